@@ -1,0 +1,86 @@
+"""Meshes in the Brillouin zone: Gamma-centred, with the coarser mesh nested in them that gives the k error."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """A batch of k points: either all of them belong to the nested coarse mesh, or none."""
+
+    kpoints: Floats
+    nested: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """A complete Gamma-centred mesh.
+
+    Parameters
+    ----------
+    divisions : tuple of int
+        Points along each periodic direction (2 for a film, 3 for a bulk magnet).
+
+    Raises
+    ------
+    InputError
+        From `from_input`, if the divisions do not fit the model's dimension.
+    """
+
+    divisions: tuple[int, ...]
+
+    @classmethod
+    def from_input(cls, mesh: int | Sequence[int], dimension: int) -> Mesh:
+        """A mesh from one number for all directions, or one each."""
+        given = [mesh] * dimension if isinstance(mesh, (int, np.integer)) else list(mesh)
+        if len(given) != dimension or any(
+            isinstance(m, bool) or not isinstance(m, (int, np.integer)) or m < 1 for m in given
+        ):
+            raise InputError(f"mesh: {mesh!r} was given, expected a positive integer or {dimension} of them")
+        return cls(tuple(int(m) for m in given))
+
+    @property
+    def size(self) -> int:
+        """Number of k points."""
+        return int(np.prod(self.divisions))
+
+    @property
+    def ratio(self) -> int | None:
+        """Smallest whole number by which every division can be divided: the nested coarse mesh is that much coarser.
+
+        None when there is none but 1; the mesh then carries no error estimate.
+        """
+        common = int(np.gcd.reduce(self.divisions))
+        return next((p for p in range(2, common + 1) if common % p == 0 and min(self.divisions) > 1), None)
+
+    @property
+    def coarse(self) -> Mesh | None:
+        """The nested coarse mesh."""
+        return None if self.ratio is None else Mesh(tuple(m // self.ratio for m in self.divisions))
+
+    def batches(self, size: int) -> list[Batch]:
+        """The mesh in batches of at most `size` points, those of the nested coarse mesh first.
+
+        The batches depend on nothing but the mesh and `size`, so partial sums added in their order are the
+        same for any number of processes.
+        """
+        indices = np.indices(self.divisions).reshape(len(self.divisions), -1).T
+        kpoints = np.zeros((self.size, 3))
+        kpoints[:, : len(self.divisions)] = indices / np.asarray(self.divisions)
+        nested = np.zeros(self.size, dtype=bool)
+        if self.ratio is not None:
+            nested = (indices % self.ratio == 0).all(axis=1)
+        result = []
+        for flag in (True, False):
+            points = kpoints[nested == flag]
+            result += [Batch(points[start : start + size], flag) for start in range(0, len(points), size)]
+        return result

@@ -1,0 +1,229 @@
+"""`dmi-engine build`: one WannierModel from pw.x's save folder, two wannier90.x runs and the pseudopotentials."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import __version__
+from ..errors import InputError
+from ..interpolation import nearest_images
+from ..model import SPINS, WannierModel
+from ..progress import Progress, SilentProgress
+from .pseudopotential import Pseudopotential
+from .quantum_espresso import Projectors, SaveFolder, in_angstrom
+from .wannier90 import Channel, Gradient, position_matrices
+
+Floats = npt.NDArray[np.float64]
+Complexes = npt.NDArray[np.complex128]
+
+ENERGY_TOLERANCE = 1e-4
+"""Largest difference (eV) between .eig and the nscf's energies: larger means another run or the other spin."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildSpec:
+    """What a model is built from.
+
+    Parameters
+    ----------
+    nscf : Path
+        pw.x's `.save` folder, collinear, complete mesh without symmetry.
+    wannier_up, wannier_down : Path
+        Seeds: folder/name without suffix.
+    pseudopotentials : dict
+        Species name to the path of its fully relativistic UPF file.
+    fermi_energy : float, optional
+        eV, the scf's; the nscf's own where it is not given.
+    moments : tuple of float, optional
+        mu_B along n, one an atom.
+    """
+
+    nscf: Path
+    wannier_up: Path
+    wannier_down: Path
+    pseudopotentials: dict[str, Path]
+    fermi_energy: float | None = None
+    moments: tuple[float, ...] | None = None
+
+    @classmethod
+    def from_mapping(cls, spec: Mapping[str, Any], folder: Path) -> BuildSpec:
+        """From a SPEC.yaml's content; relative paths are taken from `folder`.
+
+        Raises
+        ------
+        InputError
+            Naming the key that is missing, unknown or of the wrong kind.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for key in spec:
+            if key not in known:
+                raise InputError(f"{key}: unknown key; expected {', '.join(sorted(known))}")
+        for key in ("nscf", "wannier_up", "wannier_down", "pseudopotentials"):
+            if key not in spec:
+                raise InputError(f"{key}: missing; dmi-engine build needs it")
+        files = spec["pseudopotentials"]
+        if not isinstance(files, Mapping) or not files:
+            raise InputError(f"pseudopotentials: {files!r} was given, expected species names with UPF paths")
+        fermi_energy, moments = spec.get("fermi_energy"), spec.get("moments")
+        if fermi_energy is not None and not isinstance(fermi_energy, (int, float)):
+            raise InputError(f"fermi_energy: {fermi_energy!r} was given, expected a number in eV")
+        if moments is not None and not (
+            isinstance(moments, list) and all(isinstance(m, (int, float)) for m in moments)
+        ):
+            raise InputError(f"moments: {moments!r} was given, expected one number (mu_B) an atom")
+        return cls(
+            nscf=folder / str(spec["nscf"]),
+            wannier_up=folder / str(spec["wannier_up"]),
+            wannier_down=folder / str(spec["wannier_down"]),
+            pseudopotentials={str(name): folder / str(path) for name, path in files.items()},
+            fermi_energy=None if fermi_energy is None else float(fermi_energy),
+            moments=None if moments is None else tuple(float(m) for m in moments),
+        )
+
+
+def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
+    """Assemble and check a WannierModel.
+
+    Every file and every k point is checked before any work.
+
+    Parameters
+    ----------
+    spec : BuildSpec
+    progress : bool
+        Print progress to standard error.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, truncated or does not belong to the others; if time reversal or the
+        correspondence of the two spins' functions is broken.
+    """
+    save = SaveFolder.read(spec.nscf)
+    save.check_wave_functions()
+    pseudos = {name: _pseudopotential(spec, name) for name in dict.fromkeys(save.species)}
+    channels = (Channel.read(spec.wannier_up), Channel.read(spec.wannier_down))
+    mesh = _mesh(save.kpoints)
+    for spin, channel in enumerate(channels):
+        _check_channel(channel, save, spin)
+    if channels[0].gauge.shape[-1] != channels[1].gauge.shape[-1]:
+        raise InputError("wannier_down: another number of Wannier functions than wannier_up; use the same projections")
+
+    cell = in_angstrom(save.cell)
+    gradients = [Gradient.of(channel, cell) for channel in channels]
+    centres = np.stack([gradient.centres for gradient in gradients])
+    images, share = nearest_images(cell, mesh, centres.mean(axis=0))
+    position = np.stack([position_matrices(g, save.kpoints, cell, images, share) for g in gradients])
+    overlap, projections = _from_wave_functions(save, channels, pseudos, progress)
+    return WannierModel(
+        cell=cell,
+        periodic=np.array([True, True, mesh[2] > 1]),
+        symbols=tuple(pseudos[name].element for name in save.species),
+        positions=in_angstrom(save.positions),
+        mesh=mesh,
+        kpoints=save.kpoints,
+        fermi_energy=save.fermi_energy if spec.fermi_energy is None else spec.fermi_energy,
+        electrons=_electrons(save, channels),
+        centres=centres,
+        hamiltonian=np.stack([channel.hamiltonian() for channel in channels]),
+        position=position,
+        overlap=overlap,
+        projections=projections,
+        coupling=tuple(pseudos[name].spin_orbit()[1] for name in save.species),
+        moments=None if spec.moments is None else np.asarray(spec.moments),
+        attributes=_provenance(spec, channels),
+    )
+
+
+def _pseudopotential(spec: BuildSpec, species: str) -> Pseudopotential:
+    if species not in spec.pseudopotentials:
+        raise InputError(f"pseudopotentials: none for species {species}; give its fully relativistic UPF file")
+    path = spec.pseudopotentials[species]
+    pseudo = Pseudopotential.read(path)
+    pseudo.require_fully_relativistic(str(path))
+    return pseudo
+
+
+def _mesh(kpoints: Floats) -> tuple[int, int, int]:
+    """Divisions of the complete Gamma-centred mesh that the k points fill."""
+    divisions = [len(np.unique(np.round(kpoints[:, axis] % 1.0, 5) % 1.0)) for axis in range(3)]
+    if np.prod(divisions) != len(kpoints):
+        raise InputError(
+            f"nscf: its {len(kpoints)} k points are no complete mesh ({'x'.join(map(str, divisions))} distinct "
+            "coordinates); give pw.x the full list with nosym and noinv"
+        )
+    return divisions[0], divisions[1], divisions[2]
+
+
+def _check_channel(channel: Channel, save: SaveFolder, spin: int) -> None:
+    name = f"wannier_{SPINS[spin]}"
+    if len(channel.kpoints) != len(save.kpoints):
+        raise InputError(f"{name}: {len(channel.kpoints)} k points, the nscf has {len(save.kpoints)}")
+    if np.abs(channel.kpoints - save.kpoints).max() > 1e-5:
+        raise InputError(f"{name}: its k points are not the nscf's in the same order; use one list for both")
+    if channel.kept.max() >= save.energies.shape[-1]:
+        raise InputError(f"{name}: keeps band {channel.kept.max() + 1}, the nscf has {save.energies.shape[-1]}")
+    error = float(np.abs(channel.energies - save.energies[spin][:, channel.kept]).max())
+    if error > ENERGY_TOLERANCE:
+        raise InputError(
+            f"{name}: its .eig differs from the nscf's spin-{SPINS[spin]} energies by {error:.1e} eV; "
+            "it belongs to another run, to the other spin, or exclude_bands differs"
+        )
+
+
+def _electrons(save: SaveFolder, channels: tuple[Channel, Channel]) -> float:
+    """Valence electrons minus those in the excluded bands that lie below the Fermi energy throughout."""
+    excluded = 0
+    for energies, channel in zip(save.energies, channels, strict=True):
+        out = np.setdiff1d(np.arange(energies.shape[-1]), channel.kept)
+        below = (energies[:, out] < save.fermi_energy).all(axis=0)
+        if (~below & (energies[:, out] < save.fermi_energy).any(axis=0)).any():
+            raise InputError("exclude_bands: an excluded band crosses the Fermi energy; exclude closed shells only")
+        excluded += int(below.sum())
+    return save.electrons - excluded
+
+
+def _from_wave_functions(
+    save: SaveFolder, channels: tuple[Channel, Channel], pseudos: dict[str, Pseudopotential], progress: bool
+) -> tuple[Complexes, tuple[Complexes, ...]]:
+    """<W up|W down>(q), shape (q, n, n), and every atom's <beta|W>(q), shape (2, q, p, n)."""
+    points, functions = len(save.kpoints), channels[0].gauge.shape[-1]
+    volume = float(abs(np.linalg.det(save.cell)))
+    largest = max(np.linalg.norm(save.wave_functions(0, k).vectors, axis=1).max() for k in (0, points - 1)) * 1.1
+    projectors = {name: Projectors(pseudo, volume, largest) for name, pseudo in pseudos.items()}
+    sizes = [projectors[name].coupling.shape[-1] for name in save.species]
+    overlap = np.zeros((points, functions, functions), dtype=complex)
+    projections = tuple(np.zeros((2, points, size, functions), dtype=complex) for size in sizes)
+    report = (Progress if progress else SilentProgress)(points, "wave functions")
+    for k in range(points):
+        waves = [save.wave_functions(spin, k) for spin in range(2)]
+        if not np.array_equal(waves[0].miller, waves[1].miller):
+            raise InputError(f"nscf: the plane waves of the two spins differ at k point {k + 1}; run the nscf again")
+        kept = [w.coefficients[channel.kept] for w, channel in zip(waves, channels, strict=True)]
+        overlap[k] = channels[0].gauge[k].conj().T @ (kept[0].conj() @ kept[1].T) @ channels[1].gauge[k]
+        for atom, name in enumerate(save.species):
+            for spin, channel in enumerate(channels):
+                states = dataclasses.replace(waves[spin], coefficients=kept[spin])
+                beta = projectors[name].overlaps(states, save.positions[atom])
+                projections[atom][spin, k] = beta @ channel.gauge[k]
+        report.advance(1)
+    return overlap, projections
+
+
+def _provenance(spec: BuildSpec, channels: tuple[Channel, Channel]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "built_by": f"aiida-dmi {__version__}",
+        "fermi_energy_source": "nscf" if spec.fermi_energy is None else "scf",
+        "excluded_bands": int(channels[0].kept.min()),
+        "spreads_up_angstrom2": channels[0].spreads,
+        "spreads_down_angstrom2": channels[1].spreads,
+    }
+    for name, path in spec.pseudopotentials.items():
+        attributes[f"sha256_{name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return attributes

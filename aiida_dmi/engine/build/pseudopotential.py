@@ -1,0 +1,411 @@
+"""Norm-conserving pseudopotentials in UPF 2: scalar-relativistic average and spin-orbit coupling.
+
+A fully relativistic norm-conserving pseudopotential is V = V_loc + sum_i D_i |beta_i> P_{l,j} <beta_i|
+with P_{l,j} the projector on total angular momentum j = l +- 1/2:
+
+    P_{l,l+1/2} = (l + 1 + sigma.L) / (2l + 1),    P_{l,l-1/2} = (l - sigma.L) / (2l + 1).
+
+Its spin-free part is the scalar-relativistic average, its sigma part the spin-orbit interaction (SOI);
+their sum is the pseudopotential exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+
+from ..constants import RYDBERG_EV
+from ..errors import InputError
+from .harmonics import angular_momentum
+
+Floats = npt.NDArray[np.float64]
+Complexes = npt.NDArray[np.complex128]
+
+
+@dataclasses.dataclass(frozen=True)
+class Projector:
+    """One non-local projector beta: `values` is r*beta(r) on the radial mesh; j is None in a scalar file."""
+
+    ell: int
+    j: float | None
+    values: Floats
+    cutoff_index: int
+    cutoff_radius: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Orbital:
+    """One pseudo-atomic orbital: `values` is r*chi(r); energy in Ry."""
+
+    label: str
+    ell: int
+    j: float | None
+    occupation: float
+    energy: float
+    values: Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class Pseudopotential:
+    """A norm-conserving pseudopotential as a UPF file holds it (radial meshes in bohr, energies in Ry)."""
+
+    header: dict[str, str]
+    radii: Floats
+    weights: Floats
+    local: Floats
+    projectors: tuple[Projector, ...]
+    coupling: Floats
+    orbitals: tuple[Orbital, ...]
+    density: Floats
+    core_density: Floats | None
+
+    @property
+    def element(self) -> str:
+        """Chemical symbol."""
+        return self.header["element"].strip().capitalize()
+
+    @property
+    def valence(self) -> float:
+        """Number of valence electrons, z_valence."""
+        return float(self.header["z_valence"])
+
+    @property
+    def fully_relativistic(self) -> bool:
+        """Whether the file resolves j = l +- 1/2, so that a spin-orbit operator can be made from it."""
+        return _flag(self.header.get("has_so", "F"))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Pseudopotential:
+        """Read a UPF 2 file.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, is not UPF 2, or is ultrasoft or PAW.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise InputError(f"pseudopotential {path}: cannot be read ({error.strerror})") from error
+        return cls.from_text(text, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "UPF") -> Pseudopotential:
+        """Parse the text of a UPF 2 file; `name` is used in error messages."""
+        # PP_INFO is free text for people and may hold '<' or '&': it is no part of the data.
+        bare = re.sub(r"<PP_INFO>.*?</PP_INFO>", "", text, flags=re.DOTALL)
+        try:
+            root = ElementTree.fromstring(bare.strip())
+            header = {key: value.strip() for key, value in _child(root, "PP_HEADER").attrib.items()}
+            _refuse_unsupported(header, name)
+            return cls(
+                header=header,
+                radii=_numbers(_child(root, "PP_MESH/PP_R")),
+                weights=_numbers(_child(root, "PP_MESH/PP_RAB")),
+                local=_numbers(_child(root, "PP_LOCAL")),
+                projectors=_read_projectors(root, header),
+                coupling=_read_coupling(root, header),
+                orbitals=_read_orbitals(root, header),
+                density=_numbers(_child(root, "PP_RHOATOM")),
+                core_density=_numbers(_child(root, "PP_NLCC")) if root.find("PP_NLCC") is not None else None,
+            )._checked(name)
+        except (ElementTree.ParseError, KeyError, ValueError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"pseudopotential {name}: not a readable UPF 2 file ({error}); "
+                "give a norm-conserving UPF file such as those of PseudoDojo"
+            ) from error
+
+    def _checked(self, name: str) -> Pseudopotential:
+        points = len(self.radii)
+        arrays = [self.weights, self.local, self.density, *(p.values for p in self.projectors)]
+        arrays += [o.values for o in self.orbitals] + ([] if self.core_density is None else [self.core_density])
+        if points < 2 or any(len(array) != points for array in arrays):
+            raise InputError(f"pseudopotential {name}: radial functions do not all have the mesh's {points} points")
+        if not all(np.isfinite(array).all() for array in (*arrays, self.radii, self.coupling)):
+            raise InputError(f"pseudopotential {name}: holds numbers that are not finite; fetch the file again")
+        return self
+
+    def require_fully_relativistic(self, name: str) -> None:
+        """Refuse a file from which no spin-orbit operator can be made.
+
+        Raises
+        ------
+        InputError
+            If the pseudopotential is scalar-relativistic or non-relativistic.
+        """
+        if not self.fully_relativistic:
+            raise InputError(
+                f"pseudopotential {name} of {self.element}: relativistic='{self.header.get('relativistic', '?')}' "
+                "was given, a fully relativistic one (has_so) is needed for the spin-orbit interaction; "
+                "use for instance PseudoDojo's FR set"
+            )
+
+    def scalar_relativistic(self) -> Pseudopotential:
+        """Scalar-relativistic average, exact as an operator.
+
+        Every projector keeps its radial function; its strength is scaled by (l + 1)/(2l + 1) for
+        j = l + 1/2 and by l/(2l + 1) for j = l - 1/2 (1 for l = 0). Pseudo-atomic orbitals of one shell
+        are averaged with the same weights.
+
+        Returns
+        -------
+        Pseudopotential
+            Without j; its PP_DIJ couples what the original coupled.
+        """
+        self.require_fully_relativistic("to be averaged")
+        factors = np.array([_average_weight(p.ell, p.j) for p in self.projectors])
+        # D only couples projectors of one (l, j), so scaling rows is scaling blocks.
+        return dataclasses.replace(
+            self,
+            header={
+                **self.header,
+                "relativistic": "scalar",
+                "has_so": "F",
+                "comment": "scalar-relativistic average made by aiida-dmi",
+            },
+            projectors=tuple(dataclasses.replace(p, j=None) for p in self.projectors),
+            coupling=self.coupling * factors[:, None],
+            orbitals=_averaged_orbitals(self.orbitals),
+        )
+
+    def spin_orbit(self) -> tuple[tuple[int, ...], Complexes]:
+        """Spin-orbit operator in the basis of the projectors with l > 0.
+
+        h_alpha[(i m), (i' m')] = +-D_ii' Ry/(2l + 1) <m|L_alpha|m'>, plus for j = l + 1/2 (physics.md).
+
+        Returns
+        -------
+        indices : tuple of int
+            The projectors that enter, in order; each stands for 2l + 1 rows (real harmonics, m = -l..l).
+        coupling : ndarray, shape (3, p, p), complex
+            h_x, h_y, h_z in eV, Hermitian.
+        """
+        self.require_fully_relativistic("for the spin-orbit operator")
+        indices = tuple(i for i, p in enumerate(self.projectors) if p.ell > 0)
+        offsets = np.cumsum([0] + [2 * self.projectors[i].ell + 1 for i in indices])
+        coupling = np.zeros((3, offsets[-1], offsets[-1]), dtype=complex)
+        for row, i in enumerate(indices):
+            for column, k in enumerate(indices):
+                strength = self.coupling[i, k]
+                left = self.projectors[i]
+                if strength == 0.0 or left.j is None:
+                    continue
+                sign = 1.0 if left.j > left.ell else -1.0
+                block = sign * strength * RYDBERG_EV / (2 * left.ell + 1) * angular_momentum(left.ell)
+                coupling[:, offsets[row] : offsets[row + 1], offsets[column] : offsets[column + 1]] = block
+        return indices, coupling
+
+    def semicore_bands(self) -> int:
+        """Number of bands, per spin, that the atom's closed inner shells fill.
+
+        Counted from the occupied pseudo-atomic orbitals: s and p shells below the outermost occupied s
+        shell, and closed f shells of the elements behind the lanthanides. What remains is what
+        s, p, d projections describe.
+
+        Raises
+        ------
+        InputError
+            If the orbitals carry no readable labels such as '5P'.
+        """
+        shells = self._shells()
+        outer = max((n for (n, ell) in shells if ell == 0), default=0)
+        if not outer:
+            raise InputError(
+                f"pseudopotential of {self.element}: no occupied s orbital among its PP_CHI, so the semicore "
+                "shells cannot be counted; give `exclude_bands` by hand"
+            )
+        closed = [
+            ell
+            for (n, ell), occupation in shells.items()
+            if (ell < 3 and n < outer - max(0, ell - 1)) or (ell == 3 and occupation > 2 * (2 * ell + 1) - 0.5)
+        ]
+        return sum(2 * ell + 1 for ell in closed)
+
+    def _shells(self) -> dict[tuple[int, int], float]:
+        shells: dict[tuple[int, int], float] = {}
+        for orbital in self.orbitals:
+            match = re.match(r"(\d)[SPDF]", orbital.label.strip().upper())
+            if match is None:
+                raise InputError(
+                    f"pseudopotential of {self.element}: orbital label '{orbital.label}' is not of the form '5P', "
+                    "so the semicore shells cannot be counted; give `exclude_bands` by hand"
+                )
+            if orbital.occupation > 0:
+                key = (int(match[1]), orbital.ell)
+                shells[key] = shells.get(key, 0.0) + orbital.occupation
+        return shells
+
+    def to_upf(self) -> str:
+        """Text of a UPF 2.0.1 file."""
+        return _write_upf(self)
+
+
+def _refuse_unsupported(header: dict[str, str], name: str) -> None:
+    kind = header.get("pseudo_type", "?").upper()
+    if kind not in ("NC", "SL") or _flag(header.get("is_ultrasoft", "F")) or _flag(header.get("is_paw", "F")):
+        raise InputError(
+            f"pseudopotential {name}: pseudo_type '{kind}' was given, a norm-conserving one (NC) is needed; "
+            "use for instance PseudoDojo's"
+        )
+
+
+def _average_weight(ell: int, j: float | None) -> float:
+    if ell == 0 or j is None:
+        return 1.0
+    return (ell + 1) / (2 * ell + 1) if j > ell else ell / (2 * ell + 1)
+
+
+def _averaged_orbitals(orbitals: tuple[Orbital, ...]) -> tuple[Orbital, ...]:
+    shells: dict[tuple[str, int], list[Orbital]] = {}
+    for orbital in orbitals:
+        shells.setdefault((orbital.label, orbital.ell), []).append(orbital)
+    averaged = []
+    for (label, ell), members in shells.items():
+        weights = [_average_weight(ell, member.j) for member in members]
+        total = sum(weights)
+        averaged.append(
+            Orbital(
+                label=label,
+                ell=ell,
+                j=None,
+                # A negative occupation marks an unbound orbital: it must not be summed into a positive one.
+                occupation=sum(m.occupation for m in members) if members[0].occupation >= 0 else members[0].occupation,
+                energy=sum(w * m.energy for w, m in zip(weights, members, strict=True)) / total,
+                values=np.sum([w * m.values for w, m in zip(weights, members, strict=True)], axis=0) / total,
+            )
+        )
+    return tuple(averaged)
+
+
+def _flag(text: str) -> bool:
+    return text.strip().strip(".").upper() in ("T", "TRUE", "1")
+
+
+def _child(root: ElementTree.Element, path: str) -> ElementTree.Element:
+    element = root.find(path)
+    if element is None:
+        raise ValueError(f"section {path} is missing")
+    return element
+
+
+def _numbers(element: ElementTree.Element) -> Floats:
+    return np.array((element.text or "").split(), dtype=float)
+
+
+def _read_projectors(root: ElementTree.Element, header: dict[str, str]) -> tuple[Projector, ...]:
+    projectors = []
+    for index in range(1, int(header["number_of_proj"]) + 1):
+        beta = _child(root, f"PP_NONLOCAL/PP_BETA.{index}")
+        j = None
+        if _flag(header.get("has_so", "F")):
+            j = float(_child(root, f"PP_SPIN_ORB/PP_RELBETA.{index}").attrib["jjj"])
+        values = _numbers(beta)
+        ell = int(beta.attrib["angular_momentum"])
+        if not 0 <= ell <= 3:
+            raise ValueError(f"angular momentum {ell} of projector {index}: 0 to 3 expected")
+        projectors.append(
+            Projector(
+                ell=ell,
+                j=j,
+                values=values,
+                cutoff_index=min(int(beta.attrib.get("cutoff_radius_index", len(values))), len(values)),
+                cutoff_radius=float(beta.attrib.get("cutoff_radius", 0.0)),
+            )
+        )
+    return tuple(projectors)
+
+
+def _read_coupling(root: ElementTree.Element, header: dict[str, str]) -> Floats:
+    count = int(header["number_of_proj"])
+    return _numbers(_child(root, "PP_NONLOCAL/PP_DIJ")).reshape(count, count)
+
+
+def _read_orbitals(root: ElementTree.Element, header: dict[str, str]) -> tuple[Orbital, ...]:
+    orbitals = []
+    for index in range(1, int(header["number_of_wfc"]) + 1):
+        chi = _child(root, f"PP_PSWFC/PP_CHI.{index}")
+        relativistic = root.find(f"PP_SPIN_ORB/PP_RELWFC.{index}")
+        orbitals.append(
+            Orbital(
+                label=chi.attrib.get("label", "").strip(),
+                ell=int(chi.attrib["l"]),
+                j=None if relativistic is None else float(relativistic.attrib["jchi"]),
+                occupation=float(chi.attrib.get("occupation", 0.0)),
+                energy=float(chi.attrib.get("pseudo_energy", 0.0)),
+                values=_numbers(chi),
+            )
+        )
+    return tuple(orbitals)
+
+
+def _write_upf(pseudo: Pseudopotential) -> str:
+    root = ElementTree.Element("UPF", version="2.0.1")
+    ElementTree.SubElement(root, "PP_INFO").text = "\n" + pseudo.header.get("comment", "") + "\n"
+    header = {
+        **pseudo.header,
+        "number_of_wfc": str(len(pseudo.orbitals)),
+        "number_of_proj": str(len(pseudo.projectors)),
+        "mesh_size": str(len(pseudo.radii)),
+    }
+    ElementTree.SubElement(root, "PP_HEADER", header)
+    mesh = ElementTree.SubElement(root, "PP_MESH")
+    _section(mesh, "PP_R", pseudo.radii)
+    _section(mesh, "PP_RAB", pseudo.weights)
+    if pseudo.core_density is not None:
+        _section(root, "PP_NLCC", pseudo.core_density)
+    _section(root, "PP_LOCAL", pseudo.local)
+    nonlocal_ = ElementTree.SubElement(root, "PP_NONLOCAL")
+    for index, projector in enumerate(pseudo.projectors, start=1):
+        _section(
+            nonlocal_,
+            f"PP_BETA.{index}",
+            projector.values,
+            index=str(index),
+            angular_momentum=str(projector.ell),
+            cutoff_radius_index=str(projector.cutoff_index),
+            cutoff_radius=f"{projector.cutoff_radius:.10E}",
+        )
+    _section(nonlocal_, "PP_DIJ", pseudo.coupling.ravel())
+    orbitals = ElementTree.SubElement(root, "PP_PSWFC")
+    for index, orbital in enumerate(pseudo.orbitals, start=1):
+        _section(
+            orbitals,
+            f"PP_CHI.{index}",
+            orbital.values,
+            index=str(index),
+            occupation=f"{orbital.occupation:.6f}",
+            pseudo_energy=f"{orbital.energy:.10E}",
+            label=orbital.label,
+            l=str(orbital.ell),
+        )
+    _section(root, "PP_RHOATOM", pseudo.density)
+    if pseudo.fully_relativistic:
+        _write_spin_orbit(root, pseudo)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _write_spin_orbit(root: ElementTree.Element, pseudo: Pseudopotential) -> None:
+    section = ElementTree.SubElement(root, "PP_SPIN_ORB")
+    for index, projector in enumerate(pseudo.projectors, start=1):
+        attributes = {"index": str(index), "lll": str(projector.ell), "jjj": f"{projector.j:.1f}"}
+        ElementTree.SubElement(section, f"PP_RELBETA.{index}", attributes)
+    for index, orbital in enumerate(pseudo.orbitals, start=1):
+        attributes = {"index": str(index), "lchi": str(orbital.ell), "jchi": f"{orbital.j:.1f}", "nn": str(index)}
+        ElementTree.SubElement(section, f"PP_RELWFC.{index}", attributes)
+
+
+def _section(parent: ElementTree.Element, tag: str, values: Floats, **attributes: str) -> None:
+    element = ElementTree.SubElement(
+        parent, tag, {"type": "real", "size": str(len(values)), "columns": "4", **attributes}
+    )
+    rows = [values[start : start + 4] for start in range(0, len(values), 4)]
+    # 17 digits: the average is exact as an operator, so the file should not round it.
+    element.text = "\n" + "\n".join(" ".join(f"{value:24.16E}" for value in row) for row in rows) + "\n"

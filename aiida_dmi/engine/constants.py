@@ -1,0 +1,22 @@
+"""Physical constants and unit conversions, CODATA 2018; the one place they are written."""
+
+from __future__ import annotations
+
+BOLTZMANN_EV = 8.617333262e-5
+"""Boltzmann constant in eV/K."""
+
+RYDBERG_EV = 13.605693122994
+HARTREE_EV = 2 * RYDBERG_EV
+BOHR_ANGSTROM = 0.529177210903
+
+HBAR2_OVER_2M = RYDBERG_EV * BOHR_ANGSTROM**2
+"""hbar^2 / (2 m_e) in eV*Angstrom^2 (3.80998)."""
+
+ELEMENTARY_CHARGE = 1.602176634e-19
+"""Joule per electronvolt."""
+
+MEV_PER_ANGSTROM_IN_PJ_PER_M = ELEMENTARY_CHARGE * 1e-3 / 1e-10 * 1e12
+"""1 meV/Angstrom = 1.602177 pJ/m: a film's D per cell area becomes a line density of energy."""
+
+EV = 1e3
+"""meV per eV, for the tensors that leave the engine in meV*Angstrom."""

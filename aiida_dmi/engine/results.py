@@ -1,0 +1,251 @@
+"""From sums over k to the labelled result: dimensions, units, errors and conventions."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from .. import __version__
+from .constants import EV, MEV_PER_ANGSTROM_IN_PJ_PER_M
+from .errors import InputError
+from .model import WannierModel
+from .rashba import RashbaModel
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .compute import ChemicalPotentials
+
+Floats = npt.NDArray[np.float64]
+
+FORMAT = "aiida-dmi-response"
+VERSION = 1
+
+SIGN = (
+    "F = sum_j D_j . (n x dn/dr_j); for n = (sin qx, 0, cos qx) F = q D_yx; film normal +z from substrate to magnet; "
+    "D_yx > 0 favours q < 0 (left-handed cycloid); i: spin or DMI-vector component, j: propagation direction; "
+    "direction: axis of the spin-up spinor"
+)
+LONG_NAMES = {
+    "D": "Dzyaloshinskii-Moriya interaction, Berry phase form (Eqs. 2, 11, 12)",
+    "Q": "ground-state spin current (Eq. 5)",
+    "a_I": "first part of the SOI-linear DMI (Eq. 22)",
+    "a_II": "second part of the SOI-linear DMI (Eq. 23)",
+    "D_1": "dD/dxi at xi = 0 from the torque form (Eq. 2)",
+    "Q_1": "SOI-linear spin current, -(a_I + a_II) (Eq. 24)",
+}
+
+
+@dataclasses.dataclass
+class Sums:
+    """Tensors in eV*Angstrom and electrons, summed over a batch or averaged over a mesh.
+
+    D, Q: (direction, mask, xi, temperature, shift, 3, d); a_I, a_II, D_1: the same without xi;
+    electrons: (temperature, shift).
+    """
+
+    D: Floats
+    Q: Floats
+    a_I: Floats
+    a_II: Floats
+    D_1: Floats
+    electrons: Floats
+
+    @classmethod
+    def zeros(cls, settings: Settings, dimension: int) -> Sums:
+        """Empty sums for these settings."""
+        outer = (len(settings.directions), len(settings.soi_masks))
+        inner = (len(settings.temperatures), len(settings.fermi_shifts))
+        full = (*outer, len(settings.soi_scales), *inner, 3, dimension)
+        first = (*outer, *inner, 3, dimension)
+        return cls(np.zeros(full), np.zeros(full), np.zeros(first), np.zeros(first), np.zeros(first), np.zeros(inner))
+
+    def __iadd__(self, other: Sums) -> Sums:
+        for field in dataclasses.fields(self):
+            getattr(self, field.name).__iadd__(getattr(other, field.name))
+        return self
+
+    def scaled(self, factor: float) -> Sums:
+        """Every sum times `factor`."""
+        return Sums(*(getattr(self, field.name) * factor for field in dataclasses.fields(self)))
+
+
+def dataset(
+    model: WannierModel | RashbaModel, settings: Settings, levels: ChemicalPotentials, sums: list[Sums]
+) -> xr.Dataset:
+    """The labelled result of `compute`; `sums` holds the mesh's and, if there is one, the nested mesh's means."""
+    tensors = [_tensors(model, part) for part in sums]
+    outer, inner = ("direction", "mask"), ("temperature", "fermi_shift", "i", "j")
+    units = "meV angstrom" if isinstance(model, WannierModel) else "meV / angstrom"
+    per = "cell" if isinstance(model, WannierModel) else "area"
+    variables: dict[str, Any] = {}
+    for name, values in tensors[0].items():
+        dims = (*outer, "soi_scale", *inner) if name in ("D", "Q") else (*outer, *inner)
+        attrs = {"units": units, "per": per, "long_name": LONG_NAMES[name]}
+        error = np.abs(values - tensors[1][name]) if len(tensors) > 1 else np.full(values.shape, np.nan)
+        variables[name] = (dims, values, attrs)
+        variables[f"{name}_error"] = (
+            dims,
+            error,
+            {**attrs, "long_name": f"k error of {name}: change from the nested mesh"},
+        )
+    closure = _closure(tensors[0], [np.asarray(n) for n in settings.directions])
+    variables |= {
+        "closure": (
+            (*outer, *inner[:2]),
+            closure,
+            {"units": "1", "long_name": "|D_1 + Q_1|/|D_1|, components normal to n"},
+        ),
+        "mu": (
+            (*outer, "soi_scale", "temperature"),
+            levels.full[0],
+            {"units": "eV", "long_name": "chemical potential of D and Q at zero shift"},
+        ),
+        "mu_bare": (
+            ("temperature",),
+            levels.bare[0],
+            {"units": "eV", "long_name": "chemical potential of a_I, a_II, D_1, Q_1 at zero shift"},
+        ),
+        "electrons": (
+            inner[:2],
+            sums[0].electrons * _measure(model),
+            {"units": "1", "per": per, "long_name": "electrons of Hbar against the shift"},
+        ),
+        "direction_vector": (("direction", "i"), np.asarray(settings.directions), {"units": "1"}),
+        "mask_weights": (("mask", "atom"), np.asarray(list(settings.soi_masks.values())), {"units": "1"}),
+    }
+    coordinates: dict[str, Any] = {
+        "direction": settings.direction_labels,
+        "mask": list(settings.soi_masks),
+        "soi_scale": ("soi_scale", np.asarray(settings.soi_scales), {"units": "1", "long_name": "xi"}),
+        "temperature": ("temperature", np.asarray(settings.temperatures), {"units": "K"}),
+        "fermi_shift": ("fermi_shift", np.asarray(settings.fermi_shifts), {"units": "eV"}),
+        "i": ["x", "y", "z"],
+        "j": ["x", "y", "z"][: model.dimension],
+    }
+    return xr.Dataset(variables, coordinates, _attributes(model, settings, len(sums) > 1))
+
+
+def _measure(model: WannierModel | RashbaModel) -> float:
+    return model.measure if isinstance(model, RashbaModel) else 1.0
+
+
+def _tensors(model: WannierModel | RashbaModel, sums: Sums) -> dict[str, Floats]:
+    scale = EV * _measure(model)
+    a_1, a_2 = scale * sums.a_I, scale * sums.a_II
+    return {
+        "D": scale * sums.D,
+        "Q": scale * sums.Q,
+        "a_I": a_1,
+        "a_II": a_2,
+        "D_1": scale * sums.D_1,
+        "Q_1": -(a_1 + a_2),  # Eq. 24
+    }
+
+
+def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
+    """|D_1 + Q_1|/|D_1| over i normal to n and j: along n D vanishes identically and Q only for the converged sum."""
+    result = []
+    for index, n in enumerate(directions):
+        normal = np.eye(3) - np.outer(n, n)
+        total = normal @ (tensors["D_1"][index] + tensors["Q_1"][index])
+        size = np.linalg.norm(tensors["D_1"][index], axis=(-2, -1))
+        # Without D(1), as in a magnet that has lost its exchange splitting, the ratio has no meaning.
+        result.append(np.where(size > 0, np.linalg.norm(total, axis=(-2, -1)) / np.where(size > 0, size, 1.0), np.nan))
+    return np.stack(result)
+
+
+def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: bool) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "aiida_dmi_version": __version__,
+        "reference": "F. Freimuth, S. Bluegel, Y. Mokrousov, Phys. Rev. B 96, 054403 (2017)",
+        "sign": SIGN,
+        "mesh": list(settings.mesh.divisions),
+        "k_points": settings.mesh.size,
+        "error": "absolute change between the nested coarse mesh and the mesh" if nested else "none: no nested mesh",
+        "nested_mesh": list(settings.mesh.coarse.divisions) if settings.mesh.coarse is not None else [],
+        "fermi_level": settings.fermi_level,
+        "fermi_energy": float(model.fermi_energy),
+        "fermi_energy_units": "eV",
+        "symmetry": "none",
+    }
+    if isinstance(model, RashbaModel):
+        return attributes | {
+            "model": "Rashba (Eq. 84)",
+            "alpha": model.alpha,
+            "exchange": model.exchange,
+            "mass": model.mass,
+            "cutoff": float(model.cutoff or 0.0),
+        }
+    attributes |= {"model": "Wannier", "symbols": list(model.symbols), "electrons_per_cell": model.electrons}
+    if model.dimension == 2:
+        attributes |= {"cell_area": model.area, "cell_area_units": "angstrom^2"}
+    else:
+        attributes |= {"cell_volume": abs(float(np.linalg.det(model.cell))), "cell_volume_units": "angstrom^3"}
+    return attributes | {f"model_{key}": value for key, value in model.attributes.items()}
+
+
+def per_length(tensor: xr.DataArray, area: float) -> xr.DataArray:
+    """meV*Angstrom per cell of a film to pJ/m.
+
+    Parameters
+    ----------
+    tensor : DataArray
+        In meV*Angstrom per cell.
+    area : float
+        Of the cell, Angstrom^2 (attribute `cell_area` of the result).
+    """
+    converted = tensor / area * MEV_PER_ANGSTROM_IN_PJ_PER_M
+    return converted.assign_attrs(units="pJ / m", area_angstrom2=area)
+
+
+def per_area(tensor: xr.DataArray, area: float, thickness: float) -> xr.DataArray:
+    """meV*Angstrom per cell of a film to mJ/m^2: per_length divided by the magnetic film's thickness (Angstrom)."""
+    if thickness <= 0:
+        raise InputError(f"thickness: {thickness} was given, expected a positive length in Angstrom")
+    # 1 pJ/m per Angstrom = 10 mJ/m^2
+    converted = per_length(tensor, area) / thickness * 10
+    return converted.assign_attrs(units="mJ / m^2", area_angstrom2=area, thickness_angstrom=thickness)
+
+
+def save_result(result: xr.Dataset, path: str | Path) -> None:
+    """Write a result as netCDF-4; it appears under its name only when it is complete."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        result.to_netcdf(temporary, engine="h5netcdf")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def load_result(path: str | Path) -> xr.Dataset:
+    """Read a result file.
+
+    Raises
+    ------
+    InputError
+        If it is missing, not netCDF, truncated, or not a result of this package.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as file:
+            result = file.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"result {path}: not a readable netCDF file ({error}); run dmi-engine again") from error
+    if result.attrs.get("format") != FORMAT or result.attrs.get("version") != VERSION:
+        raise InputError(
+            f"result {path}: format '{result.attrs.get('format')}' version {result.attrs.get('version')} was given, "
+            f"'{FORMAT}' version {VERSION} is expected"
+        )
+    return result
