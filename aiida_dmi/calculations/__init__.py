@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""CalcJobs and calculation functions."""

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Data nodes: the Wannier model and the response computed from it."""

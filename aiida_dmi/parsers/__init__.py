@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""One parser for each CalcJob."""

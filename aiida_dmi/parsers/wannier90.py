@@ -28,6 +28,7 @@ _ERRORS = (
     ("kmesh_get_bvector: Not enough bvectors found", "ERROR_BVECTORS"),
     ("kmesh_get: something wrong, found too many nearest neighbours", "ERROR_BVECTORS"),
     ("Energy window contains fewer states than number of target WFs", "ERROR_DISENTANGLEMENT_NOT_ENOUGH_STATES"),
+    ("The outer energy window contains no eigenvalues", "ERROR_DISENTANGLEMENT_NOT_ENOUGH_STATES"),
     ("Error plotting WF cube", "ERROR_PLOT_WF_CUBE"),
     ("Exiting......", "ERROR_EXITING_MESSAGE_IN_STDOUT"),
 )

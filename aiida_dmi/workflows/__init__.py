@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""WorkChains: from a slab to its Wannier model, and on to D and its decomposition."""

@@ -379,17 +379,17 @@ def test_real_run(inputs, nnkp, where, tmp_path):
 
 @real
 @pytest.mark.parametrize(
-    ("parameters", "status"),
+    ("parameters", "bands_in_mmn", "status"),
     [
-        ({"num_wann": 2, "search_shells": 1}, 401),
-        ({"num_wann": 2, "no_such_keyword": 1}, 300),
-        ({"num_wann": 1, "num_bands": 2, "dis_win_max": -20.0}, 402),
-        ({"num_wann": 2, "num_bands": 5}, 400),
+        ({"num_wann": 2, "search_shells": 1}, 2, 401),
+        ({"num_wann": 2, "no_such_keyword": 1}, 2, 300),
+        ({"num_wann": 1, "num_bands": 2, "dis_win_max": -1.5}, 2, 402),
+        ({"num_wann": 2}, 3, 400),
     ],
 )
-def test_real_failure(inputs, nnkp, parameters, status, tmp_path):
+def test_real_failure(inputs, nnkp, parameters, bands_in_mmn, status, tmp_path):
     for name, content in overlap_files(nnkp, parameters["num_wann"]).items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content.replace("model\n2 ", f"model\n{bands_in_mmn} "))
     inputs["local_input_folder"] = orm.FolderData(tree=tmp_path)
     inputs["parameters"] = orm.Dict(parameters)
     _, node = run_get_node(Wannier90Calculation, **inputs)

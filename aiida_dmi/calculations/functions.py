@@ -1,0 +1,180 @@
+"""Calculation functions: the steps between the programs that the provenance should show."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+from aiida import orm
+from aiida.engine import calcfunction
+from aiida_pseudo.data.pseudo.upf import UpfData
+
+from aiida_dmi.engine.build.pseudopotential import Pseudopotential
+from aiida_dmi.engine.results import per_area, per_length
+
+FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
+
+
+def read_pseudo(pseudo: UpfData) -> Pseudopotential:
+    """The engine's view of a UpfData.
+
+    Raises
+    ------
+    InputError
+        If it is not a norm-conserving UPF 2 file.
+    """
+    return Pseudopotential.from_text(pseudo.get_content(), pseudo.filename)
+
+
+@calcfunction
+def scalar_relativistic_average(pseudo: UpfData) -> UpfData:
+    """Average a fully relativistic pseudopotential over j = l +- 1/2 (exact as an operator, physics.md)."""
+    averaged = read_pseudo(pseudo).scalar_relativistic()
+    return UpfData(io.BytesIO(averaged.to_upf().encode()), filename=f"{averaged.element}.scalar.upf")
+
+
+@calcfunction
+def plan_wannierisation(structure: orm.StructureData, settings: orm.Dict, **pseudos: UpfData) -> orm.Dict:
+    """Projections, excluded semicore and number of bands, from the structure and its pseudopotentials.
+
+    Parameters
+    ----------
+    structure : StructureData
+    settings : Dict
+        `orbitals` (list of s, p, d, f) and `bands_per_function` (computed bands a Wannier function).
+    **pseudos : UpfData
+        One a kind.
+
+    Returns
+    -------
+    Dict
+        `projections`, `num_wann`, `semicore_bands`, `exclude_bands` (numbers from 1), `num_bands` (kept), `nbnd`.
+    """
+    orbitals = settings["orbitals"]
+    semicore = {kind: read_pseudo(pseudo).semicore_bands() for kind, pseudo in pseudos.items()}
+    excluded = sum(semicore[site.kind_name] for site in structure.sites)
+    functions = len(structure.sites) * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in orbitals)
+    bands = math.ceil(settings["bands_per_function"] * functions)
+    return orm.Dict(
+        {
+            "projections": [f"{kind}:{';'.join(orbitals)}" for kind in dict.fromkeys(s.kind_name for s in structure.sites)],
+            "num_wann": functions,
+            "semicore_bands": semicore,
+            "exclude_bands": list(range(1, excluded + 1)),
+            "num_bands": bands,
+            "nbnd": excluded + bands,
+        }
+    )
+
+
+@calcfunction
+def wannier90_parameters(
+    base: orm.Dict, settings: orm.Dict, plan: orm.Dict, scf_parameters: orm.Dict, kpoints: orm.KpointsData
+) -> orm.Dict:
+    """Wannier90's parameters: the plan, and a frozen window measured from the scf's Fermi energy.
+
+    Parameters
+    ----------
+    base : Dict
+        What the user or the protocol sets.
+    settings : Dict
+        `frozen_window`, eV above the Fermi energy.
+    plan : Dict
+        From `plan_wannierisation`.
+    scf_parameters : Dict
+        Holds `fermi_energy`, eV.
+    kpoints : KpointsData
+        The ab-initio mesh.
+    """
+    parameters = {
+        "mp_grid": kpoints.get_kpoints_mesh()[0],
+        "num_wann": plan["num_wann"],
+        "num_bands": plan["num_bands"],
+        "dis_froz_max": scf_parameters["fermi_energy"] + settings["frozen_window"],
+        # Both are needed to bring operators into the Wannier gauge.
+        "write_u_matrices": True,
+    }
+    if plan["exclude_bands"]:
+        parameters["exclude_bands"] = plan["exclude_bands"]
+    return orm.Dict({**parameters, **base.get_dict()})
+
+
+@calcfunction
+def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
+    """The Gamma-centred mesh as an explicit list with equal weights: what a nscf for Wannier90 needs."""
+    mesh, offset = kpoints.get_kpoints_mesh()
+    points = [
+        [i / mesh[0], j / mesh[1], k / mesh[2]] for i in range(mesh[0]) for j in range(mesh[1]) for k in range(mesh[2])
+    ]
+    if any(offset):
+        raise ValueError(f"kpoints: offset {offset} was given, a Gamma-centred mesh is needed")
+    explicit = orm.KpointsData()
+    explicit.set_cell(kpoints.cell) if "cell" in kpoints.base.attributes else None
+    explicit.set_kpoints(points, weights=[1 / len(points)] * len(points))
+    return explicit
+
+
+@calcfunction
+def headline(response: orm.Data, scf_parameters: orm.Dict | None = None, thickness: orm.Float | None = None) -> orm.Dict:
+    """The numbers people ask for first, with units and errors, at the real system.
+
+    xi = 1 (or the largest), zero shift (or the nearest), first direction, mask and temperature.
+
+    Parameters
+    ----------
+    response : DmiData
+    scf_parameters : Dict, optional
+        Adds the magnetic moment.
+    thickness : Float, optional
+        Of the magnetic film, Angstrom; without it no mJ/m^2 are given.
+    """
+    result = response.dataset
+    scales = result.soi_scale.values
+    scale = 1.0 if 1.0 in scales else float(max(scales))
+    point = result.isel(direction=0, mask=0, temperature=0).sel(fermi_shift=0.0, method="nearest")
+    values: dict[str, Any] = {}
+    for name in ("D", "Q", "D_1", "Q_1", "a_I", "a_II"):
+        pair = [point[name], point[f"{name}_error"]]
+        if name in ("D", "Q"):
+            pair = [x.sel(soi_scale=scale) for x in pair]
+        for i, j in (("y", "x"), ("x", "y")):
+            value, error = (x.sel(i=i, j=j) for x in pair)
+            values[f"{name}_{i}{j}"] = _in_units(value, error, result.attrs["cell_area"], thickness)
+    summary: dict[str, Any] = {
+        "values": values,
+        "soi_scale": scale,
+        "fermi_shift_eV": float(point.fermi_shift),
+        "direction": str(point.direction.item()),
+        "mask": str(point["mask"].item()),
+        "temperature_K": float(point.temperature),
+        "closure": float(point.closure),
+        "chemical_potential_eV": float(point.mu.sel(soi_scale=scale)),
+        "fermi_level": result.attrs["fermi_level"],
+        "fermi_energy_eV": float(result.attrs["fermi_energy"]),
+        "mesh": [int(m) for m in result.attrs["mesh"]],
+        "nested_mesh": [int(m) for m in result.attrs["nested_mesh"]],
+        "cell_area_angstrom2": float(result.attrs["cell_area"]),
+        "sign": result.attrs["sign"],
+        "error": result.attrs["error"],
+    }
+    if thickness is not None:
+        summary["thickness_angstrom"] = thickness.value
+    if scf_parameters is not None:
+        summary["total_magnetization_bohr"] = scf_parameters.get("total_magnetization", None)
+        summary["absolute_magnetization_bohr"] = scf_parameters.get("absolute_magnetization", None)
+    return orm.Dict(summary)
+
+
+def _in_units(value: Any, error: Any, area: float, thickness: orm.Float | None) -> dict[str, float]:
+    """One number in meV*Angstrom per cell, pJ/m and, with a thickness, mJ/m^2."""
+    converted = {
+        "meV_angstrom": float(value),
+        "meV_angstrom_error": float(error),
+        "pJ_per_m": float(per_length(value, area)),
+        "pJ_per_m_error": float(per_length(error, area)),
+    }
+    if thickness is not None:
+        converted["mJ_per_m2"] = float(per_area(value, area, thickness.value))
+        converted["mJ_per_m2_error"] = float(per_area(error, area, thickness.value))
+    return converted

@@ -1,0 +1,124 @@
+"""CalcJob `dmi.response`: `dmi-engine run`, every xi, shift, direction, mask and temperature of one model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.data.response import DmiData
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.settings import Settings
+
+DEFAULTS: dict[str, Any] = {
+    "soi_scales": [1.0],
+    "fermi_shifts": [0.0],
+    "temperatures": [300.0],
+    "directions": [[0, 0, 1]],
+    "soi_masks": None,
+    "fermi_level": "neutral",
+}
+
+
+class DmiCalculation(CalcJob):
+    """Computes D, Q, D(1), Q(1), a(I), a(II) of a Wannier model."""
+
+    INPUT_FILE = "run.yaml"
+    MODEL_FILE = "model.h5"
+    RESULT_FILE = "result.nc"
+    OUTPUT_FILE = "dmi-engine.out"
+    ERROR_FILE = "dmi-engine.err"
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports and exit codes."""
+        super().define(spec)
+        spec.input("model", valid_type=WannierModelData, help="The Wannier model.")
+        spec.input(
+            "parameters",
+            valid_type=orm.Dict,
+            help="Arguments of the engine's `compute`: mesh, soi_scales, fermi_shifts (eV), temperatures (K), "
+            "directions, soi_masks, fermi_level.",
+        )
+        spec.inputs.validator = cls.validate_inputs
+        options = spec.inputs["metadata"]["options"]
+        options["parser_name"].default = "dmi.response"
+        options["resources"].default = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
+        options["withmpi"].default = False
+        options["environment_variables"].default = {"OMP_NUM_THREADS": "1"}
+        # Not a parameter: the result does not depend on it, so it must not enter the hash for caching.
+        spec.input(
+            "metadata.options.processes",
+            valid_type=int,
+            default=1,
+            validator=lambda value, _: None if value >= 1 else f"processes: {value} given, expected 1 or more",
+            help="Worker processes of dmi-engine on its machine.",
+        )
+
+        spec.output("response", valid_type=DmiData, help="D, Q, a(I), a(II) with named axes, units and errors.")
+        spec.exit_code(
+            302,
+            "ERROR_OUTPUT_STDOUT_MISSING",
+            message="dmi-engine left no output; see _scheduler-stderr.txt: is the code installed there?",
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            312,
+            "ERROR_OUTPUT_STDOUT_INCOMPLETE",
+            message="dmi-engine run did not reach its end (killed, out of time or memory?); it said last: {message}",
+            invalidates_cache=True,
+        )
+        spec.exit_code(320, "ERROR_BAD_INPUT", message="dmi-engine run refused its input: {message}")
+        spec.exit_code(
+            330,
+            "ERROR_OUTPUT_RESULT_INVALID",
+            message="the result file is missing or invalid: {message}",
+            invalidates_cache=True,
+        )
+
+    @staticmethod
+    def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+        """The engine's own check of its arguments, before anything is submitted."""
+        if "parameters" not in inputs:
+            return None
+        parameters = inputs["parameters"].get_dict()
+        unknown = sorted(set(parameters) - {"mesh", *DEFAULTS})
+        if unknown:
+            return f"parameters: unknown key {', '.join(unknown)}; expected mesh, {', '.join(DEFAULTS)}"
+        if "mesh" not in parameters:
+            return "parameters: mesh is missing; give the points along each periodic direction"
+        atoms = len(inputs["model"].base.attributes.get("symbols")) if "model" in inputs else None
+        masks = parameters.get("soi_masks")
+        if atoms is None:
+            # Inside a workchain the model does not exist yet: the masks say how many atoms they are for.
+            atoms = len(next(iter(masks.values()))) if masks else 1
+        try:
+            Settings.checked(dimension=2, atoms=atoms, **{**DEFAULTS, **parameters})
+        except InputError as error:
+            return f"parameters: {error}"
+        return None
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the spec; send the model along."""
+        with folder.open(self.INPUT_FILE, "w") as handle:
+            yaml.safe_dump({"model": self.MODEL_FILE, **self.inputs.parameters.get_dict()}, handle, sort_keys=False)
+
+        code = CodeInfo()
+        code.code_uuid = self.inputs.code.uuid
+        processes = str(self.inputs.metadata.options.processes)
+        code.cmdline_params = ["run", self.INPUT_FILE, "--output", self.RESULT_FILE, "--processes", processes]
+        code.stdout_name = self.OUTPUT_FILE
+        code.stderr_name = self.ERROR_FILE
+
+        info = CalcInfo()
+        info.codes_info = [code]
+        info.local_copy_list = [(self.inputs.model.uuid, self.inputs.model.filename, self.MODEL_FILE)]
+        info.retrieve_list = [self.OUTPUT_FILE, self.ERROR_FILE]
+        # Stored once, in the output node.
+        info.retrieve_temporary_list = [self.RESULT_FILE]
+        return info

@@ -1,0 +1,71 @@
+"""Node that holds a Wannier model file (model-format 1)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from aiida.orm import SinglefileData
+
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.model import WannierModel
+
+
+class WannierModelData(SinglefileData):
+    """A collinear magnet in the Wannier functions of its two spins: what the DMI engine computes from.
+
+    Parameters
+    ----------
+    file : str, Path or binary stream
+        A model file written by `dmi-engine build` (an absolute path, or a stream).
+    filename : str, optional
+        Name in the repository.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a valid model.
+
+    Notes
+    -----
+    Attributes for queries: `symbols`, `mesh`, `functions` (Wannier functions per spin), `electrons`,
+    `fermi_energy` (eV), `cell_area` (Angstrom^2), `time_reversal_error` (eV, Angstrom),
+    `correspondence_error` (1).
+    """
+
+    DEFAULT_FILENAME = "model.h5"
+
+    def set_file(self, file: Any, filename: Any = None) -> None:
+        """Store the file and the attributes read from it."""
+        super().set_file(file, filename=filename)
+        model = self.load()
+        self.base.attributes.set_many(
+            {
+                "symbols": list(model.symbols),
+                "mesh": list(model.mesh),
+                "functions": model.functions,
+                "electrons": model.electrons,
+                "fermi_energy": model.fermi_energy,
+                "cell_area": model.area,
+                "time_reversal_error": model.time_reversal_error,
+                "correspondence_error": model.correspondence_error,
+            }
+        )
+
+    def load(self) -> WannierModel:
+        """The model itself.
+
+        Raises
+        ------
+        ValueError
+            If the stored file fails a check of the format.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / os.path.basename(self.filename)
+            path.write_bytes(self.get_content(mode="rb"))
+            try:
+                return WannierModel.load(path)
+            except InputError as error:
+                raise ValueError(str(error).replace(str(path), self.filename)) from error

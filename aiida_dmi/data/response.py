@@ -1,0 +1,73 @@
+"""Node that holds D, Q, a(I), a(II) with named axes, units and errors."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from aiida.orm import SinglefileData
+
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.results import load_result
+
+
+class DmiData(SinglefileData):
+    """The result of `dmi-engine run`: an xarray.Dataset in a netCDF-4 file.
+
+    Parameters
+    ----------
+    file : str, Path or binary stream
+        A result file written by `dmi-engine run` (an absolute path, or a stream).
+    filename : str, optional
+        Name in the repository.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a result of this package.
+
+    Notes
+    -----
+    Attributes for queries: `mesh`, `fermi_level`, `directions`, `masks`, `soi_scales`, `temperatures` (K),
+    `fermi_shifts` (eV), `units` (of D) and `engine_version`.
+    """
+
+    DEFAULT_FILENAME = "result.nc"
+
+    def set_file(self, file: Any, filename: Any = None) -> None:
+        """Store the file and the attributes read from it."""
+        super().set_file(file, filename=filename)
+        result = self.dataset
+        self.base.attributes.set_many(
+            {
+                "mesh": [int(m) for m in result.attrs["mesh"]],
+                "fermi_level": str(result.attrs["fermi_level"]),
+                "directions": [str(x) for x in result.direction.values],
+                "masks": [str(x) for x in result.mask.values],
+                "soi_scales": result.soi_scale.values.tolist(),
+                "temperatures": result.temperature.values.tolist(),
+                "fermi_shifts": result.fermi_shift.values.tolist(),
+                "units": str(result.D.attrs["units"]),
+                "engine_version": str(result.attrs["aiida_dmi_version"]),
+            }
+        )
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """The labelled arrays, in memory.
+
+        Raises
+        ------
+        ValueError
+            If the stored file is no result of this package.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / os.path.basename(self.filename)
+            path.write_bytes(self.get_content(mode="rb"))
+            try:
+                return load_result(path)
+            except InputError as error:
+                raise ValueError(str(error).replace(str(path), self.filename)) from error

@@ -1,0 +1,55 @@
+"""What the two parsers of dmi-engine share: how the engine says that it finished, refused or broke off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida.engine import ExitCode
+from aiida.orm import SinglefileData
+from aiida.parsers import Parser
+
+from aiida_dmi.engine.cli import COMPLETE
+
+
+class EngineParser(Parser):
+    """Parser of a dmi-engine CalcJob; a subclass names the file it makes a node of.
+
+    Success is decided by the engine's own last line, never by the scheduler's word.
+    """
+
+    OUTPUT: str
+    FILE: str
+    DATA: type[SinglefileData]
+    INVALID: str
+
+    def parse(self, **kwargs: Any) -> ExitCode | None:
+        """Turn the engine's file into the output node, or say why there is none."""
+        lines = self._lines(self.node.process_class.OUTPUT_FILE)
+        if lines is None:
+            return self.exit_codes.ERROR_OUTPUT_STDOUT_MISSING
+        errors = self._lines(self.node.process_class.ERROR_FILE) or []
+        refusal = next((line for line in reversed(errors) if line.startswith("dmi-engine: ")), None)
+        if refusal is not None:
+            return self.exit_codes.ERROR_BAD_INPUT.format(message=refusal.removeprefix("dmi-engine: "))
+        if not lines or lines[-1] != COMPLETE:
+            last = (errors or lines or ["nothing"])[-1]
+            return self.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE.format(message=last)
+        return self._store(Path(kwargs["retrieved_temporary_folder"]) / self.FILE)
+
+    def _lines(self, name: str) -> list[str] | None:
+        """Non-empty lines of a retrieved file, None where it is missing."""
+        if name not in self.retrieved.base.repository.list_object_names():
+            return None
+        content = self.retrieved.base.repository.get_object_content(name, mode="rb")
+        return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
+
+    def _store(self, path: Path) -> ExitCode | None:
+        if not path.is_file():
+            return self.exit_codes[self.INVALID].format(message=f"{self.FILE} was not written")
+        try:
+            node = self.DATA(path.absolute(), filename=self.FILE)
+        except (ValueError, OSError, KeyError) as error:
+            return self.exit_codes[self.INVALID].format(message=str(error))
+        self.out(self.OUTPUT, node)
+        return None

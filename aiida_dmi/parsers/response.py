@@ -1,0 +1,15 @@
+"""Parser of `dmi.response`."""
+
+from __future__ import annotations
+
+from aiida_dmi.data.response import DmiData
+from aiida_dmi.parsers.engine import EngineParser
+
+
+class DmiParser(EngineParser):
+    """Makes a DmiData of the result file."""
+
+    OUTPUT = "response"
+    FILE = "result.nc"
+    DATA = DmiData
+    INVALID = "ERROR_OUTPUT_RESULT_INVALID"

@@ -1,0 +1,1 @@
+"""Protocols: named sets of inputs, in YAML."""

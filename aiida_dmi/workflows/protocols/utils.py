@@ -1,0 +1,54 @@
+"""Reading protocols and merging what the user overrides into them."""
+
+from __future__ import annotations
+
+import copy
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+def load_protocol(name: str | None, overrides: dict[str, Any] | None) -> dict[str, Any]:
+    """Inputs of a protocol with the user's overrides.
+
+    Parameters
+    ----------
+    name : str, optional
+        Default: the file's default protocol.
+    overrides : dict, optional
+        Nested as the protocol; values replace the protocol's.
+
+    Raises
+    ------
+    ValueError
+        If the protocol or a key of the overrides is unknown; the message names it.
+    """
+    content = yaml.safe_load((files(__package__) / "film.yaml").read_text(encoding="utf-8"))
+    name = name or content["default_protocol"]
+    if name not in content["protocols"]:
+        raise ValueError(f"protocol: {name!r} was given, expected one of {', '.join(content['protocols'])}")
+    changes = {key: value for key, value in content["protocols"][name].items() if key != "description"}
+    inputs = _merge(content["default_inputs"], changes, "")
+    inputs["magnetic_moments"] = content["magnetic_moments"]
+    return _merge(inputs, overrides or {}, "")
+
+
+# Below these, keys belong to the program they are for: anything may be added.
+_OPEN = ("parameters", "magnetic_moments", "response")
+_EXTRA = {"scf": ("kpoints_mesh",), "wannierisation": ("kpoints_mesh",)}
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any], path: str) -> dict[str, Any]:
+    merged = copy.deepcopy(base)
+    section = path.rpartition(".")[2]
+    for key, value in changes.items():
+        known = key in base or key in _EXTRA.get(section, ()) or any(part in _OPEN for part in path.split("."))
+        if not known:
+            expected = ", ".join([*base, *_EXTRA.get(section, ())])
+            raise ValueError(f"overrides: {f'{path}.{key}'.strip('.')} is unknown; expected one of {expected}")
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value, f"{path}.{key}".strip("."))
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
