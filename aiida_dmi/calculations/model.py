@@ -92,7 +92,8 @@ class WannierModelCalculation(CalcJob):
         if len(computers) > 1:
             labels = sorted({folder.computer.label for folder in folders})
             return f"nscf, wannier_up, wannier_down and the code must be on one computer, found {', '.join(labels)}"
-        if not inputs.get("pseudos"):
+        # A workchain that exposes these ports leaves pseudos out and fills them in itself.
+        if "pseudos" in inputs and not inputs["pseudos"]:
             return "pseudos: none given; one fully relativistic pseudopotential a kind is needed"
         return None
 

@@ -1,0 +1,38 @@
+# Everything a user or CI calls. The AiiDA profile, scratch and results stay inside this folder.
+SHELL := /bin/bash
+export AIIDA_PATH := $(CURDIR)/.aiida
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# One thread a process: the ranks and worker processes are the parallel axis.
+export OMP_NUM_THREADS := 1
+
+.PHONY: help demo test lint setup clean
+
+help:
+	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
+	@echo "make test   run the tests (installs what is absent)"
+	@echo "make lint   ruff and mypy"
+	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
+	@echo "make clean  remove what these made: .venv, .aiida, demo"
+
+demo:
+	@scripts/bootstrap.sh demo
+	@mkdir -p $(AIIDA_PATH)
+	@aiida-dmi demo --output demo
+
+setup:
+	@scripts/bootstrap.sh demo
+	@mkdir -p $(AIIDA_PATH)
+	@aiida-dmi setup
+
+test:
+	@scripts/bootstrap.sh tests dev
+	@python -m pytest tests
+
+lint:
+	@scripts/bootstrap.sh tests dev
+	ruff check .
+	ruff format --check .
+	mypy
+
+clean:
+	rm -rf .venv .aiida demo

@@ -1,0 +1,117 @@
+"""Progress of a process that runs in this interpreter: which step, for how long, and how many are done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.manage import get_manager
+
+CHECK = 1.0
+INTERVAL = 15.0
+"""Seconds between looking for started and ended jobs, and between lines on those that run."""
+
+
+def run_with_progress(builder: Any, jobs: int) -> orm.ProcessNode:
+    """Run a process here; every job that starts or ends, and every 15 seconds what runs, gets a line.
+
+    Parameters
+    ----------
+    builder : ProcessBuilder
+    jobs : int
+        Number of CalcJobs the process will run, for the count.
+
+    Returns
+    -------
+    ProcessNode
+    """
+    # The local runner that aiida.engine.run makes: it needs no daemon and no broker.
+    runner = get_manager().create_runner(communicator=None)
+    newest = orm.QueryBuilder().append(orm.ProcessNode, project="id").order_by({orm.ProcessNode: {"id": "desc"}}).first()
+    watch = _Watch(jobs, newest[0] if newest else 0)
+    watcher = runner.loop.create_task(watch.follow())
+    with _quiet_console():
+        _, node = runner.run_get_node(builder)
+    watcher.cancel()
+    watch.look()
+    return node
+
+
+class _Watch:
+    """What has been seen of the jobs that are newer than a given pk."""
+
+    def __init__(self, jobs: int, newest: int) -> None:
+        self._jobs, self._newest = jobs, newest
+        self._began = time.monotonic()
+        self._started: dict[int, float] = {}
+        self._ended: set[int] = set()
+
+    async def follow(self) -> None:
+        """Look every second until cancelled."""
+        next_line = INTERVAL
+        while True:
+            await asyncio.sleep(CHECK)
+            self.look()
+            if self._elapsed() >= next_line:
+                next_line += INTERVAL
+                self._say_running()
+
+    def look(self) -> None:
+        """A line for every job that started or ended since the last look."""
+        query = orm.QueryBuilder().append(orm.CalcJobNode, filters={"id": {">": self._newest}}, tag="job")
+        for node in query.order_by({"job": {"id": "asc"}}).all(flat=True):
+            if node.pk not in self._started:
+                self._started[node.pk] = time.monotonic()
+                self._say(f"{_step(node)} started, {node.process_label}<{node.pk}>")
+            if node.is_terminated and node.pk not in self._ended:
+                self._ended.add(node.pk)
+                cached = " (reused from an earlier run)" if node.base.caching.is_created_from_cache else ""
+                outcome = "done" if node.is_finished_ok else f"FAILED, exit {node.exit_status}: {node.exit_message}"
+                seconds = time.monotonic() - self._started[node.pk]
+                self._say(f"{_step(node)} {outcome} in {seconds:.0f} s{cached}, {len(self._ended)}/{self._jobs} jobs")
+
+    def _say_running(self) -> None:
+        running = [pk for pk in self._started if pk not in self._ended]
+        for pk in running:
+            self._say(f"{_step(orm.load_node(pk))} running for {time.monotonic() - self._started[pk]:.0f} s")
+
+    def _say(self, text: str) -> None:
+        click.echo(f"  [{self._elapsed():5.0f} s] {text}")
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+
+def _step(node: orm.ProcessNode) -> str:
+    """The workchains' own name of the step that a job belongs to, such as 'nscf'."""
+    current = node
+    while True:
+        callers = current.base.links.get_incoming(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
+        if not callers:
+            return str(node.process_label)
+        label = callers[0].link_label
+        if label not in ("CALL",) and not label.startswith("iteration"):
+            return str(label).replace("_", " ")
+        current = callers[0].node
+
+
+@contextlib.contextmanager
+def _quiet_console() -> Iterator[None]:
+    """Keep AiiDA's reports off the console; they are in the database (`verdi process report`)."""
+    consoles = [h for h in logging.getLogger("aiida").handlers if type(h) is logging.StreamHandler]
+    consoles += [h for h in logging.getLogger("aiida").handlers if h.__class__.__name__ == "CliHandler"]
+    levels = [handler.level for handler in consoles]
+    for handler in consoles:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in zip(consoles, levels, strict=True):
+            handler.setLevel(level)
