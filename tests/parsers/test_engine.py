@@ -1,0 +1,102 @@
+"""Parsers of dmi-engine jobs: good, refused, truncated, empty and missing output."""
+
+import io
+
+import pytest
+from aiida import orm
+from aiida.common import AttributeDict, LinkType
+from aiida.plugins import ParserFactory
+
+from aiida_dmi.engine import WannierModel, compute, save_result
+from aiida_dmi.engine.cli import COMPLETE
+
+JOBS = {
+    "dmi.model": ("model", "model.h5", "ERROR_OUTPUT_MODEL_INVALID"),
+    "dmi.response": ("response", "result.nc", "ERROR_OUTPUT_RESULT_INVALID"),
+}
+
+
+@pytest.fixture(params=sorted(JOBS))
+def job(request):
+    return request.param
+
+
+@pytest.fixture
+def good_file(job, model_file, tmp_path):
+    """A valid output file of the job, in the folder that AiiDA would retrieve to."""
+    target = tmp_path / JOBS[job][1]
+    if job == "dmi.model":
+        target.write_bytes(model_file.read_bytes())
+    else:
+        save_result(compute(WannierModel.load(model_file), 2), target)
+    return target
+
+
+@pytest.fixture
+def parse(job, computer, tmp_path):
+    """Parse given texts of standard output and error (None: file not there)."""
+
+    def run(stdout, stderr=""):
+        node = orm.CalcJobNode(computer=computer, process_type=f"aiida.calculations:{job}")
+        node.set_option("resources", {"num_machines": 1})
+        node.store()
+        retrieved = orm.FolderData()
+        for name, text in (("dmi-engine.out", stdout), ("dmi-engine.err", stderr)):
+            if text is not None:
+                retrieved.base.repository.put_object_from_filelike(io.BytesIO(text.encode()), name)
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, link_label="retrieved")
+        retrieved.store()
+        results, calcfunction = ParserFactory(job).parse_from_node(
+            node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
+        )
+        return AttributeDict(results), calcfunction
+
+    return run
+
+
+def test_good(job, parse, good_file):
+    results, node = parse(f"wrote {good_file.name}\n{COMPLETE}\n", "progress 1/1\n")
+    assert node.is_finished_ok, node.exit_message
+    assert results[JOBS[job][0]].get_content(mode="rb") == good_file.read_bytes()
+
+
+@pytest.mark.usefixtures("good_file")
+def test_refusal_is_passed_on(parse):
+    _, node = parse("", "reading\ndmi-engine: mesh: 0 was given, expected a positive integer\n")
+    assert node.exit_status == 320
+    assert node.exit_message.endswith("mesh: 0 was given, expected a positive integer")
+
+
+@pytest.mark.usefixtures("good_file")
+@pytest.mark.parametrize("stdout", ["", "wrote model.h5\n", f"{COMPLETE[:-3]}\n"])
+def test_without_its_last_line_a_run_is_incomplete(parse, stdout):
+    """Also when the file is there and valid, whatever the scheduler says: a killed job with noise on stderr."""
+    _, node = parse(stdout, "slurmstepd: error: *** JOB CANCELLED\n")
+    assert node.exit_status == 312
+    assert "JOB CANCELLED" in node.exit_message
+
+
+def test_missing_stdout(parse):
+    _, node = parse(None, None)
+    assert node.exit_status == 302
+
+
+def test_file_not_written(job, parse):
+    _, node = parse(f"{COMPLETE}\n")
+    assert node.exit_status == 330
+    assert JOBS[job][1] in node.exit_message
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5])
+def test_truncated_file(parse, good_file, keep):
+    content = good_file.read_bytes()
+    good_file.write_bytes(content[: int(len(content) * keep) if isinstance(keep, float) else keep])
+    _, node = parse(f"{COMPLETE}\n")
+    assert node.exit_status == 330
+    assert "not a readable" in node.exit_message
+
+
+def test_foreign_file(parse, good_file):
+    good_file.write_text("not what was expected")
+    _, node = parse(f"{COMPLETE}\n")
+    assert node.exit_status == 330
