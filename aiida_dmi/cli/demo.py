@@ -51,7 +51,9 @@ def run_demo(output: Path, fresh: bool = False) -> int:
     for name, plot in (("dmi_spin_orbit.png", plot_spin_orbit), ("dmi_fermi_level.png", plot_fermi_level)):
         plot(result, structure.label).savefig(output / name, dpi=150)
         click.echo(f"wrote {output / name}")
-    click.echo(f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH=... verdi process show {node.pk}`")
+    click.echo(
+        f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH=... verdi process show {node.pk}`"
+    )
     return 0
 
 
@@ -85,7 +87,11 @@ def report(node: orm.WorkChainNode) -> str:
         f"shift {summary['fermi_shift_eV']:g} eV; response mesh {mesh}, errors: change from {nested or 'no nested mesh'}",
         f"closure |D(1) + Q(1)|/|D(1)| = {summary['closure']:.3f}",
         f"cell area {summary['cell_area_angstrom2']:.4f} Angstrom^2"
-        + (f", film thickness t = {summary['thickness_angstrom']:.4f} Angstrom" if "thickness_angstrom" in summary else ""),
+        + (
+            f", film thickness t = {summary['thickness_angstrom']:.4f} Angstrom"
+            if "thickness_angstrom" in summary
+            else ""
+        ),
         f"Fermi energy {summary['fermi_energy_eV']:.4f} eV (scf), chemical potential "
         f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"
         + (f", moment {moment:.2f} mu_B per cell" if moment is not None else ""),

@@ -34,7 +34,9 @@ def run_with_progress(builder: Any, jobs: int) -> orm.ProcessNode:
     """
     # The local runner that aiida.engine.run makes: it needs no daemon and no broker.
     runner = get_manager().create_runner(communicator=None)
-    newest = orm.QueryBuilder().append(orm.ProcessNode, project="id").order_by({orm.ProcessNode: {"id": "desc"}}).first()
+    newest = (
+        orm.QueryBuilder().append(orm.ProcessNode, project="id").order_by({orm.ProcessNode: {"id": "desc"}}).first()
+    )
     watch = _Watch(jobs, newest[0] if newest else 0)
     watcher = runner.loop.create_task(watch.follow())
     with _quiet_console():

@@ -95,7 +95,7 @@ def _finish(figure: Figure, axes: Any, title: str, point: xr.Dataset) -> Figure:
     axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.set_ylabel(UNIT)
     mesh = "x".join(str(int(m)) for m in np.atleast_1d(point.attrs["mesh"]))
-    details = f"$T$ = {float(point.temperature):g} K, $n$ = {point.direction.item()}, mesh {mesh}, bands: k error"
+    details = f"$T$ = {float(point.temperature):g} K, $n$ = {point.direction.item()}, mesh {mesh}; shaded: k error"
     axes.set_title(f"{title}\n{details}" if title else details, fontsize=8)
     axes.tick_params(direction="in", top=True, right=True)
     axes.legend(frameon=False, fontsize=8)

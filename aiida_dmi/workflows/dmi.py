@@ -39,7 +39,11 @@ class DmiWorkChain(WorkChain):
             WannierModelWorkChain,
             namespace="wannier_model",
             exclude=("structure",),
-            namespace_options={"required": False, "populate_defaults": False, "help": "From the structure to the model."},
+            namespace_options={
+                "required": False,
+                "populate_defaults": False,
+                "help": "From the structure to the model.",
+            },
         )
         spec.expose_inputs(DmiCalculation, namespace="response", exclude=("model",))
         spec.inputs.validator = cls.validate_inputs

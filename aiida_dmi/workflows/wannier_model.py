@@ -303,7 +303,9 @@ class WannierModelWorkChain(WorkChain):
         inputs.structure = self.inputs.structure
         inputs.parameters = self.ctx.wannier90
         inputs.kpoints = self.ctx.kpoints
-        inputs.projections = self.ctx.projections if "projections" in self.ctx else orm.List(self.ctx.plan["projections"])
+        inputs.projections = (
+            self.ctx.projections if "projections" in self.ctx else orm.List(self.ctx.plan["projections"])
+        )
         self.ctx.projections = inputs.projections
         if f"overlaps_{spin}" in self.ctx:
             inputs.remote_input_folder = self.ctx[f"overlaps_{spin}"].outputs.remote_folder
@@ -318,7 +320,10 @@ class WannierModelWorkChain(WorkChain):
 
     def _for_both_spins(self, step: str, process: Any, prepare: Any, **extra: Any) -> ToContext:
         return ToContext(
-            **{f"{step}_{spin}": self._submit(process, {**prepare(spin), **extra}, f"{step}, spin {spin}") for spin in SPINS}
+            **{
+                f"{step}_{spin}": self._submit(process, {**prepare(spin), **extra}, f"{step}, spin {spin}")
+                for spin in SPINS
+            }
         )
 
     def _submit(self, process: Any, inputs: dict[str, Any], step: str) -> Any:

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
+from ..constants import BOLTZMANN_EV
 from ..errors import InputError
 from ..interpolation import nearest_images
 from ..model import SPINS, WannierModel
 from ..progress import Progress, SilentProgress
+from ..response import fermi
 from .pseudopotential import Pseudopotential
 from .quantum_espresso import Projectors, SaveFolder, in_angstrom
 from .wannier90 import Channel, Gradient, position_matrices
@@ -25,6 +27,8 @@ Complexes = npt.NDArray[np.complex128]
 
 ENERGY_TOLERANCE = 1e-4
 """Largest difference (eV) between .eig and the nscf's energies: larger means another run or the other spin."""
+POPULATION_TEMPERATURE = 1500.0
+"""Kelvin at which Wannier functions are populated for the atoms' moments."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +46,7 @@ class BuildSpec:
     fermi_energy : float, optional
         eV, the scf's; the nscf's own where it is not given.
     moments : tuple of float, optional
-        mu_B along n, one an atom.
+        mu_B along n, one an atom; default from the populations of the Wannier functions.
     """
 
     nscf: Path
@@ -121,22 +125,26 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
     images, share = nearest_images(cell, mesh, centres.mean(axis=0))
     position = np.stack([position_matrices(g, save.kpoints, cell, images, share) for g in gradients])
     overlap, projections = _from_wave_functions(save, channels, pseudos, progress)
+    hamiltonian = np.stack([channel.hamiltonian() for channel in channels])
+    fermi_energy = save.fermi_energy if spec.fermi_energy is None else spec.fermi_energy
+    positions = in_angstrom(save.positions)
+    moments = _population_moments(hamiltonian, fermi_energy, centres.mean(axis=0), positions, cell)
     return WannierModel(
         cell=cell,
         periodic=np.array([True, True, mesh[2] > 1]),
         symbols=tuple(pseudos[name].element for name in save.species),
-        positions=in_angstrom(save.positions),
+        positions=positions,
         mesh=mesh,
         kpoints=save.kpoints,
-        fermi_energy=save.fermi_energy if spec.fermi_energy is None else spec.fermi_energy,
+        fermi_energy=fermi_energy,
         electrons=_electrons(save, channels),
         centres=centres,
-        hamiltonian=np.stack([channel.hamiltonian() for channel in channels]),
+        hamiltonian=hamiltonian,
         position=position,
         overlap=overlap,
         projections=projections,
         coupling=tuple(pseudos[name].spin_orbit()[1] for name in save.species),
-        moments=None if spec.moments is None else np.asarray(spec.moments),
+        moments=moments if spec.moments is None else np.asarray(spec.moments),
         attributes=_provenance(spec, channels),
     )
 
@@ -214,6 +222,24 @@ def _from_wave_functions(
                 projections[atom][spin, k] = beta @ channel.gauge[k]
         report.advance(1)
     return overlap, projections
+
+
+def _population_moments(
+    hamiltonian: Complexes, fermi_energy: float, centres: Floats, positions: Floats, cell: Floats
+) -> Floats:
+    """Moment of every atom (mu_B): populations of its Wannier functions, up minus down, on the ab-initio mesh.
+
+    A function belongs to the atom nearest to its centre. The Fermi function is broadened as a mesh this coarse
+    needs it; symmetry analysis only asks which atoms have equal or opposite moments.
+    """
+    energies, states = np.linalg.eigh(hamiltonian)
+    occupations = fermi(energies, fermi_energy, BOLTZMANN_EV * POPULATION_TEMPERATURE)
+    populations = np.einsum("sqim,sqm->si", np.abs(states) ** 2, occupations) / hamiltonian.shape[1]
+    separation = (centres[:, None, :] - positions[None, :, :]) @ np.linalg.inv(cell)
+    distance = np.linalg.norm((separation - np.rint(separation)) @ cell, axis=-1)
+    moments = np.zeros(len(positions))
+    np.add.at(moments, distance.argmin(axis=1), populations[0] - populations[1])
+    return moments
 
 
 def _provenance(spec: BuildSpec, channels: tuple[Channel, Channel]) -> dict[str, Any]:

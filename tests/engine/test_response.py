@@ -1,0 +1,346 @@
+"""The kernels against the formulas written out: explicit spinors, double loops, sixty digits."""
+
+import decimal
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from aiida_dmi.engine import response
+from aiida_dmi.engine.constants import BOLTZMANN_EV
+from aiida_dmi.engine.interpolation import Operators, SpinOrbit, in_spin_frame, spin_frame
+
+PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]
+
+
+# -- weights in sixty digits ---------------------------------------------------------------------------
+
+
+def exact_weight(lower, upper, mu, kt):
+    """W_nm = (1/2) {(f_n + f_m)/(E_m - E_n) + 2 (g_n - g_m)/(E_m - E_n)^2} from the very doubles that are passed."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
+        f = [1 / (1 + ((e - mu) / kt).exp()) for e in (e_n, e_m)]
+        g = [-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (e_n, e_m)]
+        d = e_m - e_n
+        return float(((f[0] + f[1]) / d + 2 * (g[0] - g[1]) / d**2) / 2)
+
+
+def exact_quotient(lower, upper, mu, kt):
+    """(f_n - f_m)/(E_n - E_m)."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
+        f = [1 / (1 + ((e - mu) / kt).exp()) for e in (e_n, e_m)]
+        return float((f[0] - f[1]) / (e_n - e_m))
+
+
+def pair_operators(lower, upper):
+    """Two bands of opposite spin at one k point, whose torque and velocity elements are known."""
+    half = np.array([lower, upper])
+    hamiltonian = half.reshape(2, 1, 1, 1).astype(complex)
+    velocity = np.zeros((2, 1, 1, 1, 1), dtype=complex)
+    operators = Operators(hamiltonian, velocity, np.zeros_like(velocity), np.ones((1, 1, 1), dtype=complex))
+    spin_orbit = SpinOrbit(np.zeros((3, 1, 1, 1), dtype=complex), np.zeros((3, 1, 1, 1, 1), dtype=complex))
+    spin_orbit.velocity[1] = 1.0
+    return operators, spin_orbit
+
+
+@pytest.mark.parametrize("temperature", [10.0, 300.0, 1500.0])
+@pytest.mark.parametrize("splitting", [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])
+def test_pair_weight(temperature, splitting):
+    """D of two levels from the kernel is W_nm to 1e-6 of its largest size, on both sides of the threshold.
+
+    D = 2 W Im[T v], T = (i/2)(E_n - E_m): dividing by the elements gives the kernel's own W. The limit form is
+    right to (0.05)^4 2e-4 = 1e-9, the direct form loses eps E/d^2 = 1e-16/(4e-5)^2 = 1e-7 at the 10 K threshold.
+    """
+    kt = BOLTZMANN_EV * temperature
+    threshold = response.splitting_threshold(temperature)
+    middle = 0.37
+    lower, upper = middle - splitting / 2, middle + splitting / 2
+    d = upper - lower
+    operators, spin_orbit = pair_operators(lower, upper)
+    # The velocity alone is of order xi here: V = 0, so xi only scales it.
+    dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
+    mu = middle + kt * np.array([-30.0, -8.0, -3.0, -1.5, -0.5, 0.5, 1.0, 2.0, 5.0, 12.0, 30.0])
+    # T_x has the element (i/2)(E_n - E_m) = -(i/2) d between up (lower) and down, so D_x = 2 W (-d/2) = -W d.
+    found = response.occupy(dmi, mu, np.full(len(mu), kt))[:, 0, 0] / -d
+    exact = np.array([exact_weight(lower, upper, m, kt) for m in mu])
+    scale = np.abs(exact).max()
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * scale)
+    if d < 0.1 * kt:
+        assert scale == pytest.approx(0.0962 / kt**2 * d / 12, rel=0.1)  # the largest f'' is 0.0962/kT^2
+
+
+@pytest.mark.parametrize("temperature", [10.0, 300.0, 1500.0])
+@pytest.mark.parametrize("depth", [1.0, 10.0])
+def test_deep_pairs_leave_no_noise(temperature, depth):
+    """Occupied pairs far below mu cancel between f and g: what rounding leaves is 1e-5 of a pair at mu.
+
+    eps depth/d^2 at the smallest directly summed splitting against f'' d/12.
+    """
+    kt = BOLTZMANN_EV * temperature
+    threshold = response.splitting_threshold(temperature)
+    d = 1.01 * threshold
+    operators, spin_orbit = pair_operators(-depth, -depth + d)
+    dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
+    assert not len(dmi.pairs.lower)
+    found = response.occupy(dmi, np.array([0.0]), np.array([kt]))[0, 0, 0] / -d
+    noise = found - exact_weight(-depth, -depth + d, 0.0, kt)
+    assert abs(noise) < 1e-5 * abs(exact_weight(kt, kt + d, 0.0, kt))
+
+
+@pytest.mark.parametrize("temperature", [10.0, 300.0, 1500.0])
+@pytest.mark.parametrize("splitting", [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
+def test_difference_quotient(temperature, splitting):
+    """The weight of a(I), to 1e-8 of f' at mu: limit f' + f''' d^2/24 for pairs below the threshold."""
+    kt = BOLTZMANN_EV * temperature
+    lower, upper = 0.2, 0.2 + splitting
+    left, right = np.array([[lower]]), np.array([[upper]])
+    elements = np.ones((1, 1, 1, 1, 1))
+    of_left, of_right, pairs = response._difference_quotient(
+        left, right, elements, response.splitting_threshold(temperature)
+    )
+    coefficients = response.Coefficients(
+        np.concatenate([left, right], axis=-1), np.concatenate([of_left, of_right], axis=1), None, pairs
+    )
+    mu = 0.2 + kt * np.array([-10.0, -3.0, -1.0, 0.3, 2.0, 7.0])
+    found = response.occupy(coefficients, mu, np.full(len(mu), kt))[:, 0, 0]
+    if splitting:
+        exact = [exact_quotient(lower, upper, m, kt) for m in mu]
+    else:
+        exact = response.fermi_derivatives(np.array(lower), mu, kt)[0]
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8 / (4 * kt))
+
+
+def test_fermi_derivatives_against_differences():
+    """First to fourth derivative against central differences of the one before."""
+    kt, mu = 0.05, 0.1
+    energy, step = np.linspace(-0.3, 0.5, 41), 1e-5
+
+    def series(e):
+        return (response.fermi(e, mu, kt), *response.fermi_derivatives(e, mu, kt))
+
+    plus, minus, middle = series(energy + step), series(energy - step), series(energy)
+    for order in range(1, 5):
+        numerical = (plus[order - 1] - minus[order - 1]) / (2 * step)
+        np.testing.assert_allclose(middle[order], numerical, atol=1e-6 * np.abs(middle[order]).max())
+
+
+def test_grand_potential_derivative_is_f():
+    kt, step = 0.03, 1e-5
+    energy = np.linspace(-1.0, 1.0, 41)
+    slope = (
+        response.grand_potential(energy + step, 0.1, kt) - response.grand_potential(energy - step, 0.1, kt)
+    ) / (2 * step)
+    np.testing.assert_allclose(slope, response.fermi(energy, 0.1, kt), atol=1e-7)
+
+
+def test_occupations_do_not_overflow():
+    energy = np.array([-1e3, 0.0, 1e3])
+    with np.errstate(all="raise", under="ignore"):
+        f = response.fermi(energy, 0.0, 1e-4)
+        g = response.grand_potential(energy, 0.0, 1e-4)
+    np.testing.assert_allclose(f, [1.0, 0.5, 0.0])
+    np.testing.assert_allclose(g, [-1e3, -1e-4 * np.log(2), 0.0])
+
+
+# -- the formulas with explicit spinor matrices --------------------------------------------------------
+
+
+class Naive:
+    """One k point with spinors and Pauli matrices written out; numpy's eigh picks chi's phases at random."""
+
+    def __init__(self, seed, direction, functions=3, degenerate=False):
+        self.random = np.random.default_rng(seed)
+        self.n, self.d = functions, 2
+        axis = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
+        down, up = np.linalg.eigh(np.tensordot(axis, PAULI, axes=1))[1].T
+        phases = np.exp(2j * np.pi * self.random.uniform(size=2))
+        self.chi = np.array([up * phases[0], down * phases[1]])
+        self.direction = direction
+        self.bare = [self.hermitian() for _ in range(2)]
+        if degenerate:
+            # Equal energies between the spins and within one, at levels where the occupation is partial.
+            for spin, levels in enumerate(([-0.1, 0.1, 0.1], [-0.1, 0.1, 0.4])):
+                unitary = np.linalg.qr(self.hermitian())[0]
+                self.bare[spin] = unitary @ np.diag(levels) @ unitary.conj().T
+        self.velocity = [[self.hermitian() for _ in range(2)] for _ in range(self.d)]
+        self.overlap = np.eye(functions) + 0.3 * self.matrix()
+        self.blocks, self.velocity_blocks = self.spin_orbit(), [self.spin_orbit() for _ in range(self.d)]
+
+    def matrix(self):
+        return self.random.normal(size=(self.n, self.n)) + 1j * self.random.normal(size=(self.n, self.n))
+
+    def hermitian(self):
+        matrix = self.matrix()
+        return (matrix + matrix.conj().T) / 2
+
+    def spin_orbit(self):
+        """W_alpha in the spin blocks up-up, up-down, down-down."""
+        return np.array(
+            [[self.hermitian() for _ in range(3)], [self.matrix() for _ in range(3)], [self.hermitian() for _ in range(3)]]
+        )
+
+    # What the kernels take
+    def operators(self):
+        arrays = np.array(self.bare)[:, None], np.array(self.velocity).swapaxes(0, 1)[:, :, None]
+        return Operators(*arrays, np.zeros_like(arrays[1]), self.overlap[None])
+
+    def spin_orbit_operators(self):
+        frame = spin_frame(self.direction)
+        velocity = np.array([in_spin_frame(blocks, frame) for blocks in self.velocity_blocks])
+        return SpinOrbit(in_spin_frame(self.blocks, frame)[:, None], velocity.swapaxes(0, 1)[:, :, None])
+
+    # What the formulas take
+    def spinor(self, blocks):
+        """sum_alpha <chi_s|sigma_alpha|chi_s'> W_alpha,ss' as a 2n x 2n matrix."""
+        upper, middle, lower = blocks
+        between = np.einsum("sa,iab,tb->ist", self.chi.conj(), PAULI, self.chi)
+        uu, ud, dd = (np.tensordot(between[:, s, t], w, axes=1) for s, t, w in ((0, 0, upper), (0, 1, middle), (1, 1, lower)))
+        return np.block([[uu, ud], [ud.conj().T, dd]])
+
+    def diagonal(self, pair):
+        zero = np.zeros((self.n, self.n))
+        return np.block([[pair[0], zero], [zero, pair[1]]])
+
+    def sigma(self, i):
+        blocks = np.array([[np.eye(self.n)], [self.overlap], [np.eye(self.n)]])
+        between = np.einsum("sa,ab,tb->st", self.chi.conj(), PAULI[i], self.chi)
+        uu, ud, dd = between[0, 0] * blocks[0, 0], between[0, 1] * blocks[1, 0], between[1, 1] * blocks[2, 0]
+        return np.block([[uu, ud], [ud.conj().T, dd]])
+
+    def dmi(self, xi, mu, kt):
+        """Eqs. 2, 11, 12 in the antisymmetric form."""
+        bare = self.diagonal(self.bare)
+        energies, u = np.linalg.eigh(bare + xi * self.spinor(self.blocks))
+        result = np.zeros((3, self.d))
+        for i, j in np.ndindex(3, self.d):
+            torque = u.conj().T @ (0.5j * (bare @ self.sigma(i) - self.sigma(i) @ bare)) @ u
+            velocity = self.diagonal(self.velocity[j]) + xi * self.spinor(self.velocity_blocks[j])
+            v = u.conj().T @ velocity @ u
+            for n, m in np.ndindex(2 * self.n, 2 * self.n):
+                if abs(energies[m] - energies[n]) > 1e-10:
+                    weight = exact_weight(energies[n], energies[m], mu, kt)
+                    result[i, j] += weight * (torque[n, m] * v[m, n]).imag
+        return result
+
+    def spin_current(self, xi, mu, kt):
+        """Eq. 5."""
+        energies, u = np.linalg.eigh(self.diagonal(self.bare) + xi * self.spinor(self.blocks))
+        f = 1 / (1 + np.exp((energies - mu) / kt))
+        result = np.zeros((3, self.d))
+        for i, j in np.ndindex(3, self.d):
+            velocity = self.diagonal(self.velocity[j]) + xi * self.spinor(self.velocity_blocks[j])
+            current = self.sigma(i) @ velocity + velocity @ self.sigma(i)
+            result[i, j] = (f * np.einsum("an,ab,bn->n", u.conj(), current, u).real).sum() / 4
+        return result
+
+    def decomposition(self, mu, kt):
+        """Eqs. 22, 23."""
+        energies, u = np.linalg.eigh(self.diagonal(self.bare))
+        f = 1 / (1 + np.exp((energies - mu) / kt))
+        interaction = u.conj().T @ self.spinor(self.blocks) @ u
+        first, second = np.zeros((2, 3, self.d))
+        for i, j in np.ndindex(3, self.d):
+            sigma, bare_v, soi_v = self.sigma(i), self.diagonal(self.velocity[j]), self.spinor(self.velocity_blocks[j])
+            current = u.conj().T @ (sigma @ bare_v + bare_v @ sigma) @ u
+            for n, m in np.ndindex(2 * self.n, 2 * self.n):
+                if abs(energies[n] - energies[m]) > 1e-10:
+                    quotient = exact_quotient(energies[n], energies[m], mu, kt)
+                else:
+                    quotient = -f[n] * (1 - f[n]) / kt
+                first[i, j] -= quotient * (current[n, m] * interaction[m, n]).real / 4
+            of_soi = u.conj().T @ (sigma @ soi_v + soi_v @ sigma) @ u
+            second[i, j] = -(f * np.diag(of_soi).real).sum() / 4
+        return first, second
+
+
+def evaluate(coefficients, case, mu, kt):
+    found = response.occupy(coefficients, np.array([mu]), np.array([kt]))[0]
+    return response.to_lab(found, spin_frame(case.direction))
+
+
+CASES = [
+    pytest.param(direction, degenerate, id=f"{','.join(map(str, direction))}-{'degenerate' if degenerate else 'generic'}")
+    for direction in DIRECTIONS
+    for degenerate in (False, True)
+]
+
+
+@pytest.mark.parametrize(("direction", "degenerate"), CASES)
+@pytest.mark.parametrize("temperature", [300.0, 5000.0])
+def test_dmi_and_spin_current(direction, degenerate, temperature):
+    """D and Q with the tensor in the lattice frame. With SOI or (xi = 0) exactly degenerate levels."""
+    case, kt = Naive(3, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
+    threshold = response.splitting_threshold(temperature)
+    for xi in (0.0, 0.7):
+        parts = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), xi, threshold)
+        expected = case.dmi(xi, 0.11, kt), case.spin_current(xi, 0.11, kt)
+        for coefficients, exact in zip(parts, expected, strict=True):
+            assert np.abs(exact).max() > 1e-3 or xi == 0.0
+            found = evaluate(coefficients, case, 0.11, kt)
+            np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8 * max(1.0, np.abs(exact).max()))
+
+
+@pytest.mark.parametrize(("direction", "degenerate"), CASES)
+@pytest.mark.parametrize("temperature", [300.0, 5000.0])
+def test_decomposition(direction, degenerate, temperature):
+    """a(I) and a(II), degenerate levels in one spin and across the spins included."""
+    case, kt = Naive(5, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
+    threshold = response.splitting_threshold(temperature)
+    bands = response.Collinear.of(case.operators())
+    parts = response.decomposition(bands, case.spin_orbit_operators(), threshold)
+    for coefficients, exact in zip(parts, case.decomposition(0.11, kt), strict=True):
+        assert np.abs(exact).max() > 1e-2
+        found = evaluate(coefficients, case, 0.11, kt)
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_first_order_dmi(direction):
+    """D(1) against the central difference of the naive D; both are right to second order in their steps."""
+    case, kt = Naive(7, direction), 0.2
+    coefficients = response.first_order_dmi(case.operators(), case.spin_orbit_operators(), 1e-3 * kt, 1e-5)
+    step = 1e-4
+    exact = (case.dmi(step, 0.11, kt) - case.dmi(-step, 0.11, kt)) / (2 * step)
+    # atol: rounding 1e-12 (30 bands' pairs at splittings of 0.01 eV) over the step, and step^2 V^2/kT^2 = 1e-6
+    np.testing.assert_allclose(evaluate(coefficients, case, 0.11, kt), exact, atol=2e-6 * np.abs(exact).max())
+
+
+def test_weight_of_nearly_degenerate_pairs_is_continuous():
+    """The same levels with the threshold above and below their splitting: limit form against direct form."""
+    case, kt = Naive(11, (0.2, 0.5, 0.7)), 0.1
+    near = [np.diag([0.0, 0.3, 0.302]), np.diag([0.003, 0.301, 1.0])]
+    case.bare = [matrix.astype(complex) for matrix in near]
+    results = []
+    for threshold in (1e-5, 5e-3):
+        dmi, _ = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 0.0, threshold)
+        results.append(evaluate(dmi, case, 0.2, kt))
+        bands = response.Collinear.of(case.operators())
+        first, _ = response.decomposition(bands, case.spin_orbit_operators(), threshold)
+        results.append(evaluate(first, case, 0.2, kt))
+    np.testing.assert_allclose(results[0], results[2], atol=1e-8)
+    np.testing.assert_allclose(results[1], results[3], atol=1e-8 * np.abs(results[1]).max())
+
+
+def test_band_energies():
+    case = Naive(13, (1, 2, 3))
+    exact = np.linalg.eigvalsh(case.diagonal(case.bare) + 0.7 * case.spinor(case.blocks))
+    found = response.band_energies(case.operators(), case.spin_orbit_operators(), 0.7)[0]
+    np.testing.assert_allclose(found, exact, atol=1e-12)
+    bare = response.band_energies(case.operators(), None, 0.0)[0]
+    np.testing.assert_allclose(np.sort(bare), np.linalg.eigvalsh(case.diagonal(case.bare)), atol=1e-12)
+
+
+def test_occupy_every_potential_at_once():
+    """Many (mu, kT) in one call are the same as one by one."""
+    case = Naive(17, (0, 0, 1))
+    dmi, current = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 1.0, 1e-3)
+    mu, kt = np.array([-0.2, 0.0, 0.3]), np.array([0.02, 0.1, 0.05])
+    for coefficients in (dmi, current):
+        together = response.occupy(coefficients, mu, kt)
+        single = [response.occupy(coefficients, mu[i : i + 1], kt[i : i + 1])[0] for i in range(3)]
+        np.testing.assert_allclose(together, single, rtol=1e-12)
