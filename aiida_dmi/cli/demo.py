@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def run_demo(output: Path, fresh: bool = False) -> int:
         plot(result, structure.label).savefig(output / name, dpi=150)
         click.echo(f"wrote {output / name}")
     click.echo(
-        f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH=... verdi process show {node.pk}`"
+        f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH={os.environ.get('AIIDA_PATH', '.aiida')} verdi process show {node.pk}`"
     )
     return 0
 
