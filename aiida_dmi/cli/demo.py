@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from pathlib import Path
 
@@ -52,8 +53,9 @@ def run_demo(output: Path, fresh: bool = False) -> int:
     for name, plot in (("dmi_spin_orbit.png", plot_spin_orbit), ("dmi_fermi_level.png", plot_fermi_level)):
         plot(result, structure.label).savefig(output / name, dpi=150)
         click.echo(f"wrote {output / name}")
+    profile = os.environ.get("AIIDA_PATH", ".aiida")
     click.echo(
-        f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH={os.environ.get('AIIDA_PATH', '.aiida')} verdi process show {node.pk}`"
+        f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH={profile} verdi process show {node.pk}`"
     )
     return 0
 
@@ -85,7 +87,8 @@ def report(node: orm.WorkChainNode) -> str:
         tabulate(rows, headers=["", "meV*Angstrom per cell", "pJ/m", "mJ/m^2"], stralign="right"),
         "",
         f"at xi = {summary['soi_scale']:g}, T = {summary['temperature_K']:g} K, n = {summary['direction']}, "
-        f"shift {summary['fermi_shift_eV']:g} eV; response mesh {mesh}, errors: change from {nested or 'no nested mesh'}",
+        f"shift {summary['fermi_shift_eV']:g} eV; response mesh {mesh}, "
+        f"errors: change from {nested or 'no nested mesh'}",
         f"closure |D(1) + Q(1)|/|D(1)| = {summary['closure']:.3f}",
         f"cell area {summary['cell_area_angstrom2']:.4f} Angstrom^2"
         + (
@@ -96,7 +99,7 @@ def report(node: orm.WorkChainNode) -> str:
         f"Fermi energy {summary['fermi_energy_eV']:.4f} eV (scf), chemical potential "
         f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"
         + (f", moment {moment:.2f} mu_B per cell" if moment is not None else ""),
-        f"sign: {summary['sign']}",
+        *textwrap.wrap(f"sign: {summary['sign']}", 116, subsequent_indent="      "),
         f"DmiWorkChain pk {node.pk}, uuid {node.uuid}",
     ]
     return "\n".join(lines)

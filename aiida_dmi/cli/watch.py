@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -82,7 +83,8 @@ class _Watch:
     def _say_running(self) -> None:
         running = [pk for pk in self._started if pk not in self._ended]
         for pk in running:
-            self._say(f"{_step(orm.load_node(pk))} running for {time.monotonic() - self._started[pk]:.0f} s")
+            node = orm.load_node(pk)
+            self._say(f"{_step(node)} running for {time.monotonic() - self._started[pk]:.0f} s{_detail(node)}")
 
     def _say(self, text: str) -> None:
         click.echo(f"  [{self._elapsed():5.0f} s] {text}")
@@ -102,6 +104,30 @@ def _step(node: orm.ProcessNode) -> str:
         if label not in ("CALL",) and not label.startswith("iteration"):
             return str(label).replace("_", " ")
         current = callers[0].node
+
+
+MARKS = {
+    "aiida.out": ("iteration #", "Computing kpt #"),
+    "dmi-engine.err": (" k (",),
+}
+"""Output files of local jobs, and what a line that tells how far a program is looks like."""
+
+
+def _detail(node: orm.CalcJobNode) -> str:
+    """How far a job on this machine is, in its program's own words; empty where it does not tell."""
+    folder = node.get_remote_workdir()
+    if folder is None or node.computer.transport_type != "core.local":
+        return ""
+    for name, marks in MARKS.items():
+        path = Path(folder) / name
+        if path.is_file():
+            with path.open("rb") as handle:
+                handle.seek(max(0, path.stat().st_size - 4000))
+                lines = handle.read().decode(errors="replace").splitlines()
+            telling = [line.strip() for line in lines if any(mark in line for mark in marks)]
+            if telling:
+                return f": {' '.join(telling[-1].split())}"
+    return ""
 
 
 @contextlib.contextmanager

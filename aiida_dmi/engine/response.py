@@ -37,8 +37,7 @@ SMALLEST_SPLITTING = 1e-5
 
 def fermi(energy: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
     """Fermi function f((E - mu)/kT)."""
-    result: Floats = expit((mu - energy) / kt)
-    return result
+    return np.asarray(expit((mu - energy) / kt), dtype=np.float64)
 
 
 def grand_potential(energy: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
@@ -87,8 +86,7 @@ def band_energies(operators: Operators, spin_orbit: SpinOrbit | None, xi: float)
         up, down = np.linalg.eigvalsh(operators.hamiltonian)
         return np.concatenate([up, down], axis=-1)
     blocks = spinor_blocks(operators.hamiltonian, spin_orbit.interaction, xi)
-    result: Floats = np.linalg.eigvalsh(assemble(blocks))
-    return result
+    return np.asarray(np.linalg.eigvalsh(assemble(blocks)), dtype=np.float64)
 
 
 # -- coefficients ------------------------------------------------------------------------------------

@@ -86,7 +86,8 @@ class DmiWorkChain(WorkChain):
         masks = inputs["response"]["parameters"].get("soi_masks", None) or {}
         for name, weights in masks.items():
             if message is None and len(weights) != len(structure.sites):
-                message = f"response.parameters: soi_masks: {name} has {len(weights)} weights for {len(structure.sites)} atoms"
+                atoms = len(structure.sites)
+                message = f"response.parameters: soi_masks: {name} has {len(weights)} weights for {atoms} atoms"
         return message
 
     def needs_model(self) -> bool:

@@ -108,19 +108,20 @@ class WannierModelWorkChain(WorkChain):
         spec.exit_code(
             401,
             "ERROR_SUB_PROCESS_FAILED_SCF",
-            message="step scf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: convergence, cutoff, "
-            "starting moments",
+            message="step scf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: convergence, "
+            "cutoff, starting moments",
         )
         spec.exit_code(
             402,
             "ERROR_SUB_PROCESS_FAILED_NSCF",
-            message="step nscf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: number of bands, disk",
+            message="step nscf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: "
+            "number of bands, disk",
         )
         spec.exit_code(
             403,
             "ERROR_SUB_PROCESS_FAILED_NEIGHBOURS",
-            message="step wannier90 -pp, spin {spin}: failed ({pk}, exit {status}); see `verdi calcjob outputcat {pk}`: "
-            "mesh and cell",
+            message="step wannier90 -pp, spin {spin}: failed ({pk}, exit {status}); see `verdi calcjob "
+            "outputcat {pk}`: mesh and cell",
         )
         spec.exit_code(
             404,
@@ -191,8 +192,8 @@ class WannierModelWorkChain(WorkChain):
         starting = system.get("starting_magnetization", {})
         if not any(starting.get(kind) for kind in kinds) and not system.get("tot_magnetization"):
             return (
-                f"structure: no magnetic atom among the kinds {', '.join(kinds)}: starting_magnetization is zero for all; "
-                "give `magnetic_moments` for the kinds that carry the film's magnetism"
+                f"structure: no magnetic atom among the kinds {', '.join(kinds)}: starting_magnetization is zero for "
+                "all; give `magnetic_moments` for the kinds that carry the film's magnetism"
             )
         return None
 

@@ -112,7 +112,9 @@ def random_film(seed, functions=4, exchange=0.5, spin_orbit=0.3, on_centres=Fals
     def symmetric(*shape):
         lattice = random.normal(size=(len(vectors), *shape, functions, functions))
         lattice = (lattice + lattice[opposite].swapaxes(-1, -2)) / 2
-        distance = np.linalg.norm((vectors @ cell)[:, None, None] + centres[None, None] - centres[None, :, None], axis=-1)
+        distance = np.linalg.norm(
+            (vectors @ cell)[:, None, None] + centres[None, None] - centres[None, :, None], axis=-1
+        )
         decay = np.exp(-distance / 1.5)
         return lattice * decay.reshape(len(vectors), *(1,) * len(shape), functions, functions)
 

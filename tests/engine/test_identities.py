@@ -129,7 +129,9 @@ def test_energy_zero_does_not_matter(film):
     """Hbar and mu moved together by 3 eV."""
     one = film(11)
     model = one.model()
-    lifted = one.model(hamiltonian=model.hamiltonian + 3.0 * np.eye(one.functions), fermi_energy=model.fermi_energy + 3.0)
+    lifted = one.model(
+        hamiltonian=model.hamiltonian + 3.0 * np.eye(one.functions), fermi_energy=model.fermi_energy + 3.0
+    )
     here, there = (compute(m, 5, **FIXED) for m in (model, lifted))
     for name in TENSORS:
         np.testing.assert_allclose(there[name].values, here[name].values, atol=1e-8 * np.abs(here[name].values).max())

@@ -18,7 +18,9 @@ def element(tensor, i="y", j="x"):
     return tensor.sel(i=i, j=j).squeeze(drop=True).values
 
 
-@pytest.mark.parametrize(("alpha", "d_yx", "q_yx", "cutoff"), [(0.1, 0.261082, -0.261539, 0.5), (1.0, 2.567342, -3.112122, 0.6)])
+@pytest.mark.parametrize(
+    ("alpha", "d_yx", "q_yx", "cutoff"), [(0.1, 0.261082, -0.261539, 0.5), (1.0, 2.567342, -3.112122, 0.6)]
+)
 def test_table(alpha, d_yx, q_yx, cutoff):
     result = compute(RashbaModel(alpha, 1.0), MESH, temperatures=[KELVIN], cutoff=cutoff)
     assert element(result.D) == pytest.approx(d_yx, rel=3e-4)

@@ -117,7 +117,9 @@ def test_neutral_level_holds_the_electrons(copt11):
     bare = compute(copt11, mesh=12, temperatures=[1500.0, 300.0], fermi_level="neutral-bare")
     np.testing.assert_allclose(result.mu_bare.values, bare.mu_bare.values, rtol=1e-12)
     np.testing.assert_allclose(bare.mu.squeeze().values, bare.mu_bare.values, rtol=1e-12)
-    assert abs(result.mu.sel(soi_scale=1.0, temperature=300.0).item() - bare.mu_bare.sel(temperature=300.0).item()) > 1e-3
+    assert (
+        abs(result.mu.sel(soi_scale=1.0, temperature=300.0).item() - bare.mu_bare.sel(temperature=300.0).item()) > 1e-3
+    )
     # A shift that stands for the difference gives the same D as a fixed mu.
     mu = result.mu.sel(soi_scale=1.0, temperature=300.0).item()
     fixed = compute(copt11, mesh=12, fermi_shifts=[mu - copt11.fermi_energy], fermi_level="dft")

@@ -132,9 +132,9 @@ def test_fermi_derivatives_against_differences():
 def test_grand_potential_derivative_is_f():
     kt, step = 0.03, 1e-5
     energy = np.linspace(-1.0, 1.0, 41)
-    slope = (
-        response.grand_potential(energy + step, 0.1, kt) - response.grand_potential(energy - step, 0.1, kt)
-    ) / (2 * step)
+    slope = (response.grand_potential(energy + step, 0.1, kt) - response.grand_potential(energy - step, 0.1, kt)) / (
+        2 * step
+    )
     np.testing.assert_allclose(slope, response.fermi(energy, 0.1, kt), atol=1e-7)
 
 
@@ -181,7 +181,11 @@ class Naive:
     def spin_orbit(self):
         """W_alpha in the spin blocks up-up, up-down, down-down."""
         return np.array(
-            [[self.hermitian() for _ in range(3)], [self.matrix() for _ in range(3)], [self.hermitian() for _ in range(3)]]
+            [
+                [self.hermitian() for _ in range(3)],
+                [self.matrix() for _ in range(3)],
+                [self.hermitian() for _ in range(3)],
+            ]
         )
 
     # What the kernels take
@@ -199,7 +203,9 @@ class Naive:
         """sum_alpha <chi_s|sigma_alpha|chi_s'> W_alpha,ss' as a 2n x 2n matrix."""
         upper, middle, lower = blocks
         between = np.einsum("sa,iab,tb->ist", self.chi.conj(), PAULI, self.chi)
-        uu, ud, dd = (np.tensordot(between[:, s, t], w, axes=1) for s, t, w in ((0, 0, upper), (0, 1, middle), (1, 1, lower)))
+        uu, ud, dd = (
+            np.tensordot(between[:, s, t], w, axes=1) for s, t, w in ((0, 0, upper), (0, 1, middle), (1, 1, lower))
+        )
         return np.block([[uu, ud], [ud.conj().T, dd]])
 
     def diagonal(self, pair):
@@ -264,7 +270,9 @@ def evaluate(coefficients, case, mu, kt):
 
 
 CASES = [
-    pytest.param(direction, degenerate, id=f"{','.join(map(str, direction))}-{'degenerate' if degenerate else 'generic'}")
+    pytest.param(
+        direction, degenerate, id=f"{','.join(map(str, direction))}-{'degenerate' if degenerate else 'generic'}"
+    )
     for direction in DIRECTIONS
     for degenerate in (False, True)
 ]

@@ -107,7 +107,9 @@ def test_scalar_pseudopotential_is_refused(codes, overrides, pseudo_family):
     builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), overrides=overrides)
     averaged = read_pseudo(pseudo_family.get_pseudo("Co")).scalar_relativistic()
     scalar = UpfData(io.BytesIO(averaged.to_upf().encode()), filename="Co.scalar.upf")
-    with pytest.raises(ValueError, match=r"Co\.scalar\.upf of Co: relativistic='scalar' was given, a fully relativistic"):
+    with pytest.raises(
+        ValueError, match=r"Co\.scalar\.upf of Co: relativistic='scalar' was given, a fully relativistic"
+    ):
         builder.wannier_model.pseudos = {"Co": scalar, "Pt": pseudo_family.get_pseudo("Pt")}
 
 

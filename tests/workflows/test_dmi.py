@@ -114,7 +114,9 @@ def test_failing_wannier90_names_step_and_spin(finished, codes, pseudo_family):
 
 def test_failing_scf_names_the_step(codes, pseudo_family):
     """One iteration is not enough to converge."""
-    changes = {"scf": {"parameters": {"SYSTEM": {"ecutwfc": 15.0, "ecutrho": 60.0}, "ELECTRONS": {"electron_maxstep": 1}}}}
+    changes = {
+        "scf": {"parameters": {"SYSTEM": {"ecutwfc": 15.0, "ecutrho": 60.0}, "ELECTRONS": {"electron_maxstep": 1}}}
+    }
     changes["scf"]["kpoints_mesh"] = [1, 1]
     builder = small_builder(codes, pseudo_family, changes)
     builder.wannier_model.scf.max_iterations = orm.Int(1)

@@ -136,8 +136,7 @@ class SaveFolder:
     @property
     def reciprocal(self) -> Floats:
         """Reciprocal lattice vectors as rows, 1/bohr."""
-        result: Floats = 2 * np.pi * np.linalg.inv(self.cell).T
-        return result
+        return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T, dtype=np.float64)
 
     def wave_function_file(self, spin: int, k: int) -> Path:
         """Path of the states of one spin (0 up, 1 down) at k point number k (from 0)."""
