@@ -55,7 +55,7 @@ def run_demo(output: Path, fresh: bool = False) -> int:
         click.echo(f"wrote {output / name}")
     profile = os.environ.get("AIIDA_PATH", ".aiida")
     click.echo(
-        f"done in {time.monotonic() - began:.0f} s; look around with `AIIDA_PATH={profile} verdi process show {node.pk}`"
+        f"done in {time.monotonic() - began:.0f} s; look around: AIIDA_PATH={profile} verdi process show {node.pk}"
     )
     return 0
 

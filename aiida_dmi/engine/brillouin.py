@@ -9,15 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .symmetry import Operation, reduce_nested_mesh
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """A batch of k points: either all of them belong to the nested coarse mesh, or none."""
+    """A batch of k points: either all of them belong to the nested coarse mesh, or none.
+
+    Parameters
+    ----------
+    kpoints : ndarray, shape (k, 3)
+        In units of the reciprocal lattice vectors.
+    weights : ndarray, shape (k,)
+        How many points of the mesh each stands for: 1 without symmetry.
+    nested : bool
+    """
 
     kpoints: Floats
+    weights: Floats
     nested: bool
 
 
@@ -67,20 +78,48 @@ class Mesh:
         """The nested coarse mesh."""
         return None if self.ratio is None else Mesh(tuple(m // self.ratio for m in self.divisions))
 
-    def batches(self, size: int) -> list[Batch]:
+    def doubled(self) -> Mesh:
+        """Twice the points along each direction; this mesh is nested in it."""
+        return Mesh(tuple(2 * m for m in self.divisions))
+
+    def batches(self, size: int, operations: Sequence[Operation] = ()) -> list[Batch]:
         """The mesh in batches of at most `size` points, those of the nested coarse mesh first.
 
-        The batches depend on nothing but the mesh and `size`, so partial sums added in their order are the
-        same for any number of processes.
+        The batches depend on nothing but the mesh, `size` and the symmetry, so partial sums added in their order
+        are the same for any number of processes.
+
+        Parameters
+        ----------
+        size : int
+        operations : sequence of Operation
+            A magnetic point group that reduces the mesh; none: every point.
+
+        Raises
+        ------
+        InputError
+            If the mesh lacks the symmetry.
         """
-        indices = np.indices(self.divisions).reshape(len(self.divisions), -1).T
-        kpoints = np.zeros((self.size, 3))
+        indices, weights, nested = self._points(operations)
+        kpoints = np.zeros((len(indices), 3))
         kpoints[:, : len(self.divisions)] = indices / np.asarray(self.divisions)
+        result = []
+        for flag in (True, False):
+            chosen = nested == flag
+            points, own = kpoints[chosen], weights[chosen]
+            result += [
+                Batch(points[start : start + size], own[start : start + size], flag)
+                for start in range(0, len(points), size)
+            ]
+        return result
+
+    def _points(self, operations: Sequence[Operation]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """Integer coordinates, weights and whether they are nested, of all or of the irreducible points."""
+        if operations:
+            flat, weights, nested = reduce_nested_mesh(self.divisions, self.ratio, operations)
+            indices = np.stack(np.unravel_index(flat, self.divisions), axis=1).astype(float)
+            return indices, weights.astype(float), np.asarray(nested, dtype=bool)
+        indices = np.indices(self.divisions).reshape(len(self.divisions), -1).T.astype(float)
         nested = np.zeros(self.size, dtype=bool)
         if self.ratio is not None:
             nested = (indices % self.ratio == 0).all(axis=1)
-        result = []
-        for flag in (True, False):
-            points = kpoints[nested == flag]
-            result += [Batch(points[start : start + size], flag) for start in range(0, len(points), size)]
-        return result
+        return indices, np.ones(self.size), nested

@@ -3,54 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.optimize import brentq
 
-from . import response
-from .brillouin import Batch
-from .constants import BOLTZMANN_EV
+from .brillouin import Mesh
+from .checkpoint import Checkpoint, fingerprint
+from .chemical_potential import ChemicalPotentials, find_chemical_potentials
 from .errors import InputError
-from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
+from .kernel import Kernel
+from .memory import keep_heap
 from .model import WannierModel
 from .progress import Progress, SilentProgress
 from .rashba import RashbaModel
-from .results import Sums, dataset
+from .results import dataset, refinement_attributes
 from .settings import Settings
+from .sums import Sums
+from .symmetry import Operation, magnetic_point_group, symmetrise_tensor, symmetry_residual
+from .workers import Workers
 
 Floats = npt.NDArray[np.float64]
-Complexes = npt.NDArray[np.complex128]
 
-FIRST_ORDER_STEP = 0.02
-"""D(1) = D(step)/step with step = 0.02 kT/eV: V of order 1 eV then shifts bands by 0.02 kT."""
-BATCH_BYTES = 32 * 1024**2
-"""Working arrays of one batch of k points; larger ones fall out of the cache, smaller ones waste calls."""
-
-
-class BandModel(Protocol):
-    """What the driver asks of a model: operators at k points."""
-
-    @property
-    def functions(self) -> int: ...  # noqa: D102
-    @property
-    def dimension(self) -> int: ...  # noqa: D102
-    @property
-    def measure(self) -> float: ...  # noqa: D102
-    def operators(self, kpoints: Floats) -> Operators: ...  # noqa: D102
-    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes: ...  # noqa: D102
-    def spin_orbit(self, columns: Complexes, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
+MEMORY_LIMIT = 1024**3
+RESIDUAL_MESH = 12
+"""The forbidden part of D is measured on a full mesh of at least this many points a side."""
 
 
 def compute(
     model: WannierModel | RashbaModel,
-    mesh: int | Sequence[int],
+    mesh: int | Sequence[int] | None = None,
     soi_scales: Iterable[float] = (1.0,),
     fermi_shifts: Iterable[float] = (0.0,),
     temperatures: Iterable[float] = (300.0,),
@@ -59,17 +46,22 @@ def compute(
     fermi_level: str = "neutral",
     symmetry: bool = False,
     *,
+    tolerance: float | None = None,
+    max_mesh: int = 768,
     cutoff: float | None = None,
     processes: int = 1,
+    communicator: Any = None,
+    memory_limit: int = MEMORY_LIMIT,
+    checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
-    """D, Q, a(I), a(II), D(1) and Q(1) of one model on one mesh.
+    """D, Q, a(I), a(II), D(1) and Q(1) of one model on one mesh, or on meshes refined to a tolerance.
 
     Parameters
     ----------
     model : WannierModel or RashbaModel
-    mesh : int or sequence of int
-        Points along each periodic direction, Gamma-centred.
+    mesh : int or sequence of int, optional
+        Points along each periodic direction, Gamma-centred. With `tolerance`: the first mesh.
     soi_scales : iterable of float
         xi, the factor on the spin-orbit interaction, for D and Q.
     fermi_shifts : iterable of float
@@ -79,17 +71,29 @@ def compute(
     directions : iterable of vectors
         Axis n of the spin-up spinor; any length.
     soi_masks : dict, optional
-        Name to one weight an atom; default {'all': ones}.
+        Name to one weight an atom, any real number; default {'all': ones}.
     fermi_level : {'neutral', 'neutral-bare', 'dft'}
         'neutral': mu such that H(xi) holds the model's electrons (D, Q), and Hbar does (a, D(1), Q(1));
         'neutral-bare': Hbar's mu for all; 'dft': the model's `fermi_energy`. A RashbaModel holds no number
         of electrons: its mu is always its `fermi_energy`, 0, plus the shift.
     symmetry : bool
-        Reduce the mesh by the magnetic point group. Only False is available so far.
+        Reduce the mesh by the magnetic point group of structure, moments, every direction and every mask, and
+        symmetrise the tensors. Agrees with the full mesh as far as the model has the symmetry
+        (`symmetry_residual`); exactly after `model.symmetrised()`.
+    tolerance : float, optional
+        meV*Angstrom per cell: double the mesh until D, Q and a(I) + a(II) change by less, everywhere.
+    max_mesh : int
+        Points along a direction at most; reaching it is recorded in the attribute `converged`.
     cutoff : float, optional
         For a RashbaModel: half the side of the square of k, 1/Angstrom.
     processes : int
         Worker processes; the result does not depend on their number. Pin threads (OMP_NUM_THREADS=1).
+    communicator : mpi4py communicator, optional
+        Share the batches among its ranks instead; every rank gets the result.
+    memory_limit : int
+        Bytes of working arrays a process.
+    checkpoint : path, optional
+        File to resume from, and to keep the sums of an unfinished run in; removed at the end.
     progress : bool
         Print count, rate, elapsed and remaining time to standard error.
 
@@ -98,17 +102,18 @@ def compute(
     xarray.Dataset
         D, Q over (direction, mask, soi_scale, temperature, fermi_shift, i, j); a_I, a_II, D_1, Q_1 the same
         without soi_scale; meV*Angstrom per cell (RashbaModel: meV/Angstrom). `*_error` is the change from the
-        nested coarse mesh. mu, mu_bare, electrons, closure. See the attributes for conventions.
+        nested coarse mesh. mu, mu_bare, electrons, closure, symmetry_residual. See the attributes.
 
     Raises
     ------
     InputError
         Naming the argument that does not fit, its value and what is expected.
     """
-    if symmetry:
-        raise InputError("symmetry: True was given, only False (the full mesh) is available so far")
-    if isinstance(processes, bool) or not isinstance(processes, (int, np.integer)) or processes < 1:
-        raise InputError(f"processes: {processes!r} was given, expected a positive integer")
+    _check_running(processes, memory_limit, tolerance, max_mesh)
+    if mesh is None:
+        if tolerance is None:
+            raise InputError("mesh: missing; give the points along each direction, or a tolerance")
+        mesh = 24
     settings = Settings.checked(
         dimension=model.dimension,
         atoms=model.atoms,
@@ -124,232 +129,150 @@ def compute(
         model = model.with_cutoff(cutoff)
     elif cutoff is not None:
         raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
-    kernel = Kernel.prepare(model, settings)
-    batches = settings.mesh.batches(kernel.batch_size)
-    with _Pool(kernel, processes) as pool:
-        levels = _chemical_potentials(model, settings, batches, pool, progress)
-        sums = _sum(settings, batches, levels, pool, progress)
-    return dataset(model, settings, levels, sums)
+    keep_heap()
+    run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), _group(model, settings, symmetry))
+    key = fingerprint(model, settings, symmetry, tolerance, run.kernel.batch_size)
+    with Workers(run.kernel, processes, communicator) as workers:
+        run.workers, run.show = workers, progress and workers.root
+        run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint and workers.root else None, key)
+        result = run.on_mesh(settings.mesh) if tolerance is None else run.refined(tolerance, max_mesh)
+        run.checkpoint.remove()
+    return result
 
 
-# -- what a worker does with one batch ------------------------------------------------------------------
+def _check_running(processes: int, memory_limit: int, tolerance: float | None, max_mesh: int) -> None:
+    for name, value in (("processes", processes), ("memory_limit", memory_limit), ("max_mesh", max_mesh)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise InputError(f"{name}: {value!r} was given, expected a positive integer")
+    if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 < tolerance < np.inf):
+        raise InputError(f"tolerance: {tolerance!r} was given, expected a positive number in meV*Angstrom")
 
 
-@dataclasses.dataclass(frozen=True)
-class Kernel:
-    """A model with its spin-orbit operators prepared: everything a worker needs."""
+def _group(model: WannierModel | RashbaModel, settings: Settings, symmetry: bool) -> tuple[Operation, ...]:
+    if not symmetry:
+        return ()
+    if not isinstance(model, WannierModel):
+        raise InputError("symmetry: True was given, a RashbaModel is summed over its full square; give False")
+    return magnetic_point_group(model, settings.directions, list(settings.soi_masks.values()))
 
-    bands: BandModel
+
+@dataclasses.dataclass
+class _Run:
+    """One call of `compute`."""
+
+    model: WannierModel | RashbaModel
     settings: Settings
-    columns: dict[tuple[int, str], Complexes]
+    kernel: Kernel
+    group: tuple[Operation, ...]
+    workers: Workers = dataclasses.field(init=False)
+    checkpoint: Checkpoint = dataclasses.field(init=False)
+    show: bool = False
+    finished: dict[tuple[int, ...], Sums] = dataclasses.field(default_factory=dict)
 
-    @classmethod
-    def prepare(cls, model: WannierModel | RashbaModel, settings: Settings) -> Kernel:
-        """Interpolation and V(R) of every direction and mask."""
-        bands: BandModel = Interpolation(model) if isinstance(model, WannierModel) else model
-        columns = {
-            (index, name): bands.spin_orbit_columns(direction, mask)
-            for index, direction in enumerate(settings.directions)
-            for name, mask in settings.soi_masks.items()
-        }
-        return cls(bands, settings, columns)
+    def on_mesh(self, mesh: Mesh) -> xr.Dataset:
+        """The result on one mesh, with the change from its nested mesh as error."""
+        levels, sums = self._sums(mesh)
+        residual = self._symmetry_residual(mesh, sums[0])
+        if self.group:
+            sums = [part.symmetrised(lambda tensor: symmetrise_tensor(tensor, self.group)) for part in sums]
+        settings = dataclasses.replace(self.settings, mesh=mesh)
+        return dataset(self.model, settings, levels, sums, len(self.group), residual)
 
-    @property
-    def batch_size(self) -> int:
-        """K points a batch: fixed by the model alone, so that sums are the same for any number of processes."""
-        per_k = 16 * (2 * self.bands.functions) ** 2 * (8 + 4 * self.bands.dimension)
-        return int(np.clip(BATCH_BYTES // per_k, 1, 1024))
+    def refined(self, tolerance: float, max_mesh: int) -> xr.Dataset:
+        """Double the mesh until the result changes by less than the tolerance."""
+        mesh = self.settings.mesh if self.settings.mesh.ratio == 2 else self.settings.mesh.doubled()
+        history: list[tuple[tuple[int, ...], dict[str, float]]] = []
+        while True:
+            result = self.on_mesh(mesh)
+            changes = {
+                "D": float(result.D_error.max()),
+                "Q": float(result.Q_error.max()),
+                "a_I + a_II": float(result.Q_1_error.max()),
+            }
+            history.append((mesh.divisions, changes))
+            if self.show:
+                print_change(mesh, changes, tolerance)
+            converged = max(changes.values()) < tolerance
+            if converged or 2 * max(mesh.divisions) > max_mesh:
+                return result.assign_attrs(refinement_attributes(tolerance, max_mesh, converged, history))
+            mesh = mesh.doubled()
 
-    def energies(self, batch: Batch) -> tuple[Floats, Floats]:
-        """Band energies of Hbar, (k, 2n), and of H, (direction, mask, xi, k, 2n)."""
-        operators = self.bands.operators(batch.kpoints)
-        bare = response.band_energies(operators, None, 0.0)
-        if self.settings.fermi_level != "neutral":
-            return bare, np.empty(0)
-        full = []
-        for columns in self.columns.values():
-            spin_orbit = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            full.append([response.band_energies(operators, spin_orbit, xi) for xi in self.settings.soi_scales])
-        shape = (len(self.settings.directions), len(self.settings.soi_masks), len(self.settings.soi_scales))
-        return bare, np.array(full).reshape(*shape, *bare.shape)
+    def _sums(self, mesh: Mesh) -> tuple[ChemicalPotentials, list[Sums]]:
+        """Chemical potentials and means over the mesh and its nested mesh."""
+        batches = mesh.batches(self.kernel.batch_size, self.group)
+        stage = "x".join(map(str, mesh.divisions))
+        total = [Sums.zeros(self.settings, len(mesh.divisions)) for _ in range(2)]
+        if self.settings.fermi_level == "dft" and mesh.coarse is not None and mesh.coarse.divisions in self.finished:
+            # mu is fixed: what an earlier mesh has summed over the nested points stands.
+            total = [self.finished[mesh.coarse.divisions].scaled(1.0) for _ in range(2)]
+            batches = [batch for batch in batches if not batch.nested]
+        points = sum(len(batch.kpoints) for batch in batches)
+        resumed = self._resumed(stage, total)
+        if resumed is None:
+            report = self._progress(points, f"band energies, mesh {stage}")
+            levels = find_chemical_potentials(self.model, self.settings, mesh, batches, self.workers, report)
+            start = 0
+        else:
+            start, levels = resumed
+        report = self._progress(points, f"D, Q, a, mesh {stage}")
+        report.resume(sum(len(batch.kpoints) for batch in batches[:start]))
+        for done, parts in enumerate(self.workers.map("sums", batches[start:], levels), start + 1):
+            for level, part in enumerate(parts):
+                total[level] += part
+            report.advance(len(batches[done - 1].kpoints))
+            self.checkpoint.save(stage, done, _as_arrays(levels, total))
+        self.finished = {mesh.divisions: total[0]}
+        result = [total[0].scaled(1 / mesh.size)]
+        return levels, result if mesh.coarse is None else [*result, total[1].scaled(1 / mesh.coarse.size)]
 
-    def sums(self, batch: Batch, levels: ChemicalPotentials) -> list[Sums]:
-        """Sums over the batch: with the fine mesh's mu and, for nested points, with the coarse mesh's too."""
-        settings = self.settings
-        operators = self.bands.operators(batch.kpoints)
-        collinear = response.Collinear.of(operators)
-        kt = BOLTZMANN_EV * np.asarray(settings.temperatures)
-        threshold = response.splitting_threshold(min(settings.temperatures))
-        step = FIRST_ORDER_STEP * float(kt.min())
-        result = [Sums.zeros(settings, self.bands.dimension) for _ in range(2 if batch.nested else 1)]
-        bare = response.band_energies(operators, None, 0.0)
-        for level, sums in enumerate(result):
-            mu, k_t = _grid(levels.bare[level], settings.fermi_shifts, kt)
-            occupied = response.fermi(bare.ravel(), mu[:, None], k_t[:, None]).sum(axis=1)
-            sums.electrons += occupied.reshape(sums.electrons.shape)
-        for (direction, name), columns in self.columns.items():
-            mask = list(settings.soi_masks).index(name)
-            frame = spin_frame(settings.directions[direction])
-            spin_orbit = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            first = response.first_order_dmi(operators, spin_orbit, step, threshold)
-            a_1, a_2 = response.decomposition(collinear, spin_orbit, threshold)
-            for level, sums in enumerate(result):
-                grid = _grid(levels.bare[level], settings.fermi_shifts, kt)
-                for target, coefficients in ((sums.D_1, first), (sums.a_I, a_1), (sums.a_II, a_2)):
-                    target[direction, mask] += _evaluate(coefficients, grid, frame, target.shape[2:])
-            for index, xi in enumerate(settings.soi_scales):
-                dmi, current = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold)
-                for level, sums in enumerate(result):
-                    grid = _grid(levels.full[level, direction, mask, index], settings.fermi_shifts, kt)
-                    for target, coefficients in ((sums.D, dmi), (sums.Q, current)):
-                        target[direction, mask, index] += _evaluate(coefficients, grid, frame, target.shape[3:])
+    def _resumed(self, stage: str, total: list[Sums]) -> tuple[int, ChemicalPotentials] | None:
+        """Take over an earlier run's sums; on rank 0 alone, then told to all."""
+        found = self.workers.shared(self.checkpoint.load(stage) if self.workers.root else None)
+        if found is None:
+            return None
+        done, arrays = found
+        for level, sums in enumerate(total):
+            for field in dataclasses.fields(Sums):
+                getattr(sums, field.name)[...] = arrays[f"{field.name}_{level}"]
+        return done, ChemicalPotentials(arrays["mu_full"], arrays["mu_bare"])
+
+    def _progress(self, points: int, label: str) -> Progress:
+        return Progress(points, label) if self.show else SilentProgress(points, label)
+
+    def _symmetry_residual(self, mesh: Mesh, sums: Sums) -> Floats | None:
+        """|D - PD|/|D|, the part of D that its direction's and mask's magnetic point group forbids.
+
+        Measured before symmetrising, on a full mesh; None where the group cannot be known: for a RashbaModel,
+        without moments, or without spglib.
+        """
+        if not isinstance(self.model, WannierModel) or self.model.moments is None or find_spec("spglib") is None:
+            return None
+        if self.group:
+            least = [max(RESIDUAL_MESH, 2 * m) for m in self.model.mesh]
+            sums = self._full(Mesh(tuple(min(m, small) for m, small in zip(mesh.divisions, least, strict=False))))
+        result = np.zeros(sums.D.shape[:-2])
+        for direction, n in enumerate(self.settings.directions):
+            for mask, weights in enumerate(self.settings.soi_masks.values()):
+                group = magnetic_point_group(self.model, [n], [weights])
+                result[direction, mask] = symmetry_residual(sums.D[direction, mask], group)
         return result
 
-
-def _grid(mu: Floats, shifts: Sequence[float], kt: Floats) -> tuple[Floats, Floats]:
-    """Mu and kT of every (temperature, shift), flat; `mu` has one value a temperature."""
-    return (mu[:, None] + np.asarray(shifts)[None, :]).ravel(), np.repeat(kt, len(shifts))
-
-
-def _evaluate(
-    coefficients: response.Coefficients, grid: tuple[Floats, Floats], frame: Floats, shape: tuple[int, ...]
-) -> Floats:
-    return response.to_lab(response.occupy(coefficients, *grid), frame).reshape(shape)
+    def _full(self, mesh: Mesh) -> Sums:
+        """Means over a small mesh without symmetry."""
+        full = _Run(self.model, self.settings, self.kernel, ())
+        full.workers, full.checkpoint = self.workers, Checkpoint(None, "")
+        return full._sums(mesh)[1][0]
 
 
-# -- workers ------------------------------------------------------------------------------------------
-
-_worker_kernel: Kernel | None = None
-
-
-def _start_worker(kernel: Kernel) -> None:
-    global _worker_kernel  # noqa: PLW0603  (a pool's worker has no other place for what it starts with)
-    _worker_kernel = kernel
+def _as_arrays(levels: ChemicalPotentials, total: list[Sums]) -> dict[str, Floats]:
+    arrays = {"mu_full": levels.full, "mu_bare": levels.bare}
+    for level, sums in enumerate(total):
+        arrays |= {f"{field.name}_{level}": getattr(sums, field.name) for field in dataclasses.fields(Sums)}
+    return arrays
 
 
-def _work(name: str, arguments: tuple[Any, ...]) -> Any:
-    return getattr(_worker_kernel, name)(*arguments)
-
-
-class _Pool:
-    """Maps a kernel's method over batches, here or in worker processes; results come in the order of the batches."""
-
-    def __init__(self, kernel: Kernel, processes: int) -> None:
-        self._kernel = kernel
-        # fork shares the prepared operators; where it does not exist they are sent once.
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-        self._executor = (
-            ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(kernel,))
-            if processes > 1
-            else None
-        )
-
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-
-    def map(self, name: str, batches: list[Batch], *arguments: Any) -> Iterator[Any]:
-        """kernel.name(batch, *arguments) for every batch, in order."""
-        if self._executor is None:
-            for batch in batches:
-                yield getattr(self._kernel, name)(batch, *arguments)
-        else:
-            count = len(batches)
-            yield from self._executor.map(_work, [name] * count, [(batch, *arguments) for batch in batches])
-
-
-def _progress(show: bool, total: int, label: str) -> Progress:
-    return Progress(total, label) if show else SilentProgress(total, label)
-
-
-# -- chemical potentials --------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class ChemicalPotentials:
-    """mu in eV, without the shift, on the fine (0) and the nested coarse mesh (1).
-
-    Parameters
-    ----------
-    full : ndarray, shape (2, direction, mask, xi, temperature)
-        For D and Q.
-    bare : ndarray, shape (2, temperature)
-        For a(I), a(II), D(1), Q(1) and the electrons.
-    """
-
-    full: Floats
-    bare: Floats
-
-
-def _chemical_potentials(
-    model: WannierModel | RashbaModel, settings: Settings, batches: list[Batch], pool: _Pool, progress: bool
-) -> ChemicalPotentials:
-    """Mu on the mesh in use and on the nested one, from charge neutrality or fixed."""
-    kt = BOLTZMANN_EV * np.asarray(settings.temperatures)
-    shape = (len(settings.directions), len(settings.soi_masks), len(settings.soi_scales), len(kt))
-    if settings.fermi_level == "dft" or model.electrons is None:
-        fixed = float(model.fermi_energy)
-        return ChemicalPotentials(np.full((2, *shape), fixed), np.full((2, len(kt)), fixed))
-    report = _progress(progress, settings.mesh.size, "band energies")
-    bare, full, nested = [], [], []
-    for batch, (bare_part, full_part) in zip(batches, pool.map("energies", batches), strict=True):
-        bare.append(bare_part)
-        full.append(full_part)
-        nested.append(np.full(len(batch.kpoints), batch.nested))
-        report.advance(len(batch.kpoints))
-    bare_energies, inner = np.concatenate(bare), np.concatenate(nested)
-    bare_mu = np.stack([_neutral(bare_energies[chosen], model.electrons, kt) for chosen in _two_levels(inner)])
-    if settings.fermi_level == "neutral-bare":
-        return ChemicalPotentials(np.broadcast_to(bare_mu[:, None, None, None], (2, *shape)).copy(), bare_mu)
-    full_energies = np.concatenate(full, axis=-2)
-    full_mu = np.zeros((2, *shape))
-    for level, chosen in enumerate(_two_levels(inner)):
-        for index in np.ndindex(*shape[:3]):
-            full_mu[(level, *index)] = _neutral(full_energies[index][chosen], model.electrons, kt)
-    return ChemicalPotentials(full_mu, bare_mu)
-
-
-def _two_levels(nested: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """All points, and the nested ones (all again where no coarse mesh is nested)."""
-    every = np.ones_like(nested)
-    return every, nested if nested.any() else every
-
-
-def _neutral(energies: Floats, electrons: float, kt: Floats) -> Floats:
-    """Mu at which sum_kn f_kn / N_k = electrons, one a temperature.
-
-    Raises
-    ------
-    InputError
-        If the bands cannot hold that many electrons.
-    """
-    if not 0 < electrons < energies.shape[-1]:
-        raise InputError(f"electrons: {electrons:g} do not fit into {energies.shape[-1]} bands; give fermi_level='dft'")
-    lowest, highest = float(energies.min()), float(energies.max())
-
-    def excess(mu: float, temperature: float) -> float:
-        return float(response.fermi(energies, mu, temperature).sum() / len(energies) - electrons)
-
-    return np.array([brentq(excess, lowest - 50 * t, highest + 50 * t, args=(t,), xtol=1e-13) for t in kt])
-
-
-# -- the sum --------------------------------------------------------------------------------------------
-
-
-def _sum(
-    settings: Settings, batches: list[Batch], levels: ChemicalPotentials, pool: _Pool, progress: bool
-) -> list[Sums]:
-    """Sums over the fine and the nested mesh, divided by their numbers of k points."""
-    dimension = len(settings.mesh.divisions)
-    total = [Sums.zeros(settings, dimension) for _ in range(2)]
-    report = _progress(progress, settings.mesh.size, "D, Q, a")
-    for batch, parts in zip(batches, pool.map("sums", batches, levels), strict=True):
-        for level, part in enumerate(parts):
-            total[level] += part
-        report.advance(len(batch.kpoints))
-    coarse = settings.mesh.coarse
-    result = [total[0].scaled(1 / settings.mesh.size)]
-    return result if coarse is None else [*result, total[1].scaled(1 / coarse.size)]
+def print_change(mesh: Mesh, changes: Mapping[str, float], tolerance: float) -> None:
+    """One line on how far a refinement is, on standard error."""
+    text = ", ".join(f"{name} {change:.3g}" for name, change in changes.items())
+    name = "x".join(map(str, mesh.divisions))
+    print(f"mesh {name}: changed by {text} meV*Angstrom (tolerance {tolerance:g})", file=sys.stderr)

@@ -143,7 +143,7 @@ class Interpolation:
         parts = [hamiltonian, *(self._gradient(hamiltonian, j) for j in self.axes), position.swapaxes(0, 1)]
         parts.append(self.on_lattice(model.overlap)[None])
         # (spin, H, dH/dk_x.., A_x.., overlap) side by side: one matrix product a batch.
-        self._columns = np.concatenate([self._as_columns(part) for part in parts], axis=1)
+        self._columns = np.concatenate([self._as_columns(part) for part in parts], axis=-1)
 
     @property
     def functions(self) -> int:
@@ -179,9 +179,8 @@ class Interpolation:
         hamiltonian = values[0:2]
         gradient = values[2 : 2 + 2 * d].reshape(d, 2, k, n, n)
         position = values[2 + 2 * d : 2 + 4 * d].reshape(d, 2, k, n, n)
-        # hbar vbar_j = dHbar/dk_j - i [A_j, Hbar]; [A, H] = AH - (AH)^+ for Hermitian A, H
-        product = position @ hamiltonian
-        velocity = gradient - 1j * (product - product.conj().swapaxes(-1, -2))
+        # hbar vbar_j = dHbar/dk_j - i [A_j, Hbar]
+        velocity = gradient - 1j * (position @ hamiltonian - hamiltonian @ position)
         return Operators(hamiltonian, velocity.swapaxes(0, 1), position.swapaxes(0, 1), values[-1])
 
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes:
@@ -189,7 +188,7 @@ class Interpolation:
         blocks = in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction))
         lattice = self.on_lattice(blocks)
         parts = [lattice, *(self._gradient(lattice, j) for j in self.axes)]
-        return np.concatenate([self._as_columns(part) for part in parts], axis=1)
+        return np.concatenate([self._as_columns(part) for part in parts], axis=-1)
 
     def spin_orbit(self, columns: Complexes, kpoints: Floats, operators: Operators) -> SpinOrbit:
         """V and hbar v^SOI of one direction and mask.
@@ -217,21 +216,86 @@ class Interpolation:
         )
         return SpinOrbit(interaction, gradient - 1j * commutator)
 
+    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes | None:
+        """dV/dk(R) from the differentiated projectors, for `exact_velocity`; None where the model has none."""
+        blocks = self.model.spin_orbit_velocity(mask)
+        if blocks is None:
+            return None
+        lattice = self.on_lattice(in_spin_frame(blocks, spin_frame(direction))[:, self.axes])
+        return self._as_columns(lattice)
+
+    def exact_velocity(self, columns: Complexes, kpoints: Floats) -> Complexes:
+        """Hbar v^SOI = dV_k/dk of one direction and mask, exact in plane waves (no position matrices).
+
+        Put in place of `SpinOrbit.velocity` it gives a(II) without what the Wannier space cuts off; a(I) + a(II)
+        closes only with the velocity of `spin_orbit`.
+
+        Parameters
+        ----------
+        columns : ndarray
+            From `exact_velocity_columns`.
+        kpoints : ndarray, shape (k, 3)
+            In units of the reciprocal lattice vectors.
+
+        Returns
+        -------
+        ndarray, shape (3, d, k, n, n)
+            Blocks up-up, up-down, down-down in the spin frame, eV*Angstrom.
+        """
+        values = self._evaluate(columns, kpoints)
+        return values.reshape(3, len(self.axes), *values.shape[1:])
+
     def _gradient(self, lattice: Complexes, j: int) -> Complexes:
         result: Complexes = 1j * self._cartesian[:, j, None, None] * lattice
         return result
 
     def _as_columns(self, lattice: Complexes) -> Complexes:
-        """(..., R, n, n) -> (R, columns)."""
-        count = len(self.vectors)
-        return np.moveaxis(lattice, -3, 0).reshape(count, -1)
+        """(..., R, n, n) -> (R_1, R_2, R_3, columns) on the box of R vectors, zero where there is none."""
+        flat = np.moveaxis(lattice, -3, 0).reshape(len(self.vectors), -1)
+        low, high = self.vectors.min(axis=0), self.vectors.max(axis=0)
+        box = np.zeros((*(high - low + 1), flat.shape[1]), dtype=complex)
+        box[tuple((self.vectors - low).T)] = flat
+        return box
 
     def _evaluate(self, columns: Complexes, kpoints: Floats) -> Complexes:
         """sum_R exp(ikR) X(R) -> (matrices, k, n, n)."""
         n = self.functions
-        phases = np.exp(2j * np.pi * kpoints @ self.vectors.T)
-        values = (phases @ columns).reshape(len(kpoints), -1, n, n)
-        return np.ascontiguousarray(values.swapaxes(0, 1))
+        values = _fourier_sum(self.vectors.min(axis=0), columns, kpoints)
+        return np.ascontiguousarray(values.reshape(len(kpoints), -1, n, n).swapaxes(0, 1))
+
+
+def _fourier_sum(lowest: npt.NDArray[np.int64], box: Complexes, kpoints: Floats) -> Complexes:
+    """sum_R exp(2 pi i k.R) X(R), one axis after the other.
+
+    exp(ik.R) factorises, and the points of a mesh's batch share their first coordinate: it is summed once for all
+    of them, which leaves a sum over the R of one axis for each k.
+
+    Parameters
+    ----------
+    lowest : ndarray of int, shape (axes,)
+        R of the box's first corner.
+    box : ndarray, shape (R_1, ..., R_axes, c), complex
+    kpoints : ndarray, shape (k, axes)
+
+    Returns
+    -------
+    ndarray, shape (k, c), complex
+    """
+    length = box.shape[0]
+    if length == 1 and lowest[0] == 0 and len(lowest) > 1:
+        return _fourier_sum(lowest[1:], box[0], kpoints[:, 1:])
+    vectors = lowest[0] + np.arange(length)
+    coordinates, of_k = np.unique(kpoints[:, 0], return_inverse=True)
+    partial = (np.exp(2j * np.pi * np.outer(coordinates, vectors)) @ box.reshape(length, -1)).reshape(
+        -1, *box.shape[1:]
+    )
+    if all(size == 1 for size in box.shape[1:-1]) and (lowest[1:] == 0).all():
+        return np.asarray(partial.reshape(len(coordinates), -1)[of_k.ravel()])
+    result = np.empty((len(kpoints), box.shape[-1]), dtype=complex)
+    for index in range(len(coordinates)):
+        mine = of_k.ravel() == index
+        result[mine] = _fourier_sum(lowest[1:], partial[index], kpoints[mine, 1:])
+    return result
 
 
 def nearest_images(cell: Floats, mesh: Sequence[int], centres: Floats) -> tuple[npt.NDArray[np.int64], Floats]:

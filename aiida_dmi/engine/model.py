@@ -14,13 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .model_file import read_arguments, write_model
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
-
-FORMAT = "aiida-dmi-wannier-model"
-VERSION = 1
-SPINS = ("up", "down")
 
 HERMITICITY = 1e-6
 """Largest |X - X^+| accepted: eV for the Hamiltonian and the coupling, Angstrom for the position matrices."""
@@ -72,6 +69,9 @@ class WannierModel:
         mu_B along n.
     attributes : dict
         Provenance that travels with the file: code versions, pseudopotential hashes, windows, spreads.
+    gradients : tuple of ndarray, shape (2, q, 3, p_a, n), complex, optional
+        <d_j beta_a|W>(q), one array an atom: the projectors differentiated in k, the phase of the atom's position
+        kept; Angstrom. None where the file does not carry them.
     """
 
     cell: Floats
@@ -90,6 +90,7 @@ class WannierModel:
     coupling: tuple[Complexes, ...]
     moments: Floats | None = None
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    gradients: tuple[Complexes, ...] | None = None
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -136,12 +137,7 @@ class WannierModel:
         InputError
             If the mask does not have one finite weight an atom.
         """
-        weights = np.asarray(mask, dtype=float)
-        if weights.shape != (self.atoms,) or not np.isfinite(weights).all():
-            raise InputError(
-                f"soi_masks: {np.asarray(mask).tolist()} was given, expected {self.atoms} finite weights, "
-                f"one for each of the atoms {', '.join(self.symbols)}"
-            )
+        weights = self._weights(mask)
         n, q = self.functions, len(self.kpoints)
         result = np.zeros((3, 3, q, n, n), dtype=complex)
         for weight, projection, coupling in zip(weights, self.projections, self.coupling, strict=True):
@@ -151,6 +147,56 @@ class WannierModel:
                 bra = projection[left].conj().swapaxes(-1, -2)
                 result[block] += weight * np.matmul(bra[None], np.matmul(coupling[:, None], projection[right][None]))
         return result
+
+    def spin_orbit_velocity(self, mask: npt.ArrayLike) -> Complexes | None:
+        """dW_alpha/dk_j = sum_a mask_a (d_j P_a^+ h_a,alpha P_a + P_a^+ h_a,alpha d_j P_a), exact in plane waves.
+
+        With it hbar v_j^SOI = sum_alpha sigma_alpha dW_alpha/dk_j without any position matrix (physics.md,
+        `a_II_exact`): the matrix elements of i[V, r_j] between Wannier functions, where dV/dk_j - i [A_j, V]
+        inserts the Wannier functions between V and r_j.
+
+        Parameters
+        ----------
+        mask : array_like, shape (atoms,)
+            As in `spin_orbit`.
+
+        Returns
+        -------
+        ndarray, shape (3, 3, 3, q, n, n), complex, or None
+            Axes: spin block (up-up, up-down, down-down), alpha, j = x, y, z of the lattice frame; eV*Angstrom.
+            None for a model without `gradients`.
+
+        Raises
+        ------
+        InputError
+            If the mask does not have one finite weight an atom.
+        """
+        weights = self._weights(mask)
+        if self.gradients is None:
+            return None
+        n, q = self.functions, len(self.kpoints)
+        result = np.zeros((3, 3, 3, q, n, n), dtype=complex)
+        atoms = zip(weights, self.projections, self.gradients, self.coupling, strict=True)
+        for weight, projection, gradient, coupling in atoms:
+            if weight == 0.0 or coupling.shape[-1] == 0:
+                continue
+            bras, gradient_bras = projection.conj().swapaxes(-1, -2), gradient.conj().swapaxes(-1, -2)
+            for block, (left, right) in enumerate(((0, 0), (0, 1), (1, 1))):
+                coupled = np.matmul(coupling[:, None], projection[right])  # (alpha, q, p, n)
+                differentiated = np.matmul(coupling[:, None, None], gradient[right])  # (alpha, q, j, p, n)
+                product = np.matmul(gradient_bras[left], coupled[:, :, None])
+                product += np.matmul(bras[left][:, None], differentiated)
+                result[block] += weight * np.moveaxis(product, 2, 1)
+        return result
+
+    def _weights(self, mask: npt.ArrayLike) -> Floats:
+        weights = np.asarray(mask, dtype=float)
+        if weights.shape != (self.atoms,) or not np.isfinite(weights).all():
+            raise InputError(
+                f"soi_masks: {np.asarray(mask).tolist()} was given, expected {self.atoms} finite weights, "
+                f"one for each of the atoms {', '.join(self.symbols)}"
+            )
+        return weights
 
     @property
     def time_reversal_error(self) -> float:
@@ -193,6 +239,14 @@ class WannierModel:
                 raise InputError(
                     f"model: spin_orbit/{atom}/projections has shape {projection.shape}, expected {(2, q, p, n)}"
                 )
+        if self.gradients is not None and len(self.gradients) != atoms:
+            raise InputError(
+                f"model: spin_orbit holds gradients of {len(self.gradients)} atoms, expected {atoms} or none"
+            )
+        for atom, gradient in enumerate(self.gradients or ()):
+            wanted = (2, q, 3, self.coupling[atom].shape[-1], n)
+            if gradient.shape != wanted:
+                raise InputError(f"model: spin_orbit/{atom}/gradients has shape {gradient.shape}, expected {wanted}")
         if self.dimension < 2:
             raise InputError(f"model: periodic is {list(map(bool, self.periodic))}, expected two or three directions")
         if self.dimension == 2 and np.abs(self.cell[self.periodic][:, 2]).max() > 1e-6:
@@ -209,6 +263,8 @@ class WannierModel:
         for atom in range(self.atoms):
             arrays[f"spin_orbit/{atom}/projections"] = self.projections[atom]
             arrays[f"spin_orbit/{atom}/coupling"] = self.coupling[atom]
+            if self.gradients is not None:
+                arrays[f"spin_orbit/{atom}/gradients"] = self.gradients[atom]
         for name, array in arrays.items():
             bad = np.count_nonzero(~np.isfinite(array))
             if bad:
@@ -290,7 +346,7 @@ class WannierModel:
         """
         try:
             with h5py.File(path, "r") as file:
-                return _read(file)
+                return cls(**read_arguments(file))
         except OSError as error:
             raise InputError(f"model {path}: not a readable HDF5 file ({error})") from error
         except KeyError as error:
@@ -307,80 +363,9 @@ class WannierModel:
         os.close(handle)
         try:
             with h5py.File(temporary, "w") as file:
-                self._write(file)
+                write_model(self, file)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         finally:
             if os.path.exists(temporary):
                 os.unlink(temporary)
-
-    def _write(self, file: h5py.File) -> None:
-        file.attrs["format"] = FORMAT
-        file.attrs["version"] = VERSION
-        for key, value in self.attributes.items():
-            file.attrs[key] = value
-        file["cell"] = self.cell
-        file["periodic"] = np.asarray(self.periodic, dtype=bool)
-        file.create_dataset("symbols", data=[s.encode() for s in self.symbols], dtype=h5py.string_dtype())
-        file["positions"] = self.positions
-        if self.moments is not None:
-            file["moments"] = self.moments
-        file["mesh"] = np.asarray(self.mesh, dtype=np.int64)
-        file["kpoints"] = self.kpoints
-        file["fermi_energy"] = self.fermi_energy
-        file["electrons"] = self.electrons
-        for spin, name in enumerate(SPINS):
-            file[f"centres/{name}"] = self.centres[spin]
-            file[f"hamiltonian/{name}"] = self.hamiltonian[spin]
-            file[f"position/{name}"] = self.position[spin]
-        file["overlap"] = self.overlap
-        for atom in range(self.atoms):
-            for spin, name in enumerate(SPINS):
-                file[f"spin_orbit/{atom}/projections_{name}"] = self.projections[atom][spin]
-            file[f"spin_orbit/{atom}/coupling"] = self.coupling[atom]
-
-
-def _dataset(file: h5py.File, name: str) -> Any:
-    if name not in file or not isinstance(file[name], h5py.Dataset):
-        raise InputError(f"model: dataset {name} is missing; build the model again")
-    return file[name][()]
-
-
-def _read(file: h5py.File) -> WannierModel:
-    kind, version = file.attrs.get("format", "none"), file.attrs.get("version", "none")
-    if kind != FORMAT or version != VERSION:
-        raise InputError(
-            f"model: format '{kind}' version {version} was given, '{FORMAT}' version {VERSION} is expected; "
-            "write it with dmi-engine build"
-        )
-
-    def pair(name: str) -> Any:
-        up, down = (_dataset(file, f"{name}{spin}") for spin in SPINS)
-        if np.shape(up) != np.shape(down):
-            raise InputError(f"model: {name}up has shape {np.shape(up)} but {name}down {np.shape(down)}")
-        return np.stack([up, down])
-
-    symbols = tuple(s.decode() if isinstance(s, bytes) else str(s) for s in _dataset(file, "symbols"))
-    atoms = range(len(symbols))
-    return WannierModel(
-        cell=np.asarray(_dataset(file, "cell"), dtype=float),
-        periodic=np.asarray(_dataset(file, "periodic"), dtype=bool),
-        symbols=symbols,
-        positions=np.asarray(_dataset(file, "positions"), dtype=float),
-        mesh=tuple(int(m) for m in _dataset(file, "mesh")),  # type: ignore[arg-type]
-        kpoints=np.asarray(_dataset(file, "kpoints"), dtype=float),
-        fermi_energy=float(_dataset(file, "fermi_energy")),
-        electrons=float(_dataset(file, "electrons")),
-        centres=np.asarray(pair("centres/"), dtype=float),
-        hamiltonian=np.asarray(pair("hamiltonian/"), dtype=complex),
-        position=np.asarray(pair("position/"), dtype=complex),
-        overlap=np.asarray(_dataset(file, "overlap"), dtype=complex),
-        projections=tuple(np.asarray(pair(f"spin_orbit/{a}/projections_"), dtype=complex) for a in atoms),
-        coupling=tuple(np.asarray(_dataset(file, f"spin_orbit/{a}/coupling"), dtype=complex) for a in atoms),
-        moments=np.asarray(file["moments"][()], dtype=float) if "moments" in file else None,
-        attributes={k: _plain(v) for k, v in file.attrs.items() if k not in ("format", "version")},
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

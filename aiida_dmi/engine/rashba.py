@@ -107,6 +107,14 @@ class RashbaModel:
         velocity = np.broadcast_to(columns[:, :, None], (3, 2, len(k)))
         return SpinOrbit(interaction[..., None, None], velocity[..., None, None])
 
+    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> None:
+        """None: v^SOI = dV/dk is exact as it is."""
+        return
+
+    def exact_velocity(self, columns: Complexes, kpoints: Floats) -> Complexes:
+        """Not available: see `exact_velocity_columns`."""
+        raise InputError("a RashbaModel has no differentiated projectors; its a_II is exact")
+
     def _cartesian(self, kpoints: Floats) -> Floats:
         """K in 1/Angstrom from the mesh's [0, 1), wrapped to [-cutoff, cutoff)."""
         wrapped: Floats = ((kpoints[:, :2] + 0.5) % 1.0 - 0.5) * self.side

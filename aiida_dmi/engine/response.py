@@ -15,6 +15,7 @@ of their weight. Spin components are those of the spin frame (e_1, e_2, n); `to_
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from .interpolation import Operators, SpinOrbit
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
+Integers = npt.NDArray[np.intp]
 
 NEARLY_EQUAL = 0.05
 """Pairs closer than this times kT use the limit form: its error is (0.05)^4 * 2e-4 there."""
@@ -68,11 +70,13 @@ def splitting_threshold(temperature: float) -> float:
 def assemble(blocks: Complexes) -> Complexes:
     """Spinor matrix from its blocks up-up, up-down, down-down: (3, ..., n, n) -> (..., 2n, 2n)."""
     up, mixed, down = blocks
-    lower = mixed.conj().swapaxes(-1, -2)
-    return np.concatenate(
-        [np.concatenate([up, mixed], axis=-1), np.concatenate([lower, down], axis=-1)],
-        axis=-2,
-    )
+    n = up.shape[-1]
+    result = np.empty((*up.shape[:-2], 2 * n, 2 * n), dtype=complex)
+    result[..., :n, :n] = up
+    result[..., :n, n:] = mixed
+    result[..., n:, :n] = mixed.conj().swapaxes(-1, -2)
+    result[..., n:, n:] = down
+    return result
 
 
 def spinor_blocks(diagonal: Complexes, spin_orbit: Complexes, xi: float) -> Complexes:
@@ -94,11 +98,31 @@ def band_energies(operators: Operators, spin_orbit: SpinOrbit | None, xi: float)
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Nearly degenerate pairs of one batch: energies (pairs,) and the antisymmetric elements (pairs, ...)."""
+    """Nearly degenerate pairs of one batch: energies (pairs,), elements (pairs, ...), number of the k point."""
 
     lower: Floats
     upper: Floats
     elements: Floats
+    point: Integers
+
+
+@dataclasses.dataclass(frozen=True)
+class Triples:
+    """Triples (a, b, c) with nearly equal energies among them, to be weighted by g[a, b, c] (D(1) only).
+
+    Parameters
+    ----------
+    energies : ndarray, shape (triples, 3)
+    already : ndarray, shape (triples, 3)
+        Coefficients with which g_a, g_b, g_c of the triple stand in `of_g` already, to be taken off.
+    elements : ndarray, shape (triples, ...)
+    point : ndarray of int, shape (triples,)
+    """
+
+    energies: Floats
+    already: Floats
+    elements: Floats
+    point: Integers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,23 +134,22 @@ class Coefficients:
     energies : ndarray, shape (k, bands)
     of_f, of_g : ndarray, shape (k, bands, ...)
         Coefficients of f_n and g_n; of_g None where no g enters.
-    pairs : Pairs or None
-        What nearly equal energies contribute, to be weighted by `pair_weight`.
+    of_slope : ndarray or None
+        Coefficients of f'_n.
+    berry, quotient, slope : Pairs or None
+        Nearly equal energies, to be weighted by the limits of W, of (f_n - f_m)/(E_n - E_m) and of
+        (g_n - g_m)/(E_n - E_m).
+    triples : Triples or None
     """
 
     energies: Floats
     of_f: Floats
-    of_g: Floats | None
-    pairs: Pairs | None
-
-    def divided(self, number: float) -> Coefficients:
-        """Every coefficient divided by `number`."""
-        return Coefficients(
-            self.energies,
-            self.of_f / number,
-            None if self.of_g is None else self.of_g / number,
-            None if self.pairs is None else dataclasses.replace(self.pairs, elements=self.pairs.elements / number),
-        )
+    of_g: Floats | None = None
+    of_slope: Floats | None = None
+    berry: Pairs | None = None
+    quotient: Pairs | None = None
+    slope: Pairs | None = None
+    triples: Triples | None = None
 
 
 def dmi_and_spin_current(
@@ -165,13 +188,13 @@ def dmi_and_spin_current(
 
     # Q_ij = (1/4) sum_n f_n <n|{sigma_i, hbar v_j}|n> = (1/2) sum_n f_n Re <sigma_i n|hbar v_j n>
     flipped_up, flipped_down = overlap @ down, overlap.conj().swapaxes(-1, -2) @ up
-    upper = np.einsum("kab,dkab->kbd", flipped_up.conj(), v_states[..., :n, :])
-    lower = np.einsum("kab,dkab->kbd", flipped_down.conj(), v_states[..., n:, :])
-    along = np.einsum("kab,dkab->kbd", up.conj(), v_states[..., :n, :])
-    along -= np.einsum("kab,dkab->kbd", down.conj(), v_states[..., n:, :])
-    # sigma_y|n> = (-i O U_d, i O^+ U_u)
-    spin = np.stack([(upper + lower).real, (lower - upper).imag, along.real], axis=-2)
-    return dmi, Coefficients(energies, 0.5 * spin, None, None)
+    spin = np.empty((3, *states.shape), dtype=complex)
+    spin[0, :, :n], spin[0, :, n:] = flipped_up, flipped_down
+    spin[1, :, :n], spin[1, :, n:] = -1j * flipped_up, 1j * flipped_down
+    spin[2, :, :n], spin[2, :, n:] = up, -down
+    # Re conj(a) b is the scalar product of (Re, Im) pairs: real arithmetic on the same memory.
+    pairs = np.einsum("ckax,dkax->kxcd", spin.view(float), v_states.view(float))
+    return dmi, Coefficients(energies, 0.5 * (pairs[:, 0::2] + pairs[:, 1::2]))
 
 
 def _berry_coefficients(energies: Floats, torque: Complexes, v_bands: Complexes, threshold: float) -> Coefficients:
@@ -192,8 +215,8 @@ def _berry_coefficients(energies: Floats, torque: Complexes, v_bands: Complexes,
     of_g = 2 * (second.sum(-1) - second.sum(-2))
     k, lower, upper = np.nonzero(np.triu(near, 1))
     antisymmetric = product[:, k, lower, upper] - product[:, k, upper, lower]
-    pairs = Pairs(energies[k, lower], energies[k, upper], _cartesian_torque(antisymmetric))
-    return Coefficients(energies, _cartesian_torque(of_f), _cartesian_torque(of_g), pairs)
+    pairs = Pairs(energies[k, lower], energies[k, upper], _cartesian_torque(antisymmetric), k)
+    return Coefficients(energies, _cartesian_torque(of_f), _cartesian_torque(of_g), berry=pairs)
 
 
 def _cartesian_torque(values: Complexes) -> Floats:
@@ -202,190 +225,129 @@ def _cartesian_torque(values: Complexes) -> Floats:
     return np.stack([moved.imag, -moved.real], axis=-2)
 
 
-def first_order_dmi(operators: Operators, spin_orbit: SpinOrbit, step: float, threshold: float) -> Coefficients:
-    """D(1) = dD/dxi at xi = 0, from the torque form (Eq. 2) itself.
-
-    To first order only the spin-flip part of V enters (T flips the spin, vbar does not), and with that part
-    alone D(-xi) = -D(xi) exactly: sigma_z turns H(xi) into H(-xi) and T into -T. So D(step)/step is right
-    to second order in `step` at the cost of one diagonalisation.
-
-    Parameters
-    ----------
-    step : float
-        Dimensionless, small against kT / (strength of V).
-
-    Returns
-    -------
-    Coefficients
-        As `dmi_and_spin_current`'s first.
-    """
-    flip = np.array([0.0, 1.0, 0.0])
-    interaction = spin_orbit.interaction * flip[:, None, None, None]
-    velocity = spin_orbit.velocity * flip[:, None, None, None, None]
-    dmi, _ = dmi_and_spin_current(operators, SpinOrbit(interaction, velocity), step, threshold)
-    return dmi.divided(step)
-
-
-@dataclasses.dataclass(frozen=True)
-class Collinear:
-    """Eigenstates of Hbar, up and down apart, and what the first order needs between them.
-
-    Parameters
-    ----------
-    energies : ndarray, shape (2, k, n)
-    states : ndarray, shape (2, k, n, n)
-    overlap : ndarray, shape (k, n, n)
-        <n up|m down>.
-    velocity : ndarray, shape (2, d, k, n, n)
-        hbar vbar between the bands of one spin.
-    """
-
-    energies: Floats
-    states: Complexes
-    overlap: Complexes
-    velocity: Complexes
-
-    @classmethod
-    def of(cls, operators: Operators) -> Collinear:
-        """Diagonalise Hbar at a batch of k points."""
-        energies, states = np.linalg.eigh(operators.hamiltonian)
-        bras = states.conj().swapaxes(-1, -2)
-        overlap = bras[0] @ operators.overlap @ states[1]
-        velocity = bras[:, None] @ operators.velocity @ states[:, None]
-        return cls(energies, states, overlap, velocity)
-
-
-def decomposition(bands: Collinear, spin_orbit: SpinOrbit, threshold: float) -> tuple[Coefficients, Coefficients]:
-    """a(I) (Eq. 22) and a(II) (Eq. 23) from Hbar's eigenstates.
-
-    Parameters
-    ----------
-    bands : Collinear
-    spin_orbit : SpinOrbit
-        V and v^SOI of one direction and mask.
-    threshold : float
-        Splitting below which (f_n - f_m)/(E_n - E_m) is taken as its limit, eV.
-
-    Returns
-    -------
-    first, second : Coefficients
-        Bands: up, then down; trailing axes spin component (3), direction j; eV*Angstrom.
-    """
-    bra_up, bra_down = bands.states.conj().swapaxes(-1, -2)
-    up, down = bands.states
-    v_up, v_down = bands.velocity
-    overlap = bands.overlap
-    mixed = bra_up @ spin_orbit.interaction[1] @ down
-    # {sigma_x, vbar} between up n and down m is Z = v_u O + O v_d, {sigma_y, vbar} is -i Z, and both orders
-    # of (n, m) count: 2 Re[Z conj(V)] and 2 Im[Z conj(V)].
-    product = (v_up @ overlap + overlap @ v_down) * mixed.conj()
-    flip = 2 * np.stack([product.real, product.imag])  # (spin component, d, k, n up, m down)
-    # {sigma_z, vbar} = +-2 vbar within one spin.
-    along_up = 2 * (v_up * (bra_up @ spin_orbit.interaction[0] @ up).conj()).real
-    along_down = -2 * (v_down * (bra_down @ spin_orbit.interaction[2] @ down).conj()).real
-    e_up, e_down = bands.energies
-    parts = [
-        _difference_quotient(e_up, e_down, flip, threshold),
-        _difference_quotient(e_up, e_up, along_up[None], threshold),
-        _difference_quotient(e_down, e_down, along_down[None], threshold),
-    ]
-    first = _collect(parts, bands.energies)
-
-    # a(II): {sigma_x, v}_uu = v_ud O^+ + h.c., {sigma_y, v}_uu = i v_ud O^+ + h.c.,
-    #        {sigma_x, v}_dd = O^+ v_ud + h.c., {sigma_y, v}_dd = i O^+ v_ud + h.c., {sigma_z, v} = +-2 v.
-    v_uu, v_ud, v_dd = spin_orbit.velocity
-    between = bra_up @ v_ud @ down
-    on_up = np.einsum("dknm,knm->knd", between, overlap.conj())
-    on_down = np.einsum("dknm,knm->kmd", between, overlap.conj())
-    z_up = np.einsum("kan,dkab,kbn->knd", up.conj(), v_uu, up, optimize=True).real
-    z_down = -np.einsum("kan,dkab,kbn->knd", down.conj(), v_dd, down, optimize=True).real
-    spin_up = np.stack([on_up.real, -on_up.imag, z_up], axis=-2)
-    spin_down = np.stack([on_down.real, -on_down.imag, z_down], axis=-2)
-    of_f = -0.25 * 2 * np.concatenate([spin_up, spin_down], axis=1)
-    return first, Coefficients(first.energies, of_f, None, None)
-
-
-def _difference_quotient(
-    left: Floats, right: Floats, elements: Floats, threshold: float
-) -> tuple[Floats, Floats, Pairs]:
-    """sum_nm (f_n - f_m)/(E_n - E_m) G_nm, as coefficients of f_n, of f_m and the pairs of nearly equal energies.
-
-    Returns
-    -------
-    of_left, of_right : ndarray, shape (k, n, component, d)
-    pairs : Pairs
-        Elements (pairs, component, d), to be weighted by f'.
-    """
-    difference = left[:, :, None] - right[:, None, :]
-    near = np.abs(difference) < threshold
-    inverse = np.where(near, 0.0, 1.0 / np.where(near, 1.0, difference))
-    quotient = elements * inverse
-    of_left = np.moveaxis(quotient.sum(-1), (0, 1), (-2, -1))
-    of_right = -np.moveaxis(quotient.sum(-2), (0, 1), (-2, -1))
-    k, n, m = np.nonzero(near)
-    pairs = Pairs(left[k, n], right[k, m], np.moveaxis(elements[:, :, k, n, m], -1, 0))
-    return of_left, of_right, pairs
-
-
-def _collect(parts: list[tuple[Floats, Floats, Pairs]], energies: Floats) -> Coefficients:
-    """a(I)'s coefficients over up, then down bands, with components x, y (flip) and z (within a spin)."""
-    (flip_up, flip_down, flip), (uu_left, uu_right, uu), (dd_left, dd_right, dd) = parts
-    of_up = np.concatenate([flip_up, uu_left + uu_right], axis=-2)
-    of_down = np.concatenate([flip_down, dd_left + dd_right], axis=-2)
-
-    def padded(pairs: Pairs, before: int, after: int) -> Floats:
-        return np.pad(pairs.elements, ((0, 0), (before, after), (0, 0)))
-
-    pairs = Pairs(
-        np.concatenate([flip.lower, uu.lower, dd.lower]),
-        np.concatenate([flip.upper, uu.upper, dd.upper]),
-        -0.25 * np.concatenate([padded(flip, 0, 1), padded(uu, 2, 0), padded(dd, 2, 0)]),
-    )
-    joined = np.concatenate([energies[0], energies[1]], axis=-1)
-    return Coefficients(joined, -0.25 * np.concatenate([of_up, of_down], axis=1), None, pairs)
-
-
 # -- sums --------------------------------------------------------------------------------------------
 
 
-def occupy(coefficients: Coefficients, mu: Floats, kt: Floats) -> Floats:
+@dataclasses.dataclass(frozen=True)
+class Occupations:
+    """f and g of every band for many chemical potentials and temperatures.
+
+    Parameters
+    ----------
+    mu, kt : ndarray, shape (m,)
+        Chemical potential and k_B T of each evaluation, eV.
+    f, g : ndarray, shape (m, k * bands)
+    weights : ndarray, shape (k,)
+        How many points of the mesh each k stands for.
+    """
+
+    mu: Floats
+    kt: Floats
+    f: Floats
+    g: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, energies: Floats, mu: Floats, kt: Floats, weights: Floats | None = None) -> Occupations:
+        """Of band energies (k, bands), eV."""
+        # f and g = -kT ln(1 + exp(x)) from one exponential: x = (mu - E)/kT, e = exp(-|x|).
+        x = (mu[:, None] - energies.ravel()) / kt[:, None]
+        e = np.exp(-np.abs(x))
+        f = np.where(x > 0, 1.0, e) / (1.0 + e)
+        g = -kt[:, None] * (np.maximum(x, 0.0) + np.log1p(e))
+        return cls(mu, kt, f, g, np.ones(len(energies)) if weights is None else weights)
+
+    @property
+    def electrons(self) -> Floats:
+        """Sum f, shape (m,)."""
+        return np.asarray(self.f @ np.repeat(self.weights, self.f.shape[1] // len(self.weights)))
+
+
+def occupy(coefficients: Coefficients, occupations: Occupations) -> Floats:
     """Sum over k and bands for many chemical potentials and temperatures.
 
     Parameters
     ----------
     coefficients : Coefficients
-    mu, kt : ndarray, shape (m,)
-        Chemical potential and k_B T of each evaluation, eV.
+    occupations : Occupations
+        Of the same band energies.
 
     Returns
     -------
     ndarray, shape (m, ...)
         Trailing axes as the coefficients'; eV*Angstrom (not divided by the number of k points).
     """
-    energies = coefficients.energies.ravel()
+    bands = occupations.f.shape[1]
     trailing = coefficients.of_f.shape[2:]
-    columns, rows = mu[:, None], kt[:, None]
-    result = fermi(energies, columns, rows) @ coefficients.of_f.reshape(len(energies), -1)
+    columns, rows = occupations.mu[:, None], occupations.kt[:, None]
+    weights = occupations.weights
+
+    def weighted(values: Floats) -> Floats:
+        return (values * weights.reshape(-1, *[1] * (values.ndim - 1))).reshape(bands, -1)
+
+    result = occupations.f @ weighted(coefficients.of_f)
     if coefficients.of_g is not None:
-        result += grand_potential(energies, columns, rows) @ coefficients.of_g.reshape(len(energies), -1)
-    pairs = coefficients.pairs
-    if pairs is not None and len(pairs.lower):
-        weight = _berry_limit if coefficients.of_g is not None else _quotient_limit
-        result += weight(pairs, columns, rows) @ pairs.elements.reshape(len(pairs.lower), -1)
-    return result.reshape(len(mu), *trailing)
+        result += occupations.g @ weighted(coefficients.of_g)
+    if coefficients.of_slope is not None:
+        slope = -occupations.f * (1 - occupations.f) / rows
+        result += slope @ weighted(coefficients.of_slope)
+    specials: list[tuple[Pairs | Triples | None, Callable[..., Floats]]] = [
+        (coefficients.berry, berry_limit),
+        (coefficients.quotient, quotient_limit),
+        (coefficients.slope, slope_limit),
+        (coefficients.triples, triple_weight),
+    ]
+    for special, weight in specials:
+        if special is not None and len(special.point):
+            elements = special.elements.reshape(len(special.point), -1) * weights[special.point, None]
+            result += weight(special, columns, rows) @ elements
+    return result.reshape(len(occupations.mu), *trailing)
 
 
-def _berry_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
+def berry_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
     """2 W_nm for nearly equal energies, both orders of the pair: W = f'' d/12 + f'''' d^3/480, d = E_m - E_n."""
     _, second, _, fourth = fermi_derivatives((pairs.lower + pairs.upper) / 2, mu, kt)
     d = pairs.upper - pairs.lower
     return 2 * (second * d / 12 + fourth * d**3 / 480)
 
 
-def _quotient_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
+def quotient_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
     """(f_n - f_m)/(E_n - E_m) for nearly equal energies: f' + f''' d^2/24, at the middle."""
     first, _, third, _ = fermi_derivatives((pairs.lower + pairs.upper) / 2, mu, kt)
     return first + third * (pairs.upper - pairs.lower) ** 2 / 24
+
+
+def slope_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
+    """(g_n - g_m)/(E_n - E_m) for nearly equal energies: f + f'' d^2/24, at the middle."""
+    return _divided_g(pairs.lower, pairs.upper, mu, kt)
+
+
+def triple_weight(triples: Triples, mu: Floats, kt: Floats) -> Floats:
+    """g[a, b, c], the second divided difference of g, less what the bands' own coefficients hold of it.
+
+    With x <= y <= z: g[x, y, z] = (g[x, y] - g[y, z])/(x - z), where g[x, y] = f + f'' d^2/24 at the middle for
+    nearly equal energies; f'/2 + f''' (sum of squared deviations)/48 at the mean where all three are.
+    """
+    x, y, z = np.sort(triples.energies, axis=1).T
+    together = z - x < NEARLY_EQUAL * kt
+    apart = (_divided_g(x, y, mu, kt) - _divided_g(y, z, mu, kt)) / np.where(together, 1.0, x - z)
+    mean = (x + y + z) / 3
+    first, _, third, _ = fermi_derivatives(mean, mu, kt)
+    deviations = (x - mean) ** 2 + (y - mean) ** 2 + (z - mean) ** 2
+    weight = np.where(together, first / 2 + third * deviations / 48, apart)
+    for column in range(3):
+        weight -= triples.already[:, column] * grand_potential(triples.energies[:, column], mu, kt)
+    return weight
+
+
+def _divided_g(x: Floats, y: Floats, mu: Floats, kt: Floats) -> Floats:
+    """(g_x - g_y)/(x - y)."""
+    d = x - y
+    near = np.abs(d) < NEARLY_EQUAL * kt
+    middle = (x + y) / 2
+    limit = fermi(middle, mu, kt) + fermi_derivatives(middle, mu, kt)[1] * d**2 / 24
+    quotient = (grand_potential(x, mu, kt) - grand_potential(y, mu, kt)) / np.where(near, 1.0, d)
+    return np.where(near, limit, quotient)
 
 
 def to_lab(tensor: Floats, frame: Floats) -> Floats:

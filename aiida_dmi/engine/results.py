@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 from pathlib import Path
@@ -18,9 +17,10 @@ from .errors import InputError
 from .model import WannierModel
 from .rashba import RashbaModel
 from .settings import Settings
+from .sums import Sums
 
 if TYPE_CHECKING:
-    from .compute import ChemicalPotentials
+    from .chemical_potential import ChemicalPotentials
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,49 +37,32 @@ LONG_NAMES = {
     "Q": "ground-state spin current (Eq. 5)",
     "a_I": "first part of the SOI-linear DMI (Eq. 22)",
     "a_II": "second part of the SOI-linear DMI (Eq. 23)",
+    "a_II_exact": "a_II from differentiated projectors: what the Wannier space cuts off is the difference to a_II",
     "D_1": "dD/dxi at xi = 0 from the torque form (Eq. 2)",
     "Q_1": "SOI-linear spin current, -(a_I + a_II) (Eq. 24)",
 }
 
 
-@dataclasses.dataclass
-class Sums:
-    """Tensors in eV*Angstrom and electrons, summed over a batch or averaged over a mesh.
-
-    D, Q: (direction, mask, xi, temperature, shift, 3, d); a_I, a_II, D_1: the same without xi;
-    electrons: (temperature, shift).
-    """
-
-    D: Floats
-    Q: Floats
-    a_I: Floats
-    a_II: Floats
-    D_1: Floats
-    electrons: Floats
-
-    @classmethod
-    def zeros(cls, settings: Settings, dimension: int) -> Sums:
-        """Empty sums for these settings."""
-        outer = (len(settings.directions), len(settings.soi_masks))
-        inner = (len(settings.temperatures), len(settings.fermi_shifts))
-        full = (*outer, len(settings.soi_scales), *inner, 3, dimension)
-        first = (*outer, *inner, 3, dimension)
-        return cls(np.zeros(full), np.zeros(full), np.zeros(first), np.zeros(first), np.zeros(first), np.zeros(inner))
-
-    def __iadd__(self, other: Sums) -> Sums:
-        for field in dataclasses.fields(self):
-            getattr(self, field.name).__iadd__(getattr(other, field.name))
-        return self
-
-    def scaled(self, factor: float) -> Sums:
-        """Every sum times `factor`."""
-        return Sums(*(getattr(self, field.name) * factor for field in dataclasses.fields(self)))
-
-
 def dataset(
-    model: WannierModel | RashbaModel, settings: Settings, levels: ChemicalPotentials, sums: list[Sums]
+    model: WannierModel | RashbaModel,
+    settings: Settings,
+    levels: ChemicalPotentials,
+    sums: list[Sums],
+    operations: int = 0,
+    residual: Floats | None = None,
 ) -> xr.Dataset:
-    """The labelled result of `compute`; `sums` holds the mesh's and, if there is one, the nested mesh's means."""
+    """The labelled result of `compute`.
+
+    Parameters
+    ----------
+    model, settings, levels
+    sums : list of Sums
+        The mesh's means and, if there is one, the nested mesh's.
+    operations : int
+        Order of the magnetic point group that reduced the mesh; 0 for the full mesh.
+    residual : ndarray, optional
+        Forbidden part of D, (direction, mask, xi, temperature, shift).
+    """
     tensors = [_tensors(model, part) for part in sums]
     outer, inner = ("direction", "mask"), ("temperature", "fermi_shift", "i", "j")
     units = "meV angstrom" if isinstance(model, WannierModel) else "meV / angstrom"
@@ -96,7 +79,13 @@ def dataset(
             {**attrs, "long_name": f"k error of {name}: change from the nested mesh"},
         )
     closure = _closure(tensors[0], [np.asarray(n) for n in settings.directions])
+    nothing = np.full(sums[0].D.shape[:-2], np.nan)
     variables |= {
+        "symmetry_residual": (
+            (*outer, "soi_scale", *inner[:2]),
+            nothing if residual is None else residual,
+            {"units": "1", "long_name": "|D - PD|/|D|: part of D that the magnetic point group forbids, full mesh"},
+        ),
         "closure": (
             (*outer, *inner[:2]),
             closure,
@@ -129,7 +118,7 @@ def dataset(
         "i": ["x", "y", "z"],
         "j": ["x", "y", "z"][: model.dimension],
     }
-    return xr.Dataset(variables, coordinates, _attributes(model, settings, len(sums) > 1))
+    return xr.Dataset(variables, coordinates, _attributes(model, settings, len(sums) > 1, operations))
 
 
 def _measure(model: WannierModel | RashbaModel) -> float:
@@ -139,6 +128,7 @@ def _measure(model: WannierModel | RashbaModel) -> float:
 def _tensors(model: WannierModel | RashbaModel, sums: Sums) -> dict[str, Floats]:
     scale = EV * _measure(model)
     a_1, a_2 = scale * sums.a_I, scale * sums.a_II
+    exact = isinstance(model, WannierModel) and model.gradients is not None
     return {
         "D": scale * sums.D,
         "Q": scale * sums.Q,
@@ -146,7 +136,7 @@ def _tensors(model: WannierModel | RashbaModel, sums: Sums) -> dict[str, Floats]
         "a_II": a_2,
         "D_1": scale * sums.D_1,
         "Q_1": -(a_1 + a_2),  # Eq. 24
-    }
+    } | ({"a_II_exact": scale * sums.a_II_exact} if exact else {})
 
 
 def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
@@ -161,7 +151,7 @@ def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
     return np.stack(result)
 
 
-def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: bool) -> dict[str, Any]:
+def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: bool, operations: int) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -175,7 +165,7 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: b
         "fermi_level": settings.fermi_level,
         "fermi_energy": float(model.fermi_energy),
         "fermi_energy_units": "eV",
-        "symmetry": "none",
+        "symmetry": f"magnetic point group of {operations} operations" if operations else "none",
     }
     if isinstance(model, RashbaModel):
         return attributes | {
@@ -191,6 +181,21 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: b
     else:
         attributes |= {"cell_volume": abs(float(np.linalg.det(model.cell))), "cell_volume_units": "angstrom^3"}
     return attributes | {f"model_{key}": value for key, value in model.attributes.items()}
+
+
+def refinement_attributes(
+    tolerance: float, max_mesh: int, converged: bool, history: list[tuple[tuple[int, ...], dict[str, float]]]
+) -> dict[str, Any]:
+    """What a refined result says of its meshes: converged or not, and the largest changes on the way."""
+    return {
+        "tolerance": tolerance,
+        "max_mesh": max_mesh,
+        "converged": int(converged),
+        "refinement": "; ".join(
+            f"{'x'.join(map(str, divisions))}: " + ", ".join(f"{name} {change:.3g}" for name, change in changes.items())
+            for divisions, changes in history
+        ),
+    }
 
 
 def per_length(tensor: xr.DataArray, area: float) -> xr.DataArray:

@@ -21,28 +21,27 @@ def plain(tensor):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_first_order_dmi_is_the_spin_current(film, seed):
-    """D(1) = a(I) + a(II) of the converged sum (Eqs. 40, 41): not on a given mesh, exactly as the mesh grows.
+    """D(1) = a(I) + a(II) of the converged sum (Eqs. 40, 41): not on a given mesh, to nine digits at 2000 K on 32x32.
 
-    D(1) carries (step V/kT)^2 = (0.02 * 0.3 / ...)^2 ~ 1e-5 to 1e-4 from its finite step; the components along n
-    have no D(1) and show the bare convergence of the sum.
+    Along n, where there is no D(1), a itself vanishes in the same way.
     """
     model = film(seed).model()
     errors, along = [], []
-    for mesh in (6, 12, 24):
+    for mesh in (6, 12, 32):
         result = compute(model, mesh, directions=[(0.3, -0.2, 1.0)], **FIXED)
         n = result.direction_vector.values[0]
         d_1, a = plain(result.D_1), plain(result.a_I + result.a_II)
         normal = np.eye(3) - np.outer(n, n)
         errors.append(np.abs(normal @ (a - d_1)).max() / np.abs(d_1).max())
         along.append(np.abs(n @ a).max() / np.abs(d_1).max())
-    assert errors[0] > 3 * errors[2]
-    assert errors[2] < 1e-3
-    assert along[0] > 100 * along[2]
-    assert along[2] < 1e-4
+    for values in (errors, along):
+        assert values[0] > 1e-3
+        assert values[1] < 1e-3
+        assert values[2] < 1e-8
 
 
 def test_without_one_position_matrix_the_identity_fails(film):
-    """The test above can fail: with position matrices that break time reversal the sum converges elsewhere."""
+    """The test above can fail: with positions that break time reversal the sum converges elsewhere."""
     random_film = film(1)
     model = random_film.model()
     broken = model.position + 0.04j * np.array([[0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1], [0, 0, -1, 0]])

@@ -43,7 +43,7 @@ def shifted():
 
 
 def test_first_order_against_mu(shifted):
-    """D_yx = (alpha m/4 pi hbar^2 DeltaV)(DeltaV^2/4 - mu^2): 2.6108 meV/A per eV A at mu = 0, 0 with both bands filled."""
+    """D_yx = (alpha m/4 pi hbar^2 DeltaV)(DeltaV^2/4 - mu^2): 2.6108 meV/A per eV A at mu = 0; 0 with both filled."""
     mu = shifted.fermi_shift.values
     exact = np.where(np.abs(mu) < 0.5, 1e3 / (8 * np.pi * HBAR2_OVER_2M) * (0.25 - mu**2), 0.0)
     per_alpha = element(shifted.D) / (0.3 * 0.01)
@@ -87,7 +87,7 @@ def test_mass_is_a_unit_of_length():
 
 
 def test_direction_in_the_plane():
-    """n along x: D_xj = 0 and, by the mirror x -> -x, D_yx alone is left; n along y is the same turned by 90 degrees."""
+    """n along x: D_xj = 0 and, by the mirror x -> -x, D_yx alone is left; n along y is that turned by 90 degrees."""
     directions = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
     result = compute(RashbaModel(0.3, 1.0), 200, temperatures=[300.0], directions=directions, cutoff=0.7)
     along_x, along_y, along_z = (result.D.isel(direction=d).squeeze(drop=True).values for d in range(3))

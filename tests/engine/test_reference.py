@@ -88,6 +88,20 @@ def test_errors_are_the_change_from_the_nested_mesh(copt11, hot):
     assert hot.attrs["nested_mesh"] == [24, 24]
 
 
+@pytest.mark.parametrize("fermi_level", ["neutral", "neutral-bare", "dft"])
+def test_errors_follow_each_meshs_own_level(film, fermi_level):
+    """The nested mesh counts with the mu that it would find itself, for H(xi) and for Hbar."""
+    model = film(31).model()
+    fine, coarse = (
+        compute(model, mesh, soi_scales=[0.2, 1.0], temperatures=[500.0, 900.0], fermi_level=fermi_level)
+        for mesh in ((6, 9), (2, 3))
+    )
+    assert (np.abs(fine.mu - coarse.mu).values.max() > 1e-3) == (fermi_level != "dft")
+    for name in ("D", "Q", "a_I", "a_II", "D_1", "Q_1"):
+        change = np.abs(fine[name] - coarse[name]).values
+        np.testing.assert_allclose(fine[f"{name}_error"].values, change, atol=1e-8 * change.max())
+
+
 def test_units_and_conventions(hot):
     for name in ("D", "Q", "a_I", "a_II", "D_1", "Q_1"):
         for variable in (hot[name], hot[f"{name}_error"]):

@@ -6,12 +6,17 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import response
+from aiida_dmi.engine import first_order, response
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.interpolation import Operators, SpinOrbit, in_spin_frame, spin_frame
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]
+
+
+def occupied(coefficients, mu, kt):
+    """Sums over the bands at arrays of mu and kT."""
+    return response.occupy(coefficients, response.Occupations.of(coefficients.energies, np.asarray(mu), np.asarray(kt)))
 
 
 # -- weights in sixty digits ---------------------------------------------------------------------------
@@ -66,7 +71,7 @@ def test_pair_weight(temperature, splitting):
     dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
     mu = middle + kt * np.array([-30.0, -8.0, -3.0, -1.5, -0.5, 0.5, 1.0, 2.0, 5.0, 12.0, 30.0])
     # T_x has the element (i/2)(E_n - E_m) = -(i/2) d between up (lower) and down, so D_x = 2 W (-d/2) = -W d.
-    found = response.occupy(dmi, mu, np.full(len(mu), kt))[:, 0, 0] / -d
+    found = occupied(dmi, mu, np.full(len(mu), kt))[:, 0, 0] / -d
     exact = np.array([exact_weight(lower, upper, m, kt) for m in mu])
     scale = np.abs(exact).max()
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * scale)
@@ -86,33 +91,50 @@ def test_deep_pairs_leave_no_noise(temperature, depth):
     d = 1.01 * threshold
     operators, spin_orbit = pair_operators(-depth, -depth + d)
     dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
-    assert not len(dmi.pairs.lower)
-    found = response.occupy(dmi, np.array([0.0]), np.array([kt]))[0, 0, 0] / -d
+    assert not len(dmi.berry.lower)
+    found = occupied(dmi, [0.0], [kt])[0, 0, 0] / -d
     noise = found - exact_weight(-depth, -depth + d, 0.0, kt)
     assert abs(noise) < 1e-5 * abs(exact_weight(kt, kt + d, 0.0, kt))
 
 
+def exact_slope(lower, upper, mu, kt):
+    """(g_n - g_m)/(E_n - E_m)."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
+        g = [-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (e_n, e_m)]
+        return float((g[0] - g[1]) / (e_n - e_m))
+
+
 @pytest.mark.parametrize("temperature", [10.0, 300.0, 1500.0])
-@pytest.mark.parametrize("splitting", [0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
-def test_difference_quotient(temperature, splitting):
-    """The weight of a(I), to 1e-8 of f' at mu: limit f' + f''' d^2/24 for pairs below the threshold."""
+@pytest.mark.parametrize("part", [1e-3, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("limit", "exact", "scale"),
+    [(response.quotient_limit, exact_quotient, 0.25), (response.slope_limit, exact_slope, 1.0)],
+)
+def test_limits_of_quotients(temperature, part, limit, exact, scale):
+    """(f_n - f_m)/(E_n - E_m) and (g_n - g_m)/(E_n - E_m) below the threshold, to 1e-8 of f' or f.
+
+    What comes next in the series is f^(5) d^4/1920 and f^(4) d^4/1920: 1e-9 at d = kT/20.
+    """
     kt = BOLTZMANN_EV * temperature
-    lower, upper = 0.2, 0.2 + splitting
-    left, right = np.array([[lower]]), np.array([[upper]])
-    elements = np.ones((1, 1, 1, 1, 1))
-    of_left, of_right, pairs = response._difference_quotient(
-        left, right, elements, response.splitting_threshold(temperature)
-    )
-    coefficients = response.Coefficients(
-        np.concatenate([left, right], axis=-1), np.concatenate([of_left, of_right], axis=1), None, pairs
-    )
+    splitting = part * 0.999 * response.splitting_threshold(temperature)
+    lower, upper = np.array([0.2]), np.array([0.2 + splitting])
+    pairs = response.Pairs(lower, upper, np.ones((1, 1, 1)), np.zeros(1, dtype=int))
     mu = 0.2 + kt * np.array([-10.0, -3.0, -1.0, 0.3, 2.0, 7.0])
-    found = response.occupy(coefficients, mu, np.full(len(mu), kt))[:, 0, 0]
-    if splitting:
-        exact = [exact_quotient(lower, upper, m, kt) for m in mu]
-    else:
-        exact = response.fermi_derivatives(np.array(lower), mu, kt)[0]
-    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8 / (4 * kt))
+    found = limit(pairs, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
+    expected = [exact(lower[0], upper[0], m, kt) for m in mu]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8 * (scale / kt if scale < 1 else scale))
+
+
+def test_limit_of_equal_energies_is_the_derivative():
+    kt, energy = 0.03, np.array([0.1])
+    pairs = response.Pairs(energy, energy, np.ones((1, 1, 1)), np.zeros(1, dtype=int))
+    mu = np.array([[0.05], [0.12]])
+    f = response.fermi(energy, mu, kt)
+    np.testing.assert_allclose(response.quotient_limit(pairs, mu, np.full((2, 1), kt)), -f * (1 - f) / kt, rtol=1e-12)
+    np.testing.assert_allclose(response.slope_limit(pairs, mu, np.full((2, 1), kt)), f, rtol=1e-12)
+    np.testing.assert_allclose(response.berry_limit(pairs, mu, np.full((2, 1), kt)), 0, atol=1e-15)
 
 
 def test_fermi_derivatives_against_differences():
@@ -143,6 +165,8 @@ def test_occupations_do_not_overflow():
     with np.errstate(all="raise", under="ignore"):
         f = response.fermi(energy, 0.0, 1e-4)
         g = response.grand_potential(energy, 0.0, 1e-4)
+        both = response.Occupations.of(energy[None], np.array([0.0]), np.array([1e-4]))
+    np.testing.assert_allclose([both.f[0], both.g[0]], [f, g])
     np.testing.assert_allclose(f, [1.0, 0.5, 0.0])
     np.testing.assert_allclose(g, [-1e3, -1e-4 * np.log(2), 0.0])
 
@@ -265,8 +289,19 @@ class Naive:
 
 
 def evaluate(coefficients, case, mu, kt):
-    found = response.occupy(coefficients, np.array([mu]), np.array([kt]))[0]
-    return response.to_lab(found, spin_frame(case.direction))
+    return response.to_lab(occupied(coefficients, [mu], [kt])[0], spin_frame(case.direction))
+
+
+def first_order_terms(case, threshold):
+    """Coefficients of D(1), a(I), a(II)."""
+    operators, spin_orbit = case.operators(), case.spin_orbit_operators()
+    bands = first_order.Collinear.of(operators)
+    splittings = first_order.Splittings.of(bands, threshold)
+    return (
+        first_order.first_order_dmi(bands, splittings, spin_orbit),
+        first_order.first_part(bands, splittings, spin_orbit),
+        first_order.second_part(bands, spin_orbit.velocity),
+    )
 
 
 CASES = [
@@ -299,39 +334,55 @@ def test_decomposition(direction, degenerate, temperature):
     """a(I) and a(II), degenerate levels in one spin and across the spins included."""
     case, kt = Naive(5, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
     threshold = response.splitting_threshold(temperature)
-    bands = response.Collinear.of(case.operators())
-    parts = response.decomposition(bands, case.spin_orbit_operators(), threshold)
+    _, *parts = first_order_terms(case, threshold)
     for coefficients, exact in zip(parts, case.decomposition(0.11, kt), strict=True):
         assert np.abs(exact).max() > 1e-2
         found = evaluate(coefficients, case, 0.11, kt)
         np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_first_order_dmi(direction):
-    """D(1) against the central difference of the naive D; both are right to second order in their steps."""
-    case, kt = Naive(7, direction), 0.2
-    coefficients = response.first_order_dmi(case.operators(), case.spin_orbit_operators(), 1e-3 * kt, 1e-5)
-    step = 1e-4
-    exact = (case.dmi(step, 0.11, kt) - case.dmi(-step, 0.11, kt)) / (2 * step)
-    # atol: rounding 1e-12 (30 bands' pairs at splittings of 0.01 eV) over the step, and step^2 V^2/kT^2 = 1e-6
-    np.testing.assert_allclose(evaluate(coefficients, case, 0.11, kt), exact, atol=2e-6 * np.abs(exact).max())
+@pytest.mark.parametrize(("direction", "degenerate"), CASES)
+@pytest.mark.parametrize("temperature", [300.0, 5000.0])
+def test_first_order_dmi(direction, degenerate, temperature):
+    """D(1) against central differences of the naive D(xi), with degenerate levels of Hbar too.
+
+    Two steps extrapolate xi^2 (V/kT)^2 away; rounding of the eigenstates, 1e-15 over the splitting 1e-3 kT that V
+    opens, over the step leaves 1e-7.
+    """
+    case, kt = Naive(7, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
+    found, *_ = first_order_terms(case, response.splitting_threshold(temperature))
+    step = 2e-3 * kt
+
+    def slope(xi):
+        return (case.dmi(xi, 0.11, kt) - case.dmi(-xi, 0.11, kt)) / (2 * xi)
+
+    exact = (4 * slope(step) - slope(2 * step)) / 3
+    np.testing.assert_allclose(evaluate(found, case, 0.11, kt), exact, rtol=0, atol=1e-6 * np.abs(exact).max())
 
 
-def test_weight_of_nearly_degenerate_pairs_is_continuous():
-    """The same levels with the threshold above and below their splitting: limit form against direct form."""
+@pytest.mark.parametrize(
+    ("up", "down"),
+    [
+        ([0.0, 0.3, 0.302], [0.003, 0.301, 1.0]),  # pairs and a triple across the spins
+        ([0.2, 0.201, 0.2025], [0.2005, 0.8, 0.8015]),  # four levels together
+        ([0.2, 0.2, 0.203], [0.2, 0.6, 0.6]),  # exactly equal ones among them
+    ],
+)
+def test_threshold_does_not_matter(up, down):
+    """The same levels with the threshold above and below their splittings: limit forms against direct ones.
+
+    kT = 0.1 eV: splittings of 1e-3 eV lose eps/d^2 = 1e-10 (eps/d^3 = 1e-7 where three levels meet) directly, and
+    the limits at 5e-3 eV are right to (0.05)^4 2e-4 = 1e-9.
+    """
     case, kt = Naive(11, (0.2, 0.5, 0.7)), 0.1
-    near = [np.diag([0.0, 0.3, 0.302]), np.diag([0.003, 0.301, 1.0])]
-    case.bare = [matrix.astype(complex) for matrix in near]
+    case.bare = [np.diag(levels).astype(complex) for levels in (up, down)]
     results = []
-    for threshold in (1e-5, 5e-3):
+    for threshold in (1e-5, 4.9e-3):
         dmi, _ = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 0.0, threshold)
-        results.append(evaluate(dmi, case, 0.2, kt))
-        bands = response.Collinear.of(case.operators())
-        first, _ = response.decomposition(bands, case.spin_orbit_operators(), threshold)
-        results.append(evaluate(first, case, 0.2, kt))
-    np.testing.assert_allclose(results[0], results[2], atol=1e-8)
-    np.testing.assert_allclose(results[1], results[3], atol=1e-8 * np.abs(results[1]).max())
+        terms = (dmi, *first_order_terms(case, threshold))
+        results.append([evaluate(coefficients, case, 0.21, kt) for coefficients in terms])
+    for one, other, tolerance in zip(*results, (1e-8, 1e-6, 1e-8, 1e-12), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(np.abs(one).max(), 1.0))
 
 
 def test_band_energies():
@@ -349,6 +400,6 @@ def test_occupy_every_potential_at_once():
     dmi, current = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 1.0, 1e-3)
     mu, kt = np.array([-0.2, 0.0, 0.3]), np.array([0.02, 0.1, 0.05])
     for coefficients in (dmi, current):
-        together = response.occupy(coefficients, mu, kt)
-        single = [response.occupy(coefficients, mu[i : i + 1], kt[i : i + 1])[0] for i in range(3)]
+        together = occupied(coefficients, mu, kt)
+        single = [occupied(coefficients, mu[i : i + 1], kt[i : i + 1])[0] for i in range(3)]
         np.testing.assert_allclose(together, single, rtol=1e-12)

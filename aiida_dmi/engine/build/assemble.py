@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
-from ..constants import BOLTZMANN_EV
+from ..constants import BOHR_ANGSTROM, BOLTZMANN_EV
 from ..errors import InputError
 from ..interpolation import nearest_images
-from ..model import SPINS, WannierModel
+from ..model import WannierModel
+from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
 from ..response import fermi
+from .orbitals import projected_shells
+from .projectors import Projectors
 from .pseudopotential import Pseudopotential
-from .quantum_espresso import Projectors, SaveFolder, in_angstrom
+from .quantum_espresso import SaveFolder, in_angstrom
 from .wannier90 import Channel, Gradient, position_matrices
 
 Floats = npt.NDArray[np.float64]
@@ -124,7 +128,7 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
     centres = np.stack([gradient.centres for gradient in gradients])
     images, share = nearest_images(cell, mesh, centres.mean(axis=0))
     position = np.stack([position_matrices(g, save.kpoints, cell, images, share) for g in gradients])
-    overlap, projections = _from_wave_functions(save, channels, pseudos, progress)
+    overlap, projections, differentiated = _from_wave_functions(save, channels, pseudos, progress)
     hamiltonian = np.stack([channel.hamiltonian() for channel in channels])
     fermi_energy = save.fermi_energy if spec.fermi_energy is None else spec.fermi_energy
     positions = in_angstrom(save.positions)
@@ -145,7 +149,8 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
         projections=projections,
         coupling=tuple(pseudos[name].spin_orbit()[1] for name in save.species),
         moments=moments if spec.moments is None else np.asarray(spec.moments),
-        attributes=_provenance(spec, channels),
+        attributes=_provenance(spec, channels) | _orbitals(spec, save, channels),
+        gradients=differentiated,
     )
 
 
@@ -199,8 +204,18 @@ def _electrons(save: SaveFolder, channels: tuple[Channel, Channel]) -> float:
 
 def _from_wave_functions(
     save: SaveFolder, channels: tuple[Channel, Channel], pseudos: dict[str, Pseudopotential], progress: bool
-) -> tuple[Complexes, tuple[Complexes, ...]]:
-    """<W up|W down>(q), shape (q, n, n), and every atom's <beta|W>(q), shape (2, q, p, n)."""
+) -> tuple[Complexes, tuple[Complexes, ...], tuple[Complexes, ...]]:
+    """Integrals over the Wannier functions' plane waves.
+
+    Returns
+    -------
+    overlap : ndarray, shape (q, n, n)
+        <W up|W down>(q).
+    projections : tuple of ndarray, shape (2, q, p, n)
+        <beta|W>(q), one array an atom.
+    gradients : tuple of ndarray, shape (2, q, 3, p, n)
+        <d_j beta|W>(q), Angstrom.
+    """
     points, functions = len(save.kpoints), channels[0].gauge.shape[-1]
     volume = float(abs(np.linalg.det(save.cell)))
     largest = max(np.linalg.norm(save.wave_functions(0, k).vectors, axis=1).max() for k in (0, points - 1)) * 1.1
@@ -208,20 +223,27 @@ def _from_wave_functions(
     sizes = [projectors[name].coupling.shape[-1] for name in save.species]
     overlap = np.zeros((points, functions, functions), dtype=complex)
     projections = tuple(np.zeros((2, points, size, functions), dtype=complex) for size in sizes)
+    gradients = tuple(np.zeros((2, points, 3, size, functions), dtype=complex) for size in sizes)
     report = (Progress if progress else SilentProgress)(points, "wave functions")
     for k in range(points):
         waves = [save.wave_functions(spin, k) for spin in range(2)]
         if not np.array_equal(waves[0].miller, waves[1].miller):
             raise InputError(f"nscf: the plane waves of the two spins differ at k point {k + 1}; run the nscf again")
-        kept = [w.coefficients[channel.kept] for w, channel in zip(waves, channels, strict=True)]
-        overlap[k] = channels[0].gauge[k].conj().T @ (kept[0].conj() @ kept[1].T) @ channels[1].gauge[k]
+        wannier = [c.gauge[k].T @ w.coefficients[c.kept] for w, c in zip(waves, channels, strict=True)]
+        overlap[k] = wannier[0].conj() @ wannier[1].T
+        both = dataclasses.replace(waves[0], coefficients=np.concatenate(wannier))
         for atom, name in enumerate(save.species):
-            for spin, channel in enumerate(channels):
-                states = dataclasses.replace(waves[spin], coefficients=kept[spin])
-                beta = projectors[name].overlaps(states, save.positions[atom])
-                projections[atom][spin, k] = beta @ channel.gauge[k]
+            beta = projectors[name].overlaps(both, save.positions[atom])
+            projections[atom][:, k] = _by_spin(beta)
+            differentiated = projectors[name].gradients(both, save.positions[atom])
+            gradients[atom][:, k] = _by_spin(differentiated) * BOHR_ANGSTROM
         report.advance(1)
-    return overlap, projections
+    return overlap, projections, gradients
+
+
+def _by_spin(values: Complexes) -> Complexes:
+    """(..., up and down functions) -> (2, ..., functions)."""
+    return np.stack(np.split(values, 2, axis=-1))
 
 
 def _population_moments(
@@ -240,6 +262,16 @@ def _population_moments(
     moments = np.zeros(len(positions))
     np.add.at(moments, distance.argmin(axis=1), populations[0] - populations[1])
     return moments
+
+
+def _orbitals(spec: BuildSpec, save: SaveFolder, channels: tuple[Channel, Channel]) -> dict[str, str]:
+    """Attribute `orbitals`: [[atom, l], ...] in the order of the Wannier functions, where the .win files tell."""
+    seeds = (spec.wannier_up, spec.wannier_down)
+    found = [projected_shells(Path(f"{seed}.win").read_text(errors="replace"), save.species) for seed in seeds]
+    functions = channels[0].gauge.shape[-1]
+    if found[0] is None or found[0] != found[1] or sum(2 * ell + 1 for _, ell in found[0]) != functions:
+        return {}
+    return {"orbitals": json.dumps(found[0])}
 
 
 def _provenance(spec: BuildSpec, channels: tuple[Channel, Channel]) -> dict[str, Any]:

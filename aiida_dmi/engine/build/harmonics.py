@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import sph_harm_y
@@ -80,4 +82,31 @@ def angular_momentum(ell: int) -> Complexes:
     c = real_from_complex(ell)
     # <mu|L|mu'> = sum_mm' conj(C[mu, m]) <m|L|m'> C[mu', m']
     result: Complexes = c.conj() @ in_complex @ c.T
+    return result
+
+
+@functools.cache
+def direction_cosines(left: int, right: int) -> Floats:
+    """Matrices <l'm'|r_j/r|lm> of the unit vector between real harmonics, not zero for l' = l - 1 and l + 1.
+
+    Integrated over the sphere by a product rule that is exact for polynomials of degree l + l' + 1.
+
+    Parameters
+    ----------
+    left, right : int
+        l' and l.
+
+    Returns
+    -------
+    ndarray, shape (3, 2l' + 1, 2l + 1)
+        j = x, y, z.
+    """
+    degree = left + right + 1
+    heights, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    turns = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
+    z, phi = (grid.ravel() for grid in np.meshgrid(heights, turns, indexing="ij"))
+    vectors = np.stack([np.sqrt(1 - z**2) * np.cos(phi), np.sqrt(1 - z**2) * np.sin(phi), z], axis=1)
+    area = np.repeat(weights, len(turns)) * 2 * np.pi / len(turns)
+    bras, kets = real_harmonics(left, vectors), real_harmonics(right, vectors)
+    result: Floats = np.einsum("v,va,vj,vb->jab", area, bras, vectors, kets)
     return result

@@ -12,21 +12,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
-from scipy.special import spherical_jn
 
 from ..constants import BOHR_ANGSTROM, HARTREE_EV
 from ..errors import InputError
 from .harmonics import real_harmonics
-from .pseudopotential import Pseudopotential
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Complexes = npt.NDArray[np.complex128]
 
 SCHEMA = "data-file-schema.xml"
-RADIAL_STEP = 0.01
-"""Step in |k + G| (1/bohr) at which projectors are transformed; a cubic spline joins the points to 1e-9."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +42,19 @@ class WaveFunctions:
     miller: Integers
     coefficients: Complexes
     reciprocal: Floats
+    _harmonics: dict[int, Floats] = dataclasses.field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def vectors(self) -> Floats:
         """K + G, Cartesian, 1/bohr."""
         result: Floats = self.kpoint + self.miller @ self.reciprocal
         return result
+
+    def harmonics(self, ell: int) -> Floats:
+        """Real spherical harmonics of k + G, shape (plane waves, 2l + 1): the same for every atom, so made once."""
+        if ell not in self._harmonics:
+            self._harmonics[ell] = real_harmonics(ell, self.vectors)
+        return self._harmonics[ell]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,63 +175,6 @@ class SaveFolder:
         except (OSError, ValueError, struct.error) as error:
             raise InputError(f"nscf: {path} cannot be read ({error}); run the nscf again") from error
         return WaveFunctions(kpoint, miller, coefficients, self.reciprocal)
-
-
-class Projectors:
-    """Plane-wave form of one atom's non-local projectors with l > 0, those the spin-orbit operator needs."""
-
-    def __init__(self, pseudo: Pseudopotential, volume: float, cutoff: float) -> None:
-        """Tabulate the radial integrals.
-
-        Parameters
-        ----------
-        pseudo : Pseudopotential
-            Fully relativistic.
-        volume : float
-            Of the cell, bohr^3.
-        cutoff : float
-            Largest |k + G|, 1/bohr.
-        """
-        indices, self.coupling = pseudo.spin_orbit()
-        self._ells = [pseudo.projectors[i].ell for i in indices]
-        grid = np.arange(0.0, cutoff + 2 * RADIAL_STEP, RADIAL_STEP)
-        tables = [_radial_transform(pseudo, i, grid) for i in indices]
-        self._splines = [CubicSpline(grid, 4 * np.pi / np.sqrt(volume) * table) for table in tables]
-
-    def overlaps(self, waves: WaveFunctions, position: Floats) -> Complexes:
-        """<beta|psi> for an atom at `position` (Cartesian, bohr).
-
-        Returns
-        -------
-        ndarray, shape (p, bands), complex
-            Rows in the order of `Pseudopotential.spin_orbit`.
-        """
-        vectors = waves.vectors
-        length = np.linalg.norm(vectors, axis=1)
-        # <k+G|beta_lm> = 4 pi/sqrt(V) (-i)^l Y_lm(k+G) exp(-i(k+G).tau) int r^2 beta j_l(|k+G|r) dr
-        phase = np.exp(-1j * vectors @ position)
-        harmonics = {ell: real_harmonics(ell, vectors) for ell in set(self._ells)}
-        rows = [
-            ((-1j) ** ell * spline(length) * phase)[None, :] * harmonics[ell].T
-            for ell, spline in zip(self._ells, self._splines, strict=True)
-        ]
-        if not rows:
-            return np.zeros((0, len(waves.coefficients)), dtype=complex)
-        result: Complexes = np.concatenate(rows).conj() @ waves.coefficients.T
-        return result
-
-
-def _radial_transform(pseudo: Pseudopotential, index: int, grid: Floats) -> Floats:
-    """Int r^2 beta(r) j_l(qr) dr by Simpson's rule on the pseudopotential's own mesh (r*beta is stored)."""
-    projector = pseudo.projectors[index]
-    count = projector.cutoff_index + 1 - projector.cutoff_index % 2  # Simpson wants an odd number of points
-    count = min(count, len(pseudo.radii) - 1 + len(pseudo.radii) % 2)
-    radii, values = pseudo.radii[:count], projector.values[:count]
-    simpson = np.ones(count)
-    simpson[1:-1:2], simpson[2:-1:2] = 4.0, 2.0
-    weights = simpson / 3 * pseudo.weights[:count] * values * radii
-    result: Floats = spherical_jn(projector.ell, grid[:, None] * radii[None, :]) @ weights
-    return result
 
 
 def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:

@@ -72,8 +72,8 @@ class Channel:
         kpoints, rotation = _read_matrices(seed, "_u.mat")
         if energies.shape != overlaps.shape[:1] + overlaps.shape[2:3] or len(kpoints) != len(energies):
             raise InputError(
-                f"{seed}: .eig has {energies.shape} (k points, bands), .mmn "
-                f"{overlaps.shape[:1] + overlaps.shape[2:3]}, _u.mat {len(kpoints)} k points; they must belong to one run"
+                f"{seed}: .eig has {energies.shape} (k points, bands), .mmn {overlaps.shape[:1] + overlaps.shape[2:3]} "
+                f"and _u.mat {len(kpoints)} k points; they must belong to one run"
             )
         bands, functions = energies.shape[1], rotation.shape[-1]
         gauge = rotation

@@ -4,6 +4,7 @@ The inputs are the prototype's own (tests/data/prototype); they take about two m
 no AiiDA: only `mpirun_command` comes from the setup.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 
 from aiida_dmi.cli.setup import mpirun_command
-from aiida_dmi.engine import WannierModel, compute
+from aiida_dmi.engine import WannierModel, compute, first_order, response
 from aiida_dmi.engine.build import BuildSpec, Pseudopotential, build
-from aiida_dmi.engine.build.quantum_espresso import Projectors, SaveFolder
+from aiida_dmi.engine.build.projectors import Projectors
+from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.cli import COMPLETE, main
-from aiida_dmi.engine.constants import HARTREE_EV
+from aiida_dmi.engine.constants import BOLTZMANN_EV, HARTREE_EV
+from aiida_dmi.engine.interpolation import Interpolation
 
 ELEMENTS = ("Pt", "Co")
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -107,6 +110,33 @@ def test_tensors_of_the_prototype(model):
     assert found == pytest.approx(expected, rel=0.01)
     assert result.D.sel(i="x", j="y").item() == pytest.approx(-found["D"], rel=0.005)
     assert abs(result.D.sel(i="x", j="x").item()) < 0.1
+
+
+def test_second_part_exact_in_plane_waves(model):
+    """a(II) from differentiated projectors: -14.8 (physics.md); 6.99 from [V, A], cut off by the Wannier space."""
+    interpolation = Interpolation(model)
+    mesh = np.pad(np.indices((48, 48)).reshape(2, -1).T / 48, ((0, 0), (0, 1)))
+    mu, kt = np.array([model.fermi_energy]), np.array([BOLTZMANN_EV * 1500])
+    truncated_columns = interpolation.spin_orbit_columns((0, 0, 1), [1, 1])
+    exact_columns = interpolation.exact_velocity_columns((0, 0, 1), [1, 1])
+    parts = []
+    for kpoints in np.split(mesh, 24):
+        operators = interpolation.operators(kpoints)
+        bands = first_order.Collinear.of(operators)
+        occupations = response.Occupations.of(bands.joined, mu, kt)
+        cut = interpolation.spin_orbit(truncated_columns, kpoints, operators).velocity
+        whole = interpolation.exact_velocity(exact_columns, kpoints)
+        parts.append([response.occupy(first_order.second_part(bands, v), occupations)[0] for v in (cut, whole)])
+    truncated, exact = 1e3 * np.sum(parts, axis=0) / len(mesh)
+    assert truncated[1, 0] == pytest.approx(6.99, rel=0.01)
+    assert exact[1, 0] == pytest.approx(-14.8, rel=0.01)
+    assert exact[0, 1] == pytest.approx(-exact[1, 0], rel=0.005)
+    assert abs(exact[[0, 1], [0, 1]]).max() < 0.05
+
+
+def test_orbitals_are_recorded(model):
+    """s, p, d of Pt, then of Co, as the .win files ask."""
+    assert json.loads(model.attributes["orbitals"]) == [[atom, ell] for atom in (0, 1) for ell in (0, 1, 2)]
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -1,0 +1,107 @@
+"""What a killed run resumes from: the sums so far, written atomically."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import __version__
+from .errors import InputError
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """Arrays of an unfinished sum under one path.
+
+    Parameters
+    ----------
+    path : Path or None
+        None: nothing is kept.
+    key : str
+        Of the computation; a file of another one is refused.
+    interval : float
+        Seconds between writes.
+    """
+
+    path: Path | None
+    key: str
+    interval: float = 20.0
+    _last: float = dataclasses.field(default_factory=time.monotonic)
+
+    def load(self, stage: str) -> tuple[int, dict[str, Floats]] | None:
+        """Batches done and arrays of a stage, or None where there is nothing to resume from.
+
+        Raises
+        ------
+        InputError
+            If the file is not readable or belongs to another computation.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                content = {name: file[name] for name in file.files}
+            key, found, done = str(content.pop("key")), str(content.pop("stage")), int(content.pop("done"))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise InputError(f"checkpoint {self.path}: not readable ({error}); remove it to start anew") from error
+        if key != self.key:
+            raise InputError(f"checkpoint {self.path}: belongs to another computation; remove it or name another one")
+        return (done, content) if found == stage else None
+
+    def save(self, stage: str, done: int, arrays: dict[str, Floats], force: bool = False) -> None:
+        """Write where the interval has passed; the file is complete whenever it exists."""
+        if self.path is None or not (force or time.monotonic() - self._last >= self.interval):
+            return
+        self._last = time.monotonic()
+        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, key=self.key, stage=stage, done=done, **arrays)  # type: ignore[arg-type]
+            os.replace(temporary, self.path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def remove(self) -> None:
+        """The computation has ended."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash of what determines a result: arrays, numbers, texts, and dataclasses of them, and the version."""
+    digest = hashlib.sha256(__version__.encode())
+
+    def feed(part: Any) -> None:
+        if isinstance(part, np.ndarray):
+            digest.update(str((part.dtype, part.shape)).encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+            for field in dataclasses.fields(part):
+                digest.update(field.name.encode())
+                feed(getattr(part, field.name))
+        elif isinstance(part, dict):
+            for key in sorted(part, key=str):
+                digest.update(str(key).encode())
+                feed(part[key])
+        elif isinstance(part, (list, tuple)):
+            digest.update(str(len(part)).encode())
+            for item in part:
+                feed(item)
+        else:
+            digest.update(repr(part).encode())
+
+    for part in parts:
+        feed(part)
+    return digest.hexdigest()

@@ -1,0 +1,204 @@
+"""The chemical potential: fixed, or where the bands on the mesh in use hold the model's electrons."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+from . import response
+from .brillouin import Batch, Mesh
+from .constants import BOLTZMANN_EV
+from .errors import InputError
+from .progress import Progress
+from .settings import Settings
+
+Floats = npt.NDArray[np.float64]
+
+FILLED = 40.0
+"""Bands this many kT from any chemical potential in question are full or empty (to 1e-17)."""
+MARGIN = 0.5
+"""eV that the guess from a small mesh may be wrong before energies are kept in a wider window."""
+GUESS_MESH = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class ChemicalPotentials:
+    """mu in eV, without the shift, on the fine (0) and the nested coarse mesh (1).
+
+    Parameters
+    ----------
+    full : ndarray, shape (2, direction, mask, xi, temperature)
+        For D and Q.
+    bare : ndarray, shape (2, temperature)
+        For a(I), a(II), D(1), Q(1) and the electrons.
+    """
+
+    full: Floats
+    bare: Floats
+
+
+def find_chemical_potentials(
+    model: Any, settings: Settings, mesh: Mesh, batches: Sequence[Batch], workers: Any, report: Progress
+) -> ChemicalPotentials:
+    """Mu on the mesh in use and on the nested one.
+
+    Only energies near the Fermi level are kept (bands below are counted), so memory stays small for any mesh.
+
+    Parameters
+    ----------
+    model : WannierModel or RashbaModel
+    settings : Settings
+    mesh : Mesh
+    batches : list of Batch
+        Of this mesh.
+    workers : Workers
+    report : Progress
+
+    Raises
+    ------
+    InputError
+        If the bands cannot hold the model's electrons.
+    """
+    kt = BOLTZMANN_EV * np.asarray(settings.temperatures)
+    shape = (len(settings.directions), len(settings.soi_masks), len(settings.soi_scales))
+    if settings.fermi_level == "dft" or model.electrons is None:
+        fixed = float(model.fermi_energy)
+        return ChemicalPotentials(np.full((2, *shape, len(kt)), fixed), np.full((2, len(kt)), fixed))
+    electrons = float(model.electrons)
+    full = settings.fermi_level == "neutral"
+    guess = Mesh(tuple(min(GUESS_MESH, m) for m in mesh.divisions)).batches(256)
+    centre = _guess(electrons, kt, guess, workers, full)
+    margin = MARGIN
+    while True:
+        window = (centre[0] - margin - FILLED * float(kt.max()), centre[1] + margin + FILLED * float(kt.max()))
+        kept = _Kept.gather(batches, workers, full, window, shape, report)
+        result = _solve(kept, electrons, kt, shape, full)
+        inside = window[0] + FILLED * kt.max() <= min(result.bare.min(), result.full.min())
+        inside = inside and max(result.bare.max(), result.full.max()) <= window[1] - FILLED * kt.max()
+        if inside:
+            return result
+        margin *= 4
+
+
+def _guess(electrons: float, kt: Floats, batches: Sequence[Batch], workers: Any, full: bool) -> tuple[float, float]:
+    """Lowest and highest mu over all xi, directions, masks and temperatures on a small mesh."""
+    window = (-np.inf, np.inf)
+    parts = [workers.here("energies", batch, full) for batch in batches]
+    bare = np.concatenate([part[0] for part in parts])
+    sets = [bare]
+    if full:
+        everything = np.concatenate([part[1] for part in parts], axis=-2)
+        sets += list(everything.reshape(-1, *everything.shape[-2:]))
+    found = [
+        _neutral(_Energies.of(energies, np.ones(len(energies)), window), electrons, kt, float(len(energies)))
+        for energies in sets
+    ]
+    return float(np.min(found)), float(np.max(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Energies:
+    """Band energies of a set of k points near the Fermi level, with weights, and the weight of the bands below."""
+
+    near: Floats
+    weights: Floats
+    below: float
+    bands: int
+
+    @classmethod
+    def of(cls, energies: Floats, weights: Floats, window: tuple[float, float]) -> _Energies:
+        inside = (energies >= window[0]) & (energies <= window[1])
+        below = float(((energies < window[0]).sum(axis=1) * weights).sum())
+        spread = np.broadcast_to(weights[:, None], energies.shape)
+        return cls(energies[inside], spread[inside], below, energies.shape[1])
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Energies]) -> _Energies:
+        near = np.concatenate([part.near for part in parts])
+        weights = np.concatenate([part.weights for part in parts])
+        return cls(near, weights, sum(part.below for part in parts), parts[0].bands)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """Energies of Hbar and of every H(xi), nested points and the others apart, and their numbers of k points."""
+
+    bare: tuple[list[_Energies], list[_Energies]]
+    full: dict[tuple[int, ...], tuple[list[_Energies], list[_Energies]]]
+    points: tuple[float, float]
+
+    @classmethod
+    def gather(
+        cls,
+        batches: Sequence[Batch],
+        workers: Any,
+        full: bool,
+        window: tuple[float, float],
+        shape: tuple[int, ...],
+        report: Progress,
+    ) -> _Kept:
+        kept = cls(([], []), {index: ([], []) for index in np.ndindex(*shape)} if full else {}, (0.0, 0.0))
+        points = [0.0, 0.0]
+        for batch, (bare, energies) in zip(batches, workers.map("energies", batches, full), strict=True):
+            group = 0 if batch.nested else 1
+            points[group] += float(batch.weights.sum())
+            kept.bare[group].append(_Energies.of(bare, batch.weights, window))
+            for index, lists in kept.full.items():
+                lists[group].append(_Energies.of(energies[index], batch.weights, window))
+            report.advance(len(batch.kpoints))
+        return dataclasses.replace(kept, points=(points[0], points[1]))
+
+
+def _solve(kept: _Kept, electrons: float, kt: Floats, shape: tuple[int, ...], full: bool) -> ChemicalPotentials:
+    """Mu on all points (level 0) and on the nested ones (level 1; all again where none are nested)."""
+    nested = bool(kept.bare[0])
+
+    def levels(lists: tuple[list[_Energies], list[_Energies]]) -> Floats:
+        every = _neutral(_Energies.joined([*lists[0], *lists[1]]), electrons, kt, sum(kept.points))
+        if not nested:
+            return np.stack([every, every])
+        return np.stack([every, _neutral(_Energies.joined(lists[0]), electrons, kt, kept.points[0])])
+
+    bare = levels(kept.bare)
+    result = np.broadcast_to(bare.reshape(2, *[1] * len(shape), len(kt)), (2, *shape, len(kt))).copy()
+    for index, lists in kept.full.items():
+        direction, mask, xi = index
+        result[:, direction, mask, xi] = levels(lists)
+    return ChemicalPotentials(result, bare)
+
+
+def _neutral(energies: _Energies, electrons: float, kt: Floats, points: float) -> Floats:
+    """Mu at which sum_kn f_kn / N_k = electrons, one a temperature.
+
+    Raises
+    ------
+    InputError
+        If the bands cannot hold that many electrons.
+    """
+    if not 0 < electrons < energies.bands:
+        raise InputError(f"electrons: {electrons:g} do not fit into {energies.bands} bands; give fermi_level='dft'")
+    if not len(energies.near):
+        raise InputError(
+            f"electrons: no band near the level that holds {electrons:g} electrons; give fermi_level='dft'"
+        )
+    lowest, highest = float(energies.near.min()), float(energies.near.max())
+
+    def excess(mu: float, temperature: float) -> float:
+        occupied = float(response.fermi(energies.near, mu, temperature) @ energies.weights)
+        return (energies.below + occupied) / points - electrons
+
+    return np.array([_root(excess, lowest - 50 * t, highest + 50 * t, t) for t in kt])
+
+
+def _root(excess: Callable[[float, float], float], low: float, high: float, temperature: float) -> float:
+    """The zero of a rising function; the end of the range where it lies outside (the window is then widened)."""
+    if excess(low, temperature) >= 0:
+        return low
+    if excess(high, temperature) <= 0:
+        return high
+    return float(brentq(excess, low, high, args=(temperature,), xtol=1e-13))

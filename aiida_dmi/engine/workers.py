@@ -1,0 +1,111 @@
+"""Where batches are worked on: here, in worker processes, or on MPI ranks; results always in the batches' order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from .errors import InputError
+from .memory import keep_heap
+
+_kernel: Any = None
+
+
+def _start(kernel: Any) -> None:
+    global _kernel  # noqa: PLW0603  (a pool's worker has no other place for what it starts with)
+    keep_heap()
+    _kernel = kernel
+
+
+def _work(name: str, arguments: tuple[Any, ...]) -> Any:
+    return getattr(_kernel, name)(*arguments)
+
+
+class Workers:
+    """Maps a kernel's method over batches.
+
+    Partial sums are added by the caller in the order of the batches, so the result is the same, bit for bit, for
+    any number of processes or ranks.
+
+    Parameters
+    ----------
+    kernel : object
+        Its methods take a batch first.
+    processes : int
+        Worker processes of this rank; 1 works here.
+    communicator : mpi4py communicator, optional
+        Batches are dealt out to its ranks; every rank gets every result.
+    """
+
+    def __init__(self, kernel: Any, processes: int, communicator: Any = None) -> None:
+        self._kernel = kernel
+        self._communicator = communicator if communicator is not None and communicator.Get_size() > 1 else None
+        self._executor = None
+        if processes > 1 and self._communicator is None:
+            # fork shares the prepared operators; where it does not exist they are sent once.
+            context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+            self._executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(kernel,))
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+    @property
+    def root(self) -> bool:
+        """Whether this rank speaks to the user and writes files."""
+        return self._communicator is None or self._communicator.Get_rank() == 0
+
+    def here(self, name: str, *arguments: Any) -> Any:
+        """kernel.name(*arguments) in this process."""
+        return getattr(self._kernel, name)(*arguments)
+
+    def shared(self, value: Any) -> Any:
+        """The first rank's value, on every rank."""
+        return value if self._communicator is None else self._communicator.bcast(value, root=0)
+
+    def map(self, name: str, batches: Sequence[Any], *arguments: Any) -> Iterator[Any]:
+        """kernel.name(batch, *arguments) for every batch, in order."""
+        if self._executor is not None:
+            yield from self._executor.map(_work, [name] * len(batches), [(b, *arguments) for b in batches])
+        elif self._communicator is not None:
+            yield from self._over_ranks(name, batches, arguments)
+        else:
+            for batch in batches:
+                yield getattr(self._kernel, name)(batch, *arguments)
+
+    def _over_ranks(self, name: str, batches: Sequence[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
+        communicator: Any = self._communicator
+        rank, size = communicator.Get_rank(), communicator.Get_size()
+        for start in range(0, len(batches), size):
+            mine = batches[start + rank : start + rank + 1]
+            done = [getattr(self._kernel, name)(batch, *arguments) for batch in mine]
+            for part in communicator.allgather(done):
+                yield from part
+
+
+def mpi_communicator() -> Any:
+    """MPI's world where this process was started by mpirun or srun with several ranks, else None.
+
+    Raises
+    ------
+    InputError
+        If there are several ranks but mpi4py is not installed: each would do all the work by itself.
+    """
+    sizes = [os.environ.get(name) for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE")]
+    if not any(size and int(size) > 1 for size in sizes):
+        return None
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise InputError(
+            "MPI: started with several ranks, but mpi4py is not installed; pip install aiida-dmi[mpi], or use "
+            "`processes` without mpirun"
+        ) from error
+    return MPI.COMM_WORLD

@@ -1,0 +1,209 @@
+"""What `compute` refuses: InputError that names the argument and its value, before anything is computed."""
+
+import numpy as np
+import pytest
+
+from aiida_dmi.engine import InputError, RashbaModel, compute
+from aiida_dmi.engine.settings import Settings, direction_label
+
+
+def settings(**changes):
+    arguments = {
+        "dimension": 2,
+        "atoms": 2,
+        "mesh": 4,
+        "soi_scales": (1.0,),
+        "fermi_shifts": (0.0,),
+        "temperatures": (300.0,),
+        "directions": ((0, 0, 1),),
+        "soi_masks": None,
+        "fermi_level": "neutral",
+    }
+    return Settings.checked(**(arguments | changes))
+
+
+BAD = [
+    ("mesh", 0, "0"),
+    ("mesh", (4, 4, 4), "(4, 4, 4)"),
+    ("soi_scales", [], "[]"),
+    ("soi_scales", [np.nan], "nan"),
+    ("soi_scales", 1.0, "1.0"),
+    ("soi_scales", ["much"], "much"),
+    ("soi_scales", [0.5, 0.5], "0.5"),
+    ("soi_scales", None, "None"),
+    ("fermi_shifts", [np.inf], "inf"),
+    ("fermi_shifts", [], "[]"),
+    ("fermi_shifts", [0.0, 0.0], "twice"),
+    ("temperatures", [0.0], "0"),
+    ("temperatures", [300.0, -1.0], "-1"),
+    ("temperatures", [np.nan], "nan"),
+    ("temperatures", 300.0, "300"),
+    ("directions", [], "[]"),
+    ("directions", [(0, 0, 0)], "0"),
+    ("directions", [(0, 1)], "0"),
+    ("directions", (0, 0, 1), "(0, 0, 1)"),
+    ("directions", [("x", "y", "z")], "x"),
+    ("directions", [(0, 0, 1), (0, 0, 2)], "0,0,1"),
+    ("directions", [(np.nan, 0, 1)], "nan"),
+    ("soi_masks", {}, "{}"),
+    ("soi_masks", [1, 1], "[1, 1]"),
+    ("soi_masks", {"all": [1]}, "[1]"),
+    ("soi_masks", {"all": [1, np.inf]}, "inf"),
+    ("soi_masks", {"all": None}, "None"),
+    ("soi_masks", {"all": ["a", "b"]}, "a"),
+    ("fermi_level", "fermi", "fermi"),
+    ("fermi_level", None, "None"),
+    ("fermi_level", ["dft"], "dft"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "shown"), BAD)
+def test_bad_argument(name, value, shown):
+    with pytest.raises(InputError) as caught:
+        settings(**{name: value})
+    assert str(caught.value).startswith(f"{name}: ")
+    assert shown in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="bug: a string is taken for the list of its characters")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperatures", "123"), ("soi_scales", "01"), ("directions", ["001"]), ("soi_masks", {"all": "11"})],
+)
+def test_string_is_no_list(name, value):
+    with pytest.raises(InputError, match=name):
+        settings(**{name: value})
+
+
+@pytest.mark.xfail(strict=True, raises=OverflowError, reason="bug: float() of a huge integer")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperatures", [10**400]), ("directions", [[0, 0, 10**400]]), ("soi_masks", {"all": [1, 10**400]})],
+)
+def test_number_beyond_floats(name, value):
+    with pytest.raises(InputError, match=name):
+        settings(**{name: value})
+
+
+@pytest.mark.xfail(strict=True, reason="bug: numpy's repr in the message: [np.float64(0.0), ...]")
+def test_message_shows_the_direction_as_given():
+    with pytest.raises(InputError, match=r"directions: \[0\.0, 0\.0, 0\.0\] was given"):
+        settings(directions=[(0, 0, 0)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"symmetry": True}, "symmetry"),
+        ({"processes": 0}, "processes"),
+        ({"processes": 1.5}, "processes"),
+        ({"processes": True}, "processes"),
+        ({"cutoff": 1.0}, "cutoff"),
+        ({"mesh": 0}, "mesh"),
+        ({"soi_masks": {"one": [1]}}, "soi_masks"),
+        ({"temperatures": [0]}, "temperatures"),
+    ],
+)
+def test_compute_refuses(small_model, arguments, name):
+    with pytest.raises(InputError, match=f"^{name}: "):
+        compute(small_model, **({"mesh": 4} | arguments))
+
+
+@pytest.mark.parametrize("cutoff", [None, 0.0, -1.0, np.nan, np.inf])
+def test_rashba_needs_a_cutoff(cutoff):
+    with pytest.raises(InputError, match="cutoff"):
+        compute(RashbaModel(0.1, 1.0), 8, cutoff=cutoff)
+
+
+@pytest.mark.parametrize("arguments", [(np.nan, 1.0), (0.1, np.inf), (0.1, 1.0, 0.0), (0.1, 1.0, -1.0)])
+def test_bad_rashba_model(arguments):
+    with pytest.raises(InputError, match="RashbaModel"):
+        RashbaModel(*arguments)
+
+
+def test_electrons_that_do_not_fit(film):
+    """All bands full: no chemical potential makes them so."""
+    model = film(1, functions=2).model((3, 3, 1), electrons=4.0)
+    with pytest.raises(InputError, match=r"electrons: 4 .*fermi_level='dft'"):
+        compute(model, 4)
+    assert np.isfinite(compute(model, 4, fermi_level="dft").D.values).all()
+
+
+def test_defaults(small_model):
+    """design.md: n = z, all atoms, xi = 1, no shift, 300 K, neutral."""
+    result = compute(small_model, 4)
+    assert result.direction.values.tolist() == ["0,0,1"]
+    np.testing.assert_allclose(result.direction_vector.values, [[0, 0, 1]])
+    assert result["mask"].values.tolist() == ["all"]
+    np.testing.assert_allclose(result.mask_weights.values, [[1, 1]])
+    assert result.soi_scale.values.tolist() == [1.0]
+    assert result.fermi_shift.values.tolist() == [0.0]
+    assert result.temperature.values.tolist() == [300.0]
+    assert result.attrs["fermi_level"] == "neutral"
+
+
+def test_axes_and_dimensions(small_model):
+    """D, Q over (direction, mask, soi_scale, temperature, fermi_shift, i, j), the first order without soi_scale."""
+    result = compute(
+        small_model,
+        4,
+        soi_scales=iter([0.1, 0.5]),
+        fermi_shifts=[-0.1, 0.0, 0.1],
+        temperatures=[300, 600, 900, 1200],
+        directions=[(0, 0, 1), (1, 0, 0), (0, 3, 4), (0, 0, -2), (1, 1, 1)],
+        soi_masks={"all": [1, 1], "Co": (1, 0)},
+    )
+    full = ("direction", "mask", "soi_scale", "temperature", "fermi_shift", "i", "j")
+    assert result.D.dims == result.Q.dims == full
+    assert result.D.shape == (5, 2, 2, 4, 3, 3, 2)
+    first = tuple(name for name in full if name != "soi_scale")
+    for name in ("a_I", "a_II", "D_1", "Q_1"):
+        assert result[name].dims == first
+        assert result[f"{name}_error"].dims == first
+    assert result.closure.dims == ("direction", "mask", "temperature", "fermi_shift")
+    assert result.electrons.dims == ("temperature", "fermi_shift")
+    assert result.i.values.tolist() == ["x", "y", "z"]
+    assert result.j.values.tolist() == ["x", "y"]
+    assert result.direction.values.tolist()[2:4] == ["0,0.6,0.8", "0,0,-1"]
+    np.testing.assert_allclose(np.linalg.norm(result.direction_vector.values, axis=1), 1.0)
+    assert result["mask"].values.tolist() == ["all", "Co"]
+
+
+def test_every_axis_is_what_one_value_gives(small_model):
+    """A sweep is the same as its points one by one: no axis is mixed up with another."""
+    axes = {
+        "soi_scales": [0.3, 1.0],
+        "fermi_shifts": [-0.2, 0.1],
+        "temperatures": [700.0, 1500.0],
+        "directions": [(0, 0, 1), (1, 0.5, 0)],
+    }
+    masks = {"all": [1, 1], "Pt": [0, 1]}
+    sweep = compute(small_model, 4, soi_masks=masks, **axes)
+    for d, m, x, t, s in np.ndindex(2, 2, 2, 2, 2):
+        name = list(masks)[m]
+        one = compute(
+            small_model,
+            4,
+            soi_scales=[axes["soi_scales"][x]],
+            fermi_shifts=[axes["fermi_shifts"][s]],
+            temperatures=[axes["temperatures"][t]],
+            directions=[axes["directions"][d]],
+            soi_masks={name: masks[name]},
+        )
+        part = sweep.isel(direction=d, mask=m, soi_scale=x, temperature=t, fermi_shift=s)
+        for tensor in ("D", "Q", "a_I", "a_II", "D_1"):
+            # The threshold between direct and limit forms follows the lowest temperature of the sweep: 1e-7.
+            exact = one[tensor].values.squeeze()
+            scale = np.abs(sweep[tensor].values).max()
+            np.testing.assert_allclose(part[tensor].values, exact, atol=1e-7 * scale)
+        assert part.mu.item() == pytest.approx(one.mu.item(), abs=1e-10)
+        assert part.electrons.item() == pytest.approx(one.electrons.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("direction", "label"),
+    [((0, 0, 1.0), "0,0,1"), ((-0.0, 0, -1), "0,0,-1"), ((1 / 3, 0.25, 1e-9), "0.333333,0.25,0")],
+)
+def test_direction_label(direction, label):
+    assert direction_label(direction) == label
