@@ -5,13 +5,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test lint setup bench clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
+	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default] for the comparison)"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
 
 demo:
@@ -36,3 +37,7 @@ lint:
 
 clean:
 	rm -rf .venv .aiida demo
+
+bench:
+	@scripts/bootstrap.sh demo
+	python benchmarks/engine.py $(if $(PEER),--peer $(PEER))

@@ -22,7 +22,10 @@ DEFAULTS: dict[str, Any] = {
     "directions": [[0, 0, 1]],
     "soi_masks": None,
     "fermi_level": "neutral",
+    "method": "bands",
 }
+RUNNING = ("symmetry", "tolerance", "max_mesh")
+"""Arguments of `compute` that say how the sum is converged."""
 
 
 class DmiCalculation(CalcJob):
@@ -43,7 +46,7 @@ class DmiCalculation(CalcJob):
             "parameters",
             valid_type=orm.Dict,
             help="Arguments of the engine's `compute`: mesh, soi_scales, fermi_shifts (eV), temperatures (K), "
-            "directions, soi_masks, fermi_level.",
+            "directions, soi_masks, fermi_level, method, symmetry, tolerance (meV*Angstrom), max_mesh.",
         )
         spec.inputs.validator = cls.validate_inputs
         options = spec.inputs["metadata"]["options"]
@@ -87,18 +90,21 @@ class DmiCalculation(CalcJob):
         if "parameters" not in inputs:
             return None
         parameters = inputs["parameters"].get_dict()
-        unknown = sorted(set(parameters) - {"mesh", *DEFAULTS})
+        known = ("mesh", *DEFAULTS, *RUNNING)
+        unknown = sorted(set(parameters) - set(known))
         if unknown:
-            return f"parameters: unknown key {', '.join(unknown)}; expected mesh, {', '.join(DEFAULTS)}"
-        if "mesh" not in parameters:
-            return "parameters: mesh is missing; give the points along each periodic direction"
-        atoms = len(inputs["model"].base.attributes.get("symbols")) if "model" in inputs else None
+            return f"parameters: unknown key {', '.join(unknown)}; expected {', '.join(known)}"
+        running = {key: parameters.pop(key) for key in RUNNING if key in parameters}
+        if "mesh" not in parameters and "tolerance" not in running:
+            return "parameters: mesh is missing; give the points along each periodic direction, or a tolerance"
         masks = parameters.get("soi_masks")
-        if atoms is None:
+        atoms, dimension = (len(next(iter(masks.values()))) if masks else 1), 2
+        if "model" in inputs:
             # Inside a workchain the model does not exist yet: the masks say how many atoms they are for.
-            atoms = len(next(iter(masks.values()))) if masks else 1
+            attributes = inputs["model"].base.attributes
+            atoms, dimension = len(attributes.get("symbols")), 3 if attributes.get("mesh")[2] > 1 else 2
         try:
-            Settings.checked(dimension=2, atoms=atoms, **{**DEFAULTS, **parameters})
+            Settings.checked(dimension=dimension, atoms=atoms, **{"mesh": 24, **DEFAULTS, **parameters})
         except InputError as error:
             return f"parameters: {error}"
         return None

@@ -207,7 +207,6 @@ def _solve(operators: Operators, spin_orbit: SpinOrbit, xi: float) -> tuple[Floa
         energies = response.band_energies(operators, None, 0.0)
         order = np.argsort(energies, axis=-1, kind="stable")
         return np.take_along_axis(energies, order, axis=-1), np.where(order < n, 1.0, -1.0)
-    blocks = response.spinor_blocks(operators.hamiltonian, spin_orbit.interaction, xi)
-    energies, states = np.linalg.eigh(response.assemble(blocks))
+    energies, states = np.linalg.eigh(response.spinor(operators.hamiltonian, spin_orbit.interaction, xi))
     weight = np.abs(states) ** 2
     return energies, weight[..., :n, :].sum(-2) - weight[..., n:, :].sum(-2)

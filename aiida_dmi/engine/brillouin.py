@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,9 @@ from .errors import InputError
 from .symmetry import Operation, reduce_nested_mesh
 
 Floats = npt.NDArray[np.float64]
+
+LARGEST_MESH = 10**9
+"""k points; beyond it their list alone does not fit into memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +56,16 @@ class Mesh:
     @classmethod
     def from_input(cls, mesh: int | Sequence[int], dimension: int) -> Mesh:
         """A mesh from one number for all directions, or one each."""
-        given = [mesh] * dimension if isinstance(mesh, (int, np.integer)) else list(mesh)
+        plain = mesh.tolist() if isinstance(mesh, np.ndarray) else mesh
+        given = list(plain) if isinstance(plain, Sequence) else [plain] * dimension
         if len(given) != dimension or any(
             isinstance(m, bool) or not isinstance(m, (int, np.integer)) or m < 1 for m in given
         ):
             raise InputError(f"mesh: {mesh!r} was given, expected a positive integer or {dimension} of them")
-        return cls(tuple(int(m) for m in given))
+        divisions = tuple(int(m) for m in given)
+        if math.prod(divisions) > LARGEST_MESH:
+            raise InputError(f"mesh: more than {LARGEST_MESH:.0e} k points were asked for; give a coarser mesh")
+        return cls(divisions)
 
     @property
     def size(self) -> int:
@@ -66,12 +74,13 @@ class Mesh:
 
     @property
     def ratio(self) -> int | None:
-        """Smallest whole number by which every division can be divided: the nested coarse mesh is that much coarser.
+        """2 or 3, the smaller that divides every division: the nested coarse mesh is that much coarser.
 
-        None when there is none but 1; the mesh then carries no error estimate.
+        None where neither does. The mesh then carries no error estimate: what is nested in a mesh of 25 points a
+        side, or in one of 23, is too coarse to say anything about it.
         """
-        common = int(np.gcd.reduce(self.divisions))
-        return next((p for p in range(2, common + 1) if common % p == 0 and min(self.divisions) > 1), None)
+        common = math.gcd(*self.divisions)
+        return next((p for p in (2, 3) if common % p == 0), None)
 
     @property
     def coarse(self) -> Mesh | None:

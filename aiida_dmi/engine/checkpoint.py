@@ -53,7 +53,7 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
             key, found, done = str(content.pop("key")), str(content.pop("stage")), int(content.pop("done"))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
             raise InputError(f"checkpoint {self.path}: not readable ({error}); remove it to start anew") from error
         if key != self.key:
             raise InputError(f"checkpoint {self.path}: belongs to another computation; remove it or name another one")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,13 @@ import yaml
 
 from .. import __version__
 from .errors import InputError
+from .workers import mpi_communicator
 
 COMPLETE = "dmi-engine: complete"
 """Last line of standard output of a run that finished: what AiiDA's parsers decide by."""
 BAD_INPUT = 2
+GRACE = 10.0
+"""Seconds that an MPI rank other than the first leaves the first to report the same error."""
 RUN_KEYS = (
     "model",
     "output",
@@ -27,21 +35,61 @@ RUN_KEYS = (
     "soi_masks",
     "fermi_level",
     "symmetry",
+    "tolerance",
+    "max_mesh",
+    "method",
     "processes",
+    "memory_limit",
+    "checkpoint",
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for a text; here it is a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, or 2 for bad input)."""
+    """Run the command line; returns the exit status (0, or 2 for bad input).
+
+    Under MPI every rank computes; the first alone prints and writes, and an error on any rank ends all of them.
+    """
     options = _parser().parse_args(arguments)
+    communicator = None
     try:
-        options.function(options)
+        communicator = mpi_communicator()
+        options.function(options, communicator)
     except InputError as error:
-        # One line, whatever a library put into its message.
-        print(f"dmi-engine: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    print(COMPLETE)
+        return _refused(error, communicator)
+    except Exception:
+        if communicator is None:
+            raise
+        traceback.print_exc()
+        communicator.Abort(1)
+        return 1
+    if _is_root(communicator):
+        print(COMPLETE)
     return 0
+
+
+def _is_root(communicator: Any) -> bool:
+    """Whether this rank speaks to the user and writes files."""
+    return communicator is None or communicator.Get_rank() == 0
+
+
+def _refused(error: InputError, communicator: Any) -> int:
+    """Report bad input in one line; the ranks that did not meet the error wait for this one, so they are ended."""
+    if not _is_root(communicator):
+        time.sleep(GRACE)
+    # One line, whatever a library put into its message.
+    print(f"dmi-engine: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    if communicator is not None:
+        communicator.Abort(BAD_INPUT)
+    return BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="compute D, Q, a(I), a(II) of a model file")
     run.add_argument("spec", type=Path, metavar="SPEC.yaml")
     run.add_argument("--output", type=Path, help="result file to write (default: the spec's output, or result.nc)")
+    run.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="file that a killed run resumes from (default: the spec's checkpoint, or OUTPUT.checkpoint)",
+    )
     run.add_argument("--processes", type=int, help="worker processes (default: the spec's processes, or 1)")
     run.set_defaults(function=_run)
 
@@ -71,36 +124,67 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load_spec(path: Path) -> dict[str, Any]:
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            spec = yaml.load(file, _Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        # PyYAML passes on what its conversions raise: ValueError of a date in a thirteenth month.
         raise InputError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(spec, Mapping):
         raise InputError(f"{path}: holds {type(spec).__name__}, expected keys and values such as 'mesh: 24'")
     return {str(key): value for key, value in spec.items()}
 
 
-def _output(options: argparse.Namespace, spec: Mapping[str, Any], default: str) -> Path:
-    path = Path(options.output or options.spec.parent / str(spec.get("output", default)))
-    if not path.parent.is_dir():
-        raise InputError(f"output: folder {path.parent} does not exist; make it first")
-    return path
+def _path(options: argparse.Namespace, spec: Mapping[str, Any], key: str, default: str | None = None) -> Path:
+    """A file's path from the command line, from the spec (relative to its folder), or the default."""
+    given = getattr(options, key, None)
+    if given is not None:
+        return Path(given)
+    name = spec.get(key, default)
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{key}: {name!r} was given, expected a file name")
+    return Path(options.spec.parent / name)
 
 
-def _build(options: argparse.Namespace) -> None:
+def _check_writable(key: str, path: Path, others: Iterable[Path]) -> None:
+    """Refuse what cannot be written, or would overwrite one of the other files, before anything is computed."""
+    if not os.path.isdir(path.parent):
+        raise InputError(f"{key}: folder {path.parent} does not exist; make it first")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"{key}: {path} is a folder or a device, expected a file name")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{key}: {path} cannot be written ({error}); name a file in a folder of yours") from error
+    os.close(handle)
+    os.unlink(temporary)
+    for other in others:
+        both = os.path.exists(path) and os.path.exists(other)
+        if path.resolve() == other.resolve() or (both and os.path.samefile(path, other)):
+            raise InputError(f"{key}: {path} is a file of this run already and would be overwritten; name another one")
+
+
+def _build(options: argparse.Namespace, communicator: Any) -> None:
     from .build import BuildSpec, build
 
-    spec = _load_spec(options.spec)
-    output = _output(options, spec, "model.h5")
-    spec.pop("output", None)
-    model = build(BuildSpec.from_mapping(spec, options.spec.parent), progress=True)
-    model.save(output)
+    if not _is_root(communicator):
+        return
+    content = _load_spec(options.spec)
+    output = _path(options, content, "output", "model.h5")
+    content.pop("output", None)
+    spec = BuildSpec.from_mapping(content, options.spec.parent)
+    _check_writable("output", output, [options.spec, *spec.input_files()])
+    model = build(spec, progress=True)
+    try:
+        model.save(output)
+    except OSError as error:
+        raise InputError(f"output: {output} cannot be written ({error})") from error
     print(describe(model))
     print(f"wrote {output}")
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, communicator: Any) -> None:
     from .compute import compute
     from .model import WannierModel
     from .results import save_result
@@ -109,25 +193,40 @@ def _run(options: argparse.Namespace) -> None:
     for key in spec:
         if key not in RUN_KEYS:
             raise InputError(f"{key}: unknown key; expected {', '.join(RUN_KEYS)}")
-    for key in ("model", "mesh"):
-        if key not in spec:
-            raise InputError(f"{key}: missing; dmi-engine run needs it")
-    output = _output(options, spec, "result.nc")
-    model = WannierModel.load(options.spec.parent / str(spec["model"]))
+    if "model" not in spec:
+        raise InputError("model: missing; dmi-engine run needs it")
+    if spec.get("mesh") is None and spec.get("tolerance") is None:
+        raise InputError("mesh: missing; dmi-engine run needs it, or a tolerance to refine the mesh to")
+    model_file = _path(options, spec, "model")
+    output = _path(options, spec, "output", "result.nc")
+    checkpoint = Path(f"{output}.checkpoint")
+    if options.checkpoint is not None or spec.get("checkpoint") is not None:
+        checkpoint = _path(options, spec, "checkpoint")
     arguments = {key: value for key, value in spec.items() if key not in ("model", "output")}
-    if isinstance(arguments["mesh"], list):
+    if isinstance(arguments.get("mesh"), list):
         arguments["mesh"] = tuple(arguments["mesh"])
     if options.processes is not None:
         arguments["processes"] = options.processes
-    result = compute(model, progress=True, **arguments)
-    save_result(result, output)
+    arguments["checkpoint"] = checkpoint
+    if _is_root(communicator):
+        _check_writable("output", output, [options.spec, model_file])
+        _check_writable("checkpoint", checkpoint, [options.spec, model_file, output])
+    model = WannierModel.load(model_file)
+    result = compute(model, communicator=communicator, progress=True, **arguments)
+    if not _is_root(communicator):
+        return
+    try:
+        save_result(result, output)
+    except OSError as error:
+        raise InputError(f"output: {output} cannot be written ({error})") from error
     print(f"wrote {output}")
 
 
-def _inspect(options: argparse.Namespace) -> None:
+def _inspect(options: argparse.Namespace, communicator: Any) -> None:
     from .model import WannierModel
 
-    print(describe(WannierModel.load(options.model)))
+    if _is_root(communicator):
+        print(describe(WannierModel.load(options.model)))
 
 
 def describe(model: Any) -> str:

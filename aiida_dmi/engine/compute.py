@@ -48,6 +48,7 @@ def compute(
     *,
     tolerance: float | None = None,
     max_mesh: int = 768,
+    method: str = "bands",
     cutoff: float | None = None,
     processes: int = 1,
     communicator: Any = None,
@@ -84,6 +85,9 @@ def compute(
         meV*Angstrom per cell: double the mesh until D, Q and a(I) + a(II) change by less, everywhere.
     max_mesh : int
         Points along a direction at most; reaching it is recorded in the attribute `converged`.
+    method : {'bands', 'green'}
+        D from the bands (Eqs. 2, 11, 12), or from Green functions on a complex contour (Eq. 15 with its
+        prefactor corrected): an independent implementation, some twenty times slower.
     cutoff : float, optional
         For a RashbaModel: half the side of the square of k, 1/Angstrom.
     processes : int
@@ -109,7 +113,7 @@ def compute(
     InputError
         Naming the argument that does not fit, its value and what is expected.
     """
-    _check_running(processes, memory_limit, tolerance, max_mesh)
+    _check_running(processes, memory_limit, tolerance, max_mesh, symmetry)
     if mesh is None:
         if tolerance is None:
             raise InputError("mesh: missing; give the points along each direction, or a tolerance")
@@ -124,6 +128,7 @@ def compute(
         directions=directions,
         soi_masks=soi_masks,
         fermi_level="dft" if model.electrons is None else fermi_level,
+        method=method,
     )
     if isinstance(model, RashbaModel):
         model = model.with_cutoff(cutoff)
@@ -140,12 +145,17 @@ def compute(
     return result
 
 
-def _check_running(processes: int, memory_limit: int, tolerance: float | None, max_mesh: int) -> None:
+def _check_running(
+    processes: int, memory_limit: int, tolerance: float | None, max_mesh: int, symmetry: bool
+) -> None:
     for name, value in (("processes", processes), ("memory_limit", memory_limit), ("max_mesh", max_mesh)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise InputError(f"{name}: {value!r} was given, expected a positive integer")
-    if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 < tolerance < np.inf):
-        raise InputError(f"tolerance: {tolerance!r} was given, expected a positive number in meV*Angstrom")
+    if not isinstance(symmetry, (bool, np.bool_)):
+        raise InputError(f"symmetry: {symmetry!r} was given, expected true or false")
+    number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
+    if tolerance is not None and not (number and 0 < tolerance < 1e300):
+        raise InputError(f"tolerance: {str(tolerance)[:40]} was given, expected a positive number in meV*Angstrom")
 
 
 def _group(model: WannierModel | RashbaModel, settings: Settings, symmetry: bool) -> tuple[Operation, ...]:
@@ -181,6 +191,11 @@ class _Run:
     def refined(self, tolerance: float, max_mesh: int) -> xr.Dataset:
         """Double the mesh until the result changes by less than the tolerance."""
         mesh = self.settings.mesh if self.settings.mesh.ratio == 2 else self.settings.mesh.doubled()
+        if max(mesh.divisions) > max_mesh:
+            raise InputError(
+                f"max_mesh: {max_mesh} was given, the first mesh has {max(mesh.divisions)} points along a direction; "
+                "raise max_mesh or give a coarser mesh"
+            )
         history: list[tuple[tuple[int, ...], dict[str, float]]] = []
         while True:
             result = self.on_mesh(mesh)

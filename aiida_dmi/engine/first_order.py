@@ -11,6 +11,7 @@ sigma_x has the up-down block O and sigma_y has -i O, so a quantity that is line
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,13 @@ class Collinear:
 
     def flip(self, block: Complexes) -> Complexes:
         """An up-down block between the bands."""
-        result: Complexes = _dagger(self.states[0]) @ block @ self.states[1]
+        result: Complexes = self.bra_up @ block @ self.states[1]
         return result
+
+    @functools.cached_property
+    def bra_up(self) -> Complexes:
+        """Conjugate transpose of the up states."""
+        return np.ascontiguousarray(_dagger(self.states[0]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from scipy.linalg import eigh_tridiagonal
 
 from .interpolation import Operators, SpinOrbit
-from .response import assemble, spinor_blocks
+from .response import assemble, spinor
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
@@ -156,8 +156,8 @@ def dmi_green(
     -----
     dG/dE = -G^2, so with X_i = G T_i G the trace is F_ij = Tr([X_i, G] v_j).
     """
-    hamiltonian = assemble(spinor_blocks(operators.hamiltonian, spin_orbit.interaction, xi))
-    velocity = assemble(spinor_blocks(operators.velocity, spin_orbit.velocity, xi))
+    hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi)
+    velocity = spinor(operators.velocity, spin_orbit.velocity, xi)
     torque = _torque(operators)
 
     def integrand(green: Complexes) -> Floats:
@@ -195,8 +195,8 @@ def first_order_green(
     Eq. 18's six terms with four Green functions and V, and its two with v^SOI, after cyclic permutation.
     """
     zero = np.zeros_like(spin_orbit.interaction)
-    hamiltonian = assemble(spinor_blocks(operators.hamiltonian, zero, 0.0))
-    velocity = assemble(spinor_blocks(operators.velocity, np.zeros_like(spin_orbit.velocity), 0.0))
+    hamiltonian = spinor(operators.hamiltonian, zero, 0.0)
+    velocity = spinor(operators.velocity, np.zeros_like(spin_orbit.velocity), 0.0)
     interaction, soi_velocity = assemble(spin_orbit.interaction), assemble(spin_orbit.velocity)
     torque = _torque(operators)
 

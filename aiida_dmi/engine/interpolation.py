@@ -83,8 +83,10 @@ def spin_frame(direction: Sequence[float]) -> Floats:
         If the direction is not three finite numbers or has no length.
     """
     vector = np.asarray(direction, dtype=float)
-    if vector.shape != (3,) or not np.isfinite(vector).all() or np.linalg.norm(vector) < 1e-12:
-        raise InputError(f"directions: {list(np.ravel(vector))} was given, expected three numbers, not all zero")
+    if vector.shape != (3,) or not np.isfinite(vector).all() or np.abs(vector).max() < 1e-12:
+        raise InputError(f"directions: {np.ravel(vector).tolist()} was given, expected three numbers, not all zero")
+    # Scaled first: the squares of large components would overflow.
+    vector = vector / np.abs(vector).max()
     x, y, z = vector / np.linalg.norm(vector)
     theta, phi = np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)
     return np.array(
@@ -180,7 +182,10 @@ class Interpolation:
         gradient = values[2 : 2 + 2 * d].reshape(d, 2, k, n, n)
         position = values[2 + 2 * d : 2 + 4 * d].reshape(d, 2, k, n, n)
         # hbar vbar_j = dHbar/dk_j - i [A_j, Hbar]
-        velocity = gradient - 1j * (position @ hamiltonian - hamiltonian @ position)
+        velocity = position @ hamiltonian
+        velocity -= hamiltonian @ position
+        velocity *= -1j
+        velocity += gradient
         return Operators(hamiltonian, velocity.swapaxes(0, 1), position.swapaxes(0, 1), values[-1])
 
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes:
@@ -206,15 +211,15 @@ class Interpolation:
         values = self._evaluate(columns, kpoints)
         interaction = values[0:3]
         gradient = values[3:].reshape(d, 3, k, n, n).swapaxes(0, 1)
-        up, down = operators.position
-        commutator = np.stack(
-            [
-                up @ interaction[0] - interaction[0] @ up,
-                up @ interaction[1] - interaction[1] @ down,
-                down @ interaction[2] - interaction[2] @ down,
-            ]
-        )
-        return SpinOrbit(interaction, gradient - 1j * commutator)
+        (up, down), (v_uu, v_ud, v_dd) = operators.position, interaction
+        velocity = np.empty((3, d, k, n, n), dtype=complex)
+        for block, (left, middle, right) in enumerate(((up, v_uu, up), (up, v_ud, down), (down, v_dd, down))):
+            np.matmul(left, middle, out=velocity[block])
+            velocity[block] -= middle @ right
+        # hbar v^SOI_j = dV/dk_j - i [A_j, V]
+        velocity *= -1j
+        velocity += gradient
+        return SpinOrbit(interaction, velocity)
 
     def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes | None:
         """dV/dk(R) from the differentiated projectors, for `exact_velocity`; None where the model has none."""

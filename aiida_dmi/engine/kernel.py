@@ -13,6 +13,7 @@ from . import first_order, response
 from .brillouin import Batch
 from .chemical_potential import ChemicalPotentials
 from .constants import BOLTZMANN_EV
+from .green import dmi_green
 from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
 from .model import WannierModel
 from .rashba import RashbaModel
@@ -132,14 +133,30 @@ class Kernel:
                     mu = levels.full[level, direction, mask, index]
                     grid = _grid(mu, settings.fermi_shifts, kt)
                     occupations = Occupations.of(dmi.energies, *grid, batch.weights)
-                    for target, coefficients in ((sums.D, dmi), (sums.Q, current)):
-                        target[direction, mask, index] += _evaluate(coefficients, occupations, frame, target.shape[3:])
+                    shape = sums.D.shape[3:]
+                    sums.Q[direction, mask, index] += _evaluate(current, occupations, frame, shape)
+                    if settings.method == "bands":
+                        sums.D[direction, mask, index] += _evaluate(dmi, occupations, frame, shape)
+                    else:
+                        total = _green(operators, spin_orbit, xi, occupations)
+                        sums.D[direction, mask, index] += response.to_lab(total, frame).reshape(shape)
         return result
 
 
 def _grid(mu: Floats, shifts: Sequence[float], kt: Floats) -> tuple[Floats, Floats]:
     """Mu and kT of every (temperature, shift), flat; `mu` has one value a temperature."""
     return (mu[:, None] + np.asarray(shifts)[None, :]).ravel(), np.repeat(kt, len(shifts))
+
+
+def _green(operators: Operators, spin_orbit: SpinOrbit, xi: float, occupations: Occupations) -> Floats:
+    """D from Green functions, summed over the batch: (mu and kT, component, d)."""
+    grid = zip(occupations.mu, occupations.kt, strict=True)
+    return np.stack(
+        [
+            np.tensordot(occupations.weights, dmi_green(operators, spin_orbit, xi, float(mu), float(kt)), axes=1)
+            for mu, kt in grid
+        ]
+    )
 
 
 def _evaluate(

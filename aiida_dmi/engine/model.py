@@ -94,6 +94,7 @@ class WannierModel:
 
     def __post_init__(self) -> None:
         self._check_shapes()
+        self._check_directions()
         self._check_values()
         self._check_mesh()
         self._check_symmetries()
@@ -198,6 +199,19 @@ class WannierModel:
             )
         return weights
 
+    def symmetrised(self) -> WannierModel:
+        """The same model with its operators averaged over the spatial symmetry of structure and moments.
+
+        Raises
+        ------
+        InputError
+            If the functions are no real harmonics in Wannier90's order, or a band would move by half an eV; see
+            `symmetrise.symmetrised`, which also takes the orbitals.
+        """
+        from .symmetrise import symmetrised
+
+        return symmetrised(self)
+
     @property
     def time_reversal_error(self) -> float:
         """Largest |X(-q) - X(q)*| of hamiltonian (eV), position (Angstrom) and overlap."""
@@ -232,7 +246,7 @@ class WannierModel:
                 f"model: spin_orbit holds {len(self.projections)} atoms, expected one entry for each of {atoms}"
             )
         for atom, (projection, coupling) in enumerate(zip(self.projections, self.coupling, strict=True)):
-            p = coupling.shape[-1]
+            p = coupling.shape[-1] if coupling.ndim else 0
             if coupling.shape != (3, p, p):
                 raise InputError(f"model: spin_orbit/{atom}/coupling has shape {coupling.shape}, expected (3, p, p)")
             if projection.shape != (2, q, p, n):
@@ -247,8 +261,15 @@ class WannierModel:
             wanted = (2, q, 3, self.coupling[atom].shape[-1], n)
             if gradient.shape != wanted:
                 raise InputError(f"model: spin_orbit/{atom}/gradients has shape {gradient.shape}, expected {wanted}")
+
+    def _check_directions(self) -> None:
         if self.dimension < 2:
             raise InputError(f"model: periodic is {list(map(bool, self.periodic))}, expected two or three directions")
+        if self.dimension == 2 and self.periodic[2]:
+            raise InputError(
+                f"model: periodic is {list(map(bool, self.periodic))}, for a film the third lattice vector must be the "
+                "non-periodic one; reorder the lattice vectors"
+            )
         if self.dimension == 2 and np.abs(self.cell[self.periodic][:, 2]).max() > 1e-6:
             raise InputError("model: the film's lattice vectors do not lie in the xy plane; its normal must be z")
 
@@ -347,13 +368,13 @@ class WannierModel:
         try:
             with h5py.File(path, "r") as file:
                 return cls(**read_arguments(file))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py says RuntimeError where a file is damaged inside
             raise InputError(f"model {path}: not a readable HDF5 file ({error})") from error
         except KeyError as error:
             raise InputError(f"model {path}: {str(error).strip(chr(34))}; build the model again") from error
         except InputError as error:
             raise InputError(str(error).replace("model:", f"model {path}:", 1)) from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise InputError(f"model {path}: a dataset has the wrong type ({error})") from error
 
     def save(self, path: str | Path) -> None:

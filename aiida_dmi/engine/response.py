@@ -79,9 +79,16 @@ def assemble(blocks: Complexes) -> Complexes:
     return result
 
 
-def spinor_blocks(diagonal: Complexes, spin_orbit: Complexes, xi: float) -> Complexes:
-    """Blocks of X + xi X^SOI where X, shape (2, ...), is diagonal in spin."""
-    return np.stack([diagonal[0] + xi * spin_orbit[0], xi * spin_orbit[1], diagonal[1] + xi * spin_orbit[2]])
+def spinor(diagonal: Complexes, spin_orbit: Complexes, xi: float) -> Complexes:
+    """X + xi X^SOI as spinor matrices: (2, ..., n, n) and blocks (3, ..., n, n) -> (..., 2n, 2n)."""
+    n = diagonal.shape[-1]
+    result = np.empty((*diagonal.shape[1:-2], 2 * n, 2 * n), dtype=complex)
+    np.add(diagonal[0], xi * spin_orbit[0], out=result[..., :n, :n])
+    np.add(diagonal[1], xi * spin_orbit[2], out=result[..., n:, n:])
+    mixed = result[..., :n, n:]
+    np.multiply(spin_orbit[1], xi, out=mixed)
+    np.conj(mixed.swapaxes(-1, -2), out=result[..., n:, :n])
+    return result
 
 
 def band_energies(operators: Operators, spin_orbit: SpinOrbit | None, xi: float) -> Floats:
@@ -89,8 +96,8 @@ def band_energies(operators: Operators, spin_orbit: SpinOrbit | None, xi: float)
     if spin_orbit is None:
         up, down = np.linalg.eigvalsh(operators.hamiltonian)
         return np.concatenate([up, down], axis=-1)
-    blocks = spinor_blocks(operators.hamiltonian, spin_orbit.interaction, xi)
-    return np.asarray(np.linalg.eigvalsh(assemble(blocks)), dtype=np.float64)
+    hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi)
+    return np.asarray(np.linalg.eigvalsh(hamiltonian), dtype=np.float64)
 
 
 # -- coefficients ------------------------------------------------------------------------------------
@@ -174,9 +181,9 @@ def dmi_and_spin_current(
     n = operators.overlap.shape[-1]
     h_up, h_down = operators.hamiltonian
     overlap = operators.overlap
-    energies, states = np.linalg.eigh(assemble(spinor_blocks(operators.hamiltonian, spin_orbit.interaction, xi)))
+    energies, states = np.linalg.eigh(spinor(operators.hamiltonian, spin_orbit.interaction, xi))
     up, down = states[..., :n, :], states[..., n:, :]
-    velocity = assemble(spinor_blocks(operators.velocity, spin_orbit.velocity, xi))
+    velocity = spinor(operators.velocity, spin_orbit.velocity, xi)
     v_states = velocity @ states  # (d, k, 2n, 2n)
     v_bands = states.conj().swapaxes(-1, -2) @ v_states
 

@@ -163,6 +163,7 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: b
         "error": "absolute change between the nested coarse mesh and the mesh" if nested else "none: no nested mesh",
         "nested_mesh": list(settings.mesh.coarse.divisions) if settings.mesh.coarse is not None else [],
         "fermi_level": settings.fermi_level,
+        "method": settings.method,
         "fermi_energy": float(model.fermi_energy),
         "fermi_energy_units": "eV",
         "symmetry": f"magnetic point group of {operations} operations" if operations else "none",
@@ -246,7 +247,7 @@ def load_result(path: str | Path) -> xr.Dataset:
     try:
         with xr.open_dataset(path, engine="h5netcdf") as file:
             result = file.load()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # HDF5 says RuntimeError of damaged links
         raise InputError(f"result {path}: not a readable netCDF file ({error}); run dmi-engine again") from error
     if result.attrs.get("format") != FORMAT or result.attrs.get("version") != VERSION:
         raise InputError(

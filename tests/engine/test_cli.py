@@ -1,7 +1,9 @@
 """dmi-engine from the outside: exit status, one line on standard error, nothing written when input is bad."""
 
+import importlib
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 
 import aiida_dmi.engine
-from aiida_dmi.engine import compute, load_result
+from aiida_dmi.engine import InputError, compute, load_result
+from aiida_dmi.engine.checkpoint import Checkpoint
 from aiida_dmi.engine.cli import COMPLETE, main
 
 
@@ -221,22 +224,39 @@ def test_build_with_bad_spec(tmp_path, text, capsys):
     assert os.listdir(tmp_path) == ["spec.yaml"]
 
 
-BUGS = {
+DANGEROUS = {
     "mesh left empty": ("model: model.h5\nmesh:\n", ["mesh"]),
     "mesh with a point": ("model: model.h5\nmesh: 24.0\n", ["mesh", "24.0"]),
     "no such date": (GOOD + "fermi_level: 2020-13-45\n", ["spec.yaml", "YAML"]),
-    "output is a folder": (GOOD + "output: .\n", ["output"]),
-    "output left empty": (GOOD + "output:\n", ["output"]),
-    "output is the model": (GOOD + "output: model.h5\n", ["output"]),
+    "wrong tag": (GOOD + "fermi_level: !!timestamp dft\n", ["spec.yaml", "YAML"]),
+    "too many digits": (GOOD + f"soi_scales: [{10**4000}{10**4000}]\n", ["spec.yaml", "YAML"]),
+    "huge": (GOOD + f"soi_scales: [{10**400}]\n", ["soi_scales", "finite"]),
+    "output is a folder": (GOOD + "output: .\n", ["output", "folder"]),
+    "output is a device": (GOOD + "output: /dev/null\n", ["output", "device"]),
+    "output left empty": (GOOD + "output:\n", ["output", "None"]),
+    "output is a number": (GOOD + "output: 3\n", ["output", "3"]),
+    "output is too long": (GOOD + f"output: {'x' * 300}\n", ["output", "too long"]),
+    "output is the model": (GOOD + "output: model.h5\n", ["output", "overwritten"]),
+    "output is the spec": (GOOD + "output: ./spec.yaml\n", ["output", "overwritten"]),
+    "output is linked to the model": (GOOD + "output: link.h5\n", ["output", "overwritten"]),
+    "checkpoint is the model": (GOOD + "checkpoint: model.h5\n", ["checkpoint", "overwritten"]),
+    "checkpoint is the output": (GOOD + "checkpoint: result.nc\n", ["checkpoint", "overwritten"]),
+    "checkpoint in no folder": (GOOD + "checkpoint: nowhere/sums\n", ["checkpoint", "nowhere"]),
+    "checkpoint of something else": (GOOD + "checkpoint: other.npz\n", ["checkpoint", "other.npz"]),
+    "model left empty": ("model:\nmesh: 4\n", ["model", "None"]),
+    "neither mesh nor tolerance": ("model: model.h5\ntolerance:\n", ["mesh", "tolerance"]),
+    "tolerance": ("model: model.h5\ntolerance: -1\n", ["tolerance", "-1"]),
+    "memory limit": (GOOD + "memory_limit: 1.5\n", ["memory_limit", "1.5"]),
+    "largest mesh": (GOOD + "tolerance: 1.0\nmax_mesh: 0\n", ["max_mesh", "0"]),
+    "method": (GOOD + "method: guess\n", ["method", "guess", "bands"]),
 }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="bugs: bare tracebacks, a result called 'None', a model overwritten by its result"
-)
-@pytest.mark.parametrize("case", BUGS)
-def test_bad_spec_not_yet_refused(folder, case, capsys):
-    text, words = BUGS[case]
+@pytest.mark.parametrize("case", DANGEROUS)
+def test_bad_spec_leaves_every_file_alone(folder, case, capsys):
+    text, words = DANGEROUS[case]
+    (folder / "link.h5").symlink_to(folder / "model.h5")
+    np.savez(folder / "other.npz", key="another", stage="4x4", done=1)
     spec = write(folder, text)
     before = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
     assert main(["run", str(spec)]) == 2
@@ -244,6 +264,183 @@ def test_bad_spec_not_yet_refused(folder, case, capsys):
     assert len(err.splitlines()) == 1
     assert all(word in err for word in words), err
     assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_that_cannot_be_written(folder, capsys):
+    (folder / "closed").mkdir(mode=0o500)
+    spec = write(folder, GOOD + "output: closed/result.nc\n")
+    assert main(["run", str(spec)]) == 2
+    assert "output: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody can write to")
+def test_file_system_that_cannot_be_written(folder, monkeypatch, capsys):
+    """Found out before the computation, which would take hours."""
+    monkeypatch.setattr(importlib.import_module("aiida_dmi.engine.compute"), "compute", None)
+    assert main(["run", str(write(folder, GOOD)), "--output", "/proc/self/result.nc"]) == 2
+    assert "output: /proc/self/result.nc cannot be written" in capsys.readouterr().err
+
+
+BUILD = "nscf: x.save\nwannier_up: up\nwannier_down: dn\npseudopotentials: {Co: Co.UPF}\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["spec.yaml", "Co.UPF", "up.mmn", "dn_u_dis.mat", "x.save/data-file-schema.xml", "x.save/wfcup1.dat"]
+)
+def test_model_in_place_of_what_it_is_built_from(tmp_path, name, capsys):
+    (tmp_path / "x.save").mkdir()
+    for path in ("Co.UPF", "up.mmn", "dn_u_dis.mat", "x.save/data-file-schema.xml", "x.save/wfcup1.dat"):
+        (tmp_path / path).write_text(path)
+    spec = write(tmp_path, BUILD + f"output: {name}\n")
+    before = (tmp_path / name).read_text()
+    assert main(["build", str(spec)]) == 2
+    assert "output: " in (err := capsys.readouterr().err)
+    assert "overwritten" in err
+    assert (tmp_path / name).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fermi_energy: true\n", ["fermi_energy", "True"]),
+        ("fermi_energy: .nan\n", ["fermi_energy", "nan"]),
+        (f"fermi_energy: {10**400}\n", ["fermi_energy"]),
+        ("moments: [true]\n", ["moments", "True"]),
+        ("moments: '1'\n", ["moments", "1"]),
+        ("output:\n", ["output", "None"]),
+        ("nscf:\n", ["nscf", "None"]),
+        ("wannier_up: [up]\n", ["wannier_up", "up"]),
+        ("pseudopotentials: {Co: 1}\n", ["pseudopotentials: Co", "1"]),
+    ],
+)
+def test_bad_values_of_build(tmp_path, text, words, capsys):
+    key = text.partition(":")[0]
+    good = "".join(line + "\n" for line in BUILD.splitlines() if not line.startswith(key))
+    assert main(["build", str(write(tmp_path, good + text))]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert all(word in err for word in words), err
+    assert os.listdir(tmp_path) == ["spec.yaml"]
+
+
+# -- checkpoints and MPI -------------------------------------------------------------------------------
+
+
+def test_run_to_a_tolerance(folder, small_model, capsys):
+    """1e-3 without a point is a number here, as everywhere but in YAML 1.1; the mesh may be left out."""
+    spec = write(
+        folder, "model: model.h5\ntolerance: 1e+3\nmax_mesh: 96\ntemperatures: [3000]\nmemory_limit: 100000000\n"
+    )
+    assert main(["run", str(spec)]) == 0, capsys.readouterr().err
+    expected = compute(small_model, tolerance=1e3, max_mesh=96, temperatures=[3000])
+    found = load_result(folder / "result.nc")
+    assert found.attrs["tolerance"] == 1000.0
+    assert found.attrs["converged"] == 1
+    np.testing.assert_allclose(found.D.values, expected.D.values, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "expected"),
+    [
+        ("", [], "result.nc.checkpoint"),
+        ("output: named.nc\n", [], "named.nc.checkpoint"),
+        ("checkpoint: sums\n", [], "sums"),
+        ("checkpoint:\n", [], "result.nc.checkpoint"),
+        ("checkpoint: sums\n", ["--checkpoint", "other"], "other"),
+        ("", ["--output", "two.nc"], "two.nc.checkpoint"),
+    ],
+)
+def test_name_of_the_checkpoint(folder, text, arguments, expected, monkeypatch):
+    """Beside the output, unless it is named: relative to the spec in the spec, to the shell's folder on its line."""
+    given = []
+
+    def refuse(model, **options):
+        given.append(options["checkpoint"])
+        raise InputError("enough")
+
+    monkeypatch.setattr(importlib.import_module("aiida_dmi.engine.compute"), "compute", refuse)
+    monkeypatch.chdir(folder)
+    assert main(["run", str(write(folder, GOOD + text)), *arguments]) == 2
+    assert [path.resolve() for path in given] == [folder / expected]
+
+
+def test_killed_run_resumes(folder, monkeypatch, capsys):
+    """The same command again takes up the sums that were saved; another computation is refused in one line."""
+    done = []
+
+    def save(self, stage, count, arrays, force=False):
+        original(self, stage, count, arrays, force=True)
+        done.append(count)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    original = Checkpoint.save
+    text = "model: model.h5\nmesh: 6\nmemory_limit: 1\n"  # every batch as small as it gets
+    spec = write(folder, text)
+    monkeypatch.setattr(Checkpoint, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        main(["run", str(spec)])
+    assert (folder / "result.nc.checkpoint").is_file()
+    kept = (folder / "result.nc.checkpoint").read_bytes()
+
+    write(folder, text + "temperatures: [500]\n")
+    assert main(["run", str(spec)]) == 2
+    assert "result.nc.checkpoint: belongs to another computation" in capsys.readouterr().err
+    assert (folder / "result.nc.checkpoint").read_bytes() == kept
+
+    write(folder, text)
+    assert main(["run", str(spec)]) == 0
+    assert done[2] == 3  # not from the start
+    assert sorted(os.listdir(folder)) == ["model.h5", "result.nc", "spec.yaml"]
+    assert main(["run", str(spec), "--output", str(folder / "whole.nc")]) == 0
+    assert load_result(folder / "result.nc").equals(load_result(folder / "whole.nc"))
+
+
+def mpirun(folder, ranks=2):
+    pytest.importorskip("mpi4py")
+    if shutil.which("mpirun") is None:
+        pytest.skip("no mpirun")
+    environment = os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = ["mpirun", "-n", str(ranks), sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml"]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+
+
+def test_mpi(folder, small_model):
+    """Two ranks: one result, the same to the last bit, and one rank that speaks."""
+    write(folder, "model: model.h5\nmesh: 6\n")
+    done = mpirun(folder)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line] == ["wrote result.nc", COMPLETE]
+    assert load_result(folder / "result.nc").equals(compute(small_model, 6))
+    assert sorted(os.listdir(folder)) == ["model.h5", "result.nc", "spec.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mesh: 0\n", "mesh: 0 was given"),
+        ("mesh: 4\noutput: .\n", "output: "),  # the first rank alone sees it
+        ("mesh: 4\ncheckpoint: other.npz\n", "belongs to another computation"),
+    ],
+)
+def test_bad_input_under_mpi(folder, text, words):
+    """No rank waits for ever for one that has met an error."""
+    np.savez(folder / "other.npz", key="another", stage="4x4", done=1)
+    write(folder, "model: model.h5\n" + text)
+    done = mpirun(folder)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("dmi-engine: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert COMPLETE not in done.stdout
 
 
 # -- the engine alone ----------------------------------------------------------------------------------

@@ -103,9 +103,9 @@ def line_integral(operators, spin_orbit, xi, mu, kt):
     the spectrum: there F is imaginary and g real, so that what lies left of the start has no real part.
     """
     n = operators.overlap.shape[-1]
-    hamiltonian = response.assemble(response.spinor_blocks(operators.hamiltonian, spin_orbit.interaction, xi))[0]
-    velocity = response.assemble(response.spinor_blocks(operators.velocity, spin_orbit.velocity, xi))[:, 0]
-    bare = response.assemble(response.spinor_blocks(operators.hamiltonian, 0 * spin_orbit.interaction, 0.0))[0]
+    hamiltonian = response.spinor(operators.hamiltonian, spin_orbit.interaction, xi)[0]
+    velocity = response.spinor(operators.velocity, spin_orbit.velocity, xi)[:, 0]
+    bare = response.spinor(operators.hamiltonian, 0 * spin_orbit.interaction, 0.0)[0]
     overlap, zero = operators.overlap[0], np.zeros((n, n))
     sigma = [np.block([[zero, c * overlap], [np.conj(c) * overlap.conj().T, zero]]) for c in (1, -1j)]
     torque = [0.5j * (bare @ s - s @ bare) for s in sigma]

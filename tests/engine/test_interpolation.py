@@ -260,7 +260,6 @@ def test_bulk_has_three_directions(film):
     assert bulk.attrs["cell_volume"] == pytest.approx(2.6 * 2.9 * 14.0)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the periodic directions are taken to be the first two lattice vectors")
 def test_order_of_lattice_vectors(film):
     """A film whose third lattice vector is in the plane: the same film, or refused."""
     model = film(8).model((5, 4, 1))

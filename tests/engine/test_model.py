@@ -224,11 +224,27 @@ def test_wrong_type(path, name, value):
     refused(path)
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="bug: coupling.shape[-1] of a scalar dataset")
 @pytest.mark.parametrize("name", [n for n in DATASETS if n.endswith("coupling")])
 def test_scalar_coupling(path, name):
     replace(path, name, 1.0)
     refused(path, name)
+
+
+@pytest.mark.parametrize("periodic", [(True, False, True), (False, True, True)])
+def test_film_in_another_plane(path, periodic):
+    """The interpolation takes the first two lattice vectors for the film's."""
+    replace(path, "periodic", np.array(periodic))
+    refused(path, "periodic", "third lattice vector", "reorder")
+
+
+def test_hdf5_damaged_inside(path, monkeypatch):
+    """h5py says RuntimeError where the library stumbles over the file's structure."""
+
+    def stumble(_):
+        raise RuntimeError("wrong B-tree signature")
+
+    monkeypatch.setattr("aiida_dmi.engine.model.read_arguments", stumble)
+    refused(path, "HDF5", "B-tree")
 
 
 def test_moments_need_one_number_an_atom(path):

@@ -295,7 +295,7 @@ def test_three_dimensional_mesh():
     assert len(indices) == 200
 
 
-@pytest.mark.parametrize(("divisions", "ratio"), [((12, 12), 2), ((9, 9), 3), ((7, 7), 7)])
+@pytest.mark.parametrize(("divisions", "ratio"), [((12, 12), 2), ((9, 9), 3), ((15, 15), 3)])
 def test_nested_points(film, divisions, ratio):
     """The nested irreducible points are those of the coarse mesh, with its weights."""
     group = magnetic_point_group(film, [Z])

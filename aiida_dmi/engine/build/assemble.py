@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from ..response import fermi
 from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential
-from .quantum_espresso import SaveFolder, in_angstrom
-from .wannier90 import Channel, Gradient, position_matrices
+from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
+from .wannier90 import SUFFIXES, Channel, Gradient, position_matrices
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
@@ -79,12 +80,15 @@ class BuildSpec:
         files = spec["pseudopotentials"]
         if not isinstance(files, Mapping) or not files:
             raise InputError(f"pseudopotentials: {files!r} was given, expected species names with UPF paths")
+        texts = {key: spec[key] for key in ("nscf", "wannier_up", "wannier_down")}
+        texts |= {f"pseudopotentials: {name}": path for name, path in files.items()}
+        for key, text in texts.items():
+            if not isinstance(text, str) or not text:
+                raise InputError(f"{key}: {text!r} was given, expected a path")
         fermi_energy, moments = spec.get("fermi_energy"), spec.get("moments")
-        if fermi_energy is not None and not isinstance(fermi_energy, (int, float)):
+        if fermi_energy is not None and not _all_numbers([fermi_energy]):
             raise InputError(f"fermi_energy: {fermi_energy!r} was given, expected a number in eV")
-        if moments is not None and not (
-            isinstance(moments, list) and all(isinstance(m, (int, float)) for m in moments)
-        ):
+        if moments is not None and not (isinstance(moments, list) and _all_numbers(moments)):
             raise InputError(f"moments: {moments!r} was given, expected one number (mu_B) an atom")
         return cls(
             nscf=folder / str(spec["nscf"]),
@@ -94,6 +98,20 @@ class BuildSpec:
             fermi_energy=None if fermi_energy is None else float(fermi_energy),
             moments=None if moments is None else tuple(float(m) for m in moments),
         )
+
+    def input_files(self) -> list[Path]:
+        """The files that are read, as far as their names are known: none of them may become the output."""
+        seeds = (self.wannier_up, self.wannier_down)
+        channels = [Path(f"{seed}{suffix}") for seed in seeds for suffix in SUFFIXES]
+        return [*self.pseudopotentials.values(), *channels, self.nscf / SCHEMA, *self.nscf.glob("wfc*.dat")]
+
+
+def _all_numbers(values: list[Any]) -> bool:
+    """Whether they are finite numbers that fit into a float; booleans are none."""
+    return all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        for value in values
+    )
 
 
 def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
@@ -115,6 +133,11 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
     """
     save = SaveFolder.read(spec.nscf)
     save.check_wave_functions()
+    if spec.moments is not None and len(spec.moments) != len(save.species):
+        raise InputError(
+            f"moments: {len(spec.moments)} were given, expected {len(save.species)}, one for each of the atoms "
+            f"{', '.join(save.species)}"
+        )
     pseudos = {name: _pseudopotential(spec, name) for name in dict.fromkeys(save.species)}
     channels = (Channel.read(spec.wannier_up), Channel.read(spec.wannier_down))
     mesh = _mesh(save.kpoints)
@@ -178,12 +201,12 @@ def _check_channel(channel: Channel, save: SaveFolder, spin: int) -> None:
     name = f"wannier_{SPINS[spin]}"
     if len(channel.kpoints) != len(save.kpoints):
         raise InputError(f"{name}: {len(channel.kpoints)} k points, the nscf has {len(save.kpoints)}")
-    if np.abs(channel.kpoints - save.kpoints).max() > 1e-5:
+    if not np.abs(channel.kpoints - save.kpoints).max() <= 1e-5:
         raise InputError(f"{name}: its k points are not the nscf's in the same order; use one list for both")
     if channel.kept.max() >= save.energies.shape[-1]:
         raise InputError(f"{name}: keeps band {channel.kept.max() + 1}, the nscf has {save.energies.shape[-1]}")
     error = float(np.abs(channel.energies - save.energies[spin][:, channel.kept]).max())
-    if error > ENERGY_TOLERANCE:
+    if not error <= ENERGY_TOLERANCE:
         raise InputError(
             f"{name}: its .eig differs from the nscf's spin-{SPINS[spin]} energies by {error:.1e} eV; "
             "it belongs to another run, to the other spin, or exclude_bands differs"

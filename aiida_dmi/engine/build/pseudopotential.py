@@ -130,6 +130,12 @@ class Pseudopotential:
             raise InputError(f"pseudopotential {name}: radial functions do not all have the mesh's {points} points")
         if not all(np.isfinite(array).all() for array in (*arrays, self.radii, self.coupling)):
             raise InputError(f"pseudopotential {name}: holds numbers that are not finite; fetch the file again")
+        for index, projector in enumerate(self.projectors, start=1):
+            if projector.j is not None and projector.j not in (projector.ell + 0.5, abs(projector.ell - 0.5)):
+                raise InputError(
+                    f"pseudopotential {name}: projector {index} has l = {projector.ell} and j = {projector.j:g}, "
+                    "expected j = l + 1/2 or l - 1/2; fetch the file again"
+                )
         return self
 
     def require_fully_relativistic(self, name: str) -> None:
@@ -147,6 +153,17 @@ class Pseudopotential:
                 "use for instance PseudoDojo's FR set"
             )
 
+    def _require_separate_channels(self) -> None:
+        """V conserves l and j: D_ii' |beta_i><beta_i'| of two channels is no term of a fully relativistic one."""
+        for i, left in enumerate(self.projectors):
+            for k, right in enumerate(self.projectors):
+                if self.coupling[i, k] != 0.0 and (left.ell, left.j) != (right.ell, right.j):
+                    raise InputError(
+                        f"pseudopotential of {self.element}: PP_DIJ couples projector {i + 1} (l = {left.ell}, "
+                        f"j = {left.j}) with {k + 1} (l = {right.ell}, j = {right.j}), expected coupling within one "
+                        "(l, j) only; the file is damaged, fetch it again"
+                    )
+
     def scalar_relativistic(self) -> Pseudopotential:
         """Scalar-relativistic average, exact as an operator.
 
@@ -158,8 +175,14 @@ class Pseudopotential:
         -------
         Pseudopotential
             Without j; its PP_DIJ couples what the original coupled.
+
+        Raises
+        ------
+        InputError
+            If it is not fully relativistic, or PP_DIJ couples projectors of different (l, j).
         """
         self.require_fully_relativistic("to be averaged")
+        self._require_separate_channels()
         factors = np.array([_average_weight(p.ell, p.j) for p in self.projectors])
         # D only couples projectors of one (l, j), so scaling rows is scaling blocks.
         return dataclasses.replace(
@@ -186,8 +209,14 @@ class Pseudopotential:
             The projectors that enter, in order; each stands for 2l + 1 rows (real harmonics, m = -l..l).
         coupling : ndarray, shape (3, p, p), complex
             h_x, h_y, h_z in eV, Hermitian.
+
+        Raises
+        ------
+        InputError
+            If it is not fully relativistic, or PP_DIJ couples projectors of different (l, j).
         """
         self.require_fully_relativistic("for the spin-orbit operator")
+        self._require_separate_channels()
         indices = tuple(i for i, p in enumerate(self.projectors) if p.ell > 0)
         offsets = np.cumsum([0] + [2 * self.projectors[i].ell + 1 for i in indices])
         coupling = np.zeros((3, offsets[-1], offsets[-1]), dtype=complex)

@@ -128,7 +128,7 @@ class SaveFolder:
             folder=folder,
             cell=cell,
             species=tuple(atom.attrib["name"] for atom in atoms),
-            positions=np.array([[float(x) for x in (atom.text or "").split()] for atom in atoms]),
+            positions=np.array([_floats(atom, ".") for atom in atoms]),
             kpoints=cartesian @ cell.T / (2 * np.pi),
             energies=energies.reshape(len(points), 2, -1).swapaxes(0, 1),
             electrons=float(_floats(bands, "nelec")[0]),
@@ -185,7 +185,10 @@ def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
 
 
 def _floats(element: ElementTree.Element, path: str) -> Floats:
-    return np.array((_find(element, path).text or "").split(), dtype=float)
+    numbers = np.array((_find(element, path).text or "").split(), dtype=float)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"section {path} holds numbers that are not finite")
+    return numbers
 
 
 def _truth(element: ElementTree.Element, path: str) -> bool:

@@ -15,7 +15,11 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Complexes = npt.NDArray[np.complex128]
 
+SUFFIXES = (".win", ".wout", ".eig", ".mmn", "_u.mat", "_u_dis.mat")
+"""Of the files that `Channel.read` reads."""
 COMPLETE = "All done: wannier90 exiting"
+LARGEST_COUNT = 10**6
+"""No run has as many bands, k points or neighbours; a larger number in a file is a damaged one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,15 +79,21 @@ class Channel:
                 f"{seed}: .eig has {energies.shape} (k points, bands), .mmn {overlaps.shape[:1] + overlaps.shape[2:3]} "
                 f"and _u.mat {len(kpoints)} k points; they must belong to one run"
             )
-        bands, functions = energies.shape[1], rotation.shape[-1]
+        points, bands = energies.shape
+        functions = rotation.shape[-1]
+        if rotation.shape != (points, functions, functions):
+            raise InputError(f"{seed}_u.mat: matrices of shape {rotation.shape[1:]}, expected {(functions, functions)}")
         gauge = rotation
         if bands != functions:
             _, subspace = _read_matrices(seed, "_u_dis.mat")
-            if subspace.shape[1:] != (bands, functions):
-                raise InputError(f"{seed}_u_dis.mat: shape {subspace.shape[1:]}, expected {(bands, functions)}")
+            if subspace.shape != (points, bands, functions):
+                raise InputError(
+                    f"{seed}_u_dis.mat: {subspace.shape} (k points, bands, functions) was found, expected "
+                    f"{(points, bands, functions)}; it must belong to the run of the other files"
+                )
             gauge = _into_window(subspace, energies, settings) @ rotation
         error = float(np.abs(gauge.conj().swapaxes(-1, -2) @ gauge - np.eye(functions)).max())
-        if error > 1e-5:
+        if not error <= 1e-5:
             raise InputError(f"{seed}: the gauge matrices are not unitary (off by {error:.1e}); run wannier90.x again")
         if len(centres) != functions:
             raise InputError(f"{seed}.wout: {len(centres)} Wannier centres, expected {functions}")
@@ -138,7 +148,7 @@ def neighbour_vectors(channel: Channel, cell: Floats) -> tuple[Floats, Floats]:
     weights = solution[shell]
     complete = np.einsum("qb,qbi,qbj->qij", weights, vectors, vectors)
     error = float(np.abs(complete - np.eye(3)).max())
-    if error > 1e-4:
+    if not error <= 1e-4:
         raise InputError(f".mmn: its neighbours b do not satisfy sum w_b b b = 1 (off by {error:.1e}); run -pp again")
     return vectors, weights
 
@@ -238,7 +248,7 @@ def _common_order(overlaps: Complexes, vectors: Floats, weights: Floats) -> tupl
     for q, own in enumerate(vectors):
         distance = np.linalg.norm(own[None] - reference[:, None], axis=-1)
         order = distance.argmin(axis=1)
-        if distance.min(axis=1).max() > 1e-5:
+        if not distance.min(axis=1).max() <= 1e-5:
             raise InputError(f".mmn: k point {q + 1} has other neighbours than the first; run wannier90.x -pp again")
         ordered[q] = overlaps[q, order]
     return ordered, reference, weights[0]
@@ -263,9 +273,24 @@ def _numbers(seed: Path, suffix: str, lines_skipped: int) -> Floats:
     for _ in range(lines_skipped):
         _, _, text = text.partition("\n")
     try:
-        return np.array(text.split(), dtype=float)
+        numbers = np.array(text.split(), dtype=float)
     except ValueError as error:
         raise InputError(f"{seed}{suffix}: holds what is not a number ({error}); run wannier90.x again") from error
+    bad = np.count_nonzero(~np.isfinite(numbers))
+    if bad:
+        raise InputError(f"{seed}{suffix}: holds {bad} numbers that are not finite; run wannier90.x again")
+    return numbers
+
+
+def _counts(seed: Path, suffix: str, numbers: Floats) -> list[int]:
+    """The three numbers of bands, k points or functions that a file starts with."""
+    if len(numbers) < 3:
+        raise _truncated(seed, suffix, len(numbers), 3)
+    counts = numbers[:3]
+    if (counts != np.rint(counts)).any() or counts.min() < 1 or counts.max() > LARGEST_COUNT:
+        given = " ".join(f"{count:g}" for count in counts)
+        raise InputError(f"{seed}{suffix}: starts with {given}, expected three positive whole numbers; run again")
+    return [int(count) for count in counts]
 
 
 def _truncated(seed: Path, suffix: str, found: int, expected: int) -> InputError:
@@ -280,14 +305,26 @@ def _read_win(text: str, seed: Path) -> tuple[dict[str, float], set[int]]:
         line = re.split(r"[!#]", raw, maxsplit=1)[0].strip().lower()
         match = re.match(r"(dis_win_min|dis_win_max)\s*[=:\s]\s*(\S+)", line)
         if match:
-            settings[match[1]] = float(match[2].replace("d", "e"))
+            settings[match[1]] = _energy(seed, match[1], match[2])
         match = re.match(r"exclude_bands\s*[=:\s]\s*(.+)", line)
         if match:
             for first, last in re.findall(r"(\d+)(?:\s*-\s*(\d+))?", match[1]):
+                if len(last or first) > len(str(LARGEST_COUNT)) or int(last or first) > LARGEST_COUNT:
+                    raise InputError(f"{seed}.win: exclude_bands = {match[1]}: no run has as many bands; correct it")
                 excluded |= set(range(int(first), int(last or first) + 1))
     if "num_wann" not in text.lower():
         raise InputError(f"{seed}.win: has no num_wann; give the input file that wannier90.x ran with")
     return settings, excluded
+
+
+def _energy(seed: Path, key: str, text: str) -> float:
+    try:
+        value = float(text.replace("d", "e"))  # Fortran writes 1.0d1
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(f"{seed}.win: {key} = {text} was given, expected a number in eV; run wannier90.x with one")
+    return value
 
 
 def _read_wout(text: str, seed: Path) -> tuple[Floats, Floats]:
@@ -303,6 +340,8 @@ def _read_wout(text: str, seed: Path) -> tuple[Floats, Floats]:
         spreads = np.array([float(spread) for _, spread in rows])
     except ValueError as error:
         raise InputError(f"{seed}.wout: unreadable Wannier centres ({error})") from error
+    if not (np.isfinite(centres).all() and np.isfinite(spreads).all()):
+        raise InputError(f"{seed}.wout: holds Wannier centres or spreads that are not finite; run wannier90.x again")
     return centres.reshape(-1, 3), spreads
 
 
@@ -311,36 +350,47 @@ def _read_eig(seed: Path) -> Floats:
     if len(numbers) % 3:
         raise _truncated(seed, ".eig", len(numbers), len(numbers) // 3 * 3 + 3)
     rows = numbers.reshape(-1, 3)
-    bands, points = int(rows[:, 0].max(initial=0)), int(rows[:, 1].max(initial=0))
+    # The last row tells how many there are; rows run through the bands of one k point after the other.
+    bands, points, _ = _counts(seed, ".eig", np.array([*rows[-1, :2], 1.0]))
     if len(rows) != bands * points:
         raise _truncated(seed, ".eig", len(numbers), 3 * bands * points)
-    return rows[:, 2].reshape(points, bands)
+    table = rows.reshape(points, bands, 3)
+    in_order = (table[..., 0] == np.arange(1, bands + 1)) & (table[..., 1] == np.arange(1, points + 1)[:, None])
+    if not in_order.all():
+        raise InputError(f"{seed}.eig: its bands and k points are not in order; write it again with pw2wannier90.x")
+    return np.ascontiguousarray(table[..., 2])
 
 
 def _read_mmn(seed: Path) -> tuple[Integers, Integers, Complexes]:
     numbers = _numbers(seed, ".mmn", 1)
-    if len(numbers) < 3:
-        raise _truncated(seed, ".mmn", len(numbers), 3)
-    bands, points, count = (int(x) for x in numbers[:3])
+    bands, points, count = _counts(seed, ".mmn", numbers)
     per_block = 5 + 2 * bands**2
     if len(numbers) != 3 + points * count * per_block:
         raise _truncated(seed, ".mmn", len(numbers), 3 + points * count * per_block)
     blocks = numbers[3:].reshape(points, count, per_block)
-    heads = blocks[..., :5].astype(np.int64)
-    if (heads[..., 0] != np.arange(1, points + 1)[:, None]).any() or heads[..., 1].max() > points:
+    heads = blocks[..., :5]
+    if (heads[..., 0] != np.arange(1, points + 1)[:, None]).any():
         raise InputError(f"{seed}.mmn: its k points are not in order; it does not belong to this mesh")
+    whole = (heads == np.rint(heads)) & (np.abs(heads) <= LARGEST_COUNT)
+    neighbours = heads[..., 1]
+    if not whole.all() or neighbours.min() < 1 or neighbours.max() > points:
+        bad = np.flatnonzero((~whole.all(axis=-1) | (neighbours < 1) | (neighbours > points)).ravel())[0]
+        given = " ".join(f"{x:g}" for x in heads.reshape(-1, 5)[bad])
+        raise InputError(
+            f"{seed}.mmn: names the neighbour {given}, expected a k point from 1 to {points} and three whole numbers; "
+            "run pw2wannier90.x again"
+        )
     values = blocks[..., 5:].reshape(points, count, bands, bands, 2)
     # Columns of M run slowest in the file: M_mn with m fastest.
     overlaps = (values[..., 0] + 1j * values[..., 1]).swapaxes(-1, -2)
-    return heads[..., 1] - 1, heads[..., 2:], np.ascontiguousarray(overlaps)
+    integers = heads.astype(np.int64)
+    return integers[..., 1] - 1, integers[..., 2:], np.ascontiguousarray(overlaps)
 
 
 def _read_matrices(seed: Path, suffix: str) -> tuple[Floats, Complexes]:
     """_u.mat or _u_dis.mat: k points (q, 3) and matrices (q, rows, functions)."""
     numbers = _numbers(seed, suffix, 1)
-    if len(numbers) < 3:
-        raise _truncated(seed, suffix, len(numbers), 3)
-    points, functions, rows = (int(x) for x in numbers[:3])
+    points, functions, rows = _counts(seed, suffix, numbers)
     per_point = 3 + 2 * rows * functions
     if len(numbers) != 3 + points * per_point:
         raise _truncated(seed, suffix, len(numbers), 3 + points * per_point)

@@ -1,5 +1,6 @@
 """Fully relativistic pseudopotentials taken apart: average and spin-orbit interaction are the operator again."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,32 @@ def test_scalar_file_has_no_spin_orbit():
             action()
 
 
+@pytest.mark.parametrize("other", ["l", "j"])
+def test_coupling_across_channels(cobalt_text, other):
+    """A D between projectors of different l or j is no term of a fully relativistic pseudopotential."""
+    pseudo = Pseudopotential.from_text(cobalt_text)
+    kinds = [(p.ell, p.j) for p in pseudo.projectors]
+    i = next(i for i, (ell, _) in enumerate(kinds) if ell == 1)
+    k = next(k for k, (ell, j) in enumerate(kinds) if (ell != 1 if other == "l" else ell == 1 and j != kinds[i][1]))
+    coupling = pseudo.coupling.copy()
+    coupling[i, k] = coupling[k, i] = 0.1
+    broken = dataclasses.replace(pseudo, coupling=coupling)
+    for action in (broken.spin_orbit, broken.scalar_relativistic):
+        with pytest.raises(InputError, match=r"Co: PP_DIJ couples projector"):
+            action()
+
+
+def test_coupling_within_a_channel(cobalt_text):
+    """Two projectors of one (l, j) may be coupled."""
+    pseudo = Pseudopotential.from_text(cobalt_text)
+    kinds = [(p.ell, p.j) for p in pseudo.projectors]
+    i, k = next((i, k) for i in range(len(kinds)) for k in range(i) if kinds[i] == kinds[k] and kinds[i][0] > 0)
+    coupling = pseudo.coupling.copy()
+    coupling[i, k] = coupling[k, i] = 0.1
+    changed = dataclasses.replace(pseudo, coupling=coupling)
+    assert np.abs(changed.spin_orbit()[1] - pseudo.spin_orbit()[1]).max() > 0.1
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"Xx\.UPF: cannot be read"):
         Pseudopotential.read(tmp_path / "Xx.UPF")
@@ -201,6 +228,7 @@ def test_missing_file(tmp_path):
         ("PP_DIJ", "PP_DOJ", "PP_DIJ"),
         ("PP_RELBETA.1 ", "PP_RELBETA.99 ", "PP_RELBETA.1"),
         ('angular_momentum="2"', 'angular_momentum="7"', "angular momentum 7"),
+        ('jjj="1.5"', 'jjj="3.0"', "j = 3"),
     ],
 )
 def test_refused_files(cobalt_text, old, new, word):

@@ -189,16 +189,9 @@ def test_truncated_file(disentangled, tmp_path, suffix, part):
         Channel.read(disentangled.seed)
 
 
-WINDOW_BUG = pytest.mark.xfail(strict=True, raises=ValueError, reason="bug: float() of what stands in dis_win_*")
-
-
 @pytest.mark.parametrize(
     ("suffix", "token"),
-    [
-        pytest.param(suffix, token, marks=WINDOW_BUG if suffix == ".win" and token in ("abc", "****") else ())
-        for suffix in SUFFIXES
-        for token in ("abc", "****", "-7", "0", "99999999")
-    ],
+    [(suffix, token) for suffix in SUFFIXES for token in ("abc", "****", "-7", "0", "99999999", "1e300", "nan", "2.5")],
 )
 def test_spoiled_token(disentangled, tmp_path, suffix, token):
     """One token of the file replaced, anywhere: read or refused, never another exception."""
@@ -217,7 +210,6 @@ def test_spoiled_token(disentangled, tmp_path, suffix, token):
         assert refused > 0
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="bug: int() of NaN")
 @pytest.mark.parametrize("suffix", [".eig", ".mmn", "_u.mat", "_u_dis.mat"])
 def test_not_finite_head(disentangled, tmp_path, suffix):
     """NaN where a count or an index stands."""
@@ -230,7 +222,6 @@ def test_not_finite_head(disentangled, tmp_path, suffix):
         Channel.read(disentangled.seed)
 
 
-@WINDOW_BUG
 def test_window_that_is_no_number(disentangled, tmp_path):
     path = tmp_path / "up.win"
     path.write_text(path.read_text().replace("-5.0", "low"))
@@ -246,13 +237,8 @@ def test_centres_of_two_numbers(tmp_path):
         Channel.read(run.seed)
 
 
-NAN_BUG = pytest.mark.xfail(strict=True, reason="bug: values are not checked, and NaN passes `error > limit`")
-
-
 @pytest.mark.parametrize("value", ["nan", "inf"])
-@pytest.mark.parametrize(
-    "suffix", [".eig", *(pytest.param(suffix, marks=NAN_BUG) for suffix in (".mmn", "_u.mat", "_u_dis.mat"))]
-)
+@pytest.mark.parametrize("suffix", [".eig", ".mmn", "_u.mat", "_u_dis.mat"])
 def test_not_finite_value(disentangled, tmp_path, suffix, value):
     """A diverged run: the last number of a file is no number."""
     path = tmp_path / f"up{suffix}"
@@ -285,20 +271,7 @@ def test_window_of_another_run(disentangled, tmp_path):
         Channel.read(disentangled.seed)
 
 
-@pytest.mark.parametrize(
-    "suffix",
-    [
-        ".eig",
-        ".mmn",
-        "_u.mat",
-        pytest.param(
-            "_u_dis.mat",
-            marks=pytest.mark.xfail(
-                strict=True, raises=ValueError, reason="bug: its number of k points is not checked"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("suffix", [".eig", ".mmn", "_u.mat", "_u_dis.mat"])
 def test_file_of_another_run(disentangled, tmp_path_factory, suffix):
     """One file of a run with another number of k points."""
     other = tmp_path_factory.mktemp("other")
@@ -306,6 +279,53 @@ def test_file_of_another_run(disentangled, tmp_path_factory, suffix):
     (disentangled.seed.parent / f"up{suffix}").write_text((other / f"up{suffix}").read_text())
     with pytest.raises(InputError):
         Channel.read(disentangled.seed)
+
+
+def test_matrices_that_are_not_square(disentangled, tmp_path):
+    """An isometry passes for unitary where its rows are not counted."""
+    random = np.random.default_rng(0)
+    isometry = random_unitary(random, len(disentangled.kpoints), 5, 3)
+    write_matrices(tmp_path / "up_u.mat", disentangled.kpoints, isometry)
+    with pytest.raises(InputError, match=r"up_u\.mat.*\(3, 3\)"):
+        Channel.read(disentangled.seed)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "5", "99", "1.5", "1e300"])
+def test_neighbour_that_is_no_k_point(tmp_path, number):
+    """Index 0 would be the last k point."""
+    run = synthetic(tmp_path)
+    path = tmp_path / "up.mmn"
+    lines = path.read_text().splitlines()
+    here, _, *shift = lines[2].split()
+    lines[2] = " ".join([here, number, *shift])
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=rf"up\.mmn.*{here} {number[:2]}.*from 1 to 4"):
+        Channel.read(run.seed)
+
+
+def test_energies_out_of_order(disentangled, tmp_path):
+    path = tmp_path / "up.eig"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(InputError, match=r"up\.eig.*not in order"):
+        Channel.read(disentangled.seed)
+
+
+def test_more_bands_excluded_than_there_can_be(tmp_path):
+    run = synthetic(tmp_path)
+    with (tmp_path / "up.win").open("a") as file:
+        file.write("exclude_bands : 1-99999999999999\n")
+    with pytest.raises(InputError, match=r"up\.win.*exclude_bands"):
+        Channel.read(run.seed)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_centre_that_is_not_finite(tmp_path, value):
+    run = synthetic(tmp_path)
+    path = tmp_path / "up.wout"
+    path.write_text(path.read_text().replace("1.250000", value))
+    with pytest.raises(InputError, match=r"up\.wout.*not finite"):
+        Channel.read(run.seed)
 
 
 # -- neighbours, centres and positions -----------------------------------------------------------------

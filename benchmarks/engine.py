@@ -1,0 +1,231 @@
+"""Speed and memory of the engine against floors and peers, in one process with one thread.
+
+Run with `make bench` (OMP_NUM_THREADS=1). Ratios are against something measured in the same run, so that they
+hold on a noisy machine; every time is the median of `REPEATS` runs. `--peer PYTHON` names an interpreter that has
+wannierberri[default]; without it that part is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from aiida_dmi.engine import WannierModel, compute
+from aiida_dmi.engine.interpolation import Interpolation
+from aiida_dmi.engine.response import spinor
+
+ROOT = Path(__file__).resolve().parent.parent
+COPT = ROOT / "tests" / "data" / "copt11.h5"
+SHIFTS = np.linspace(-1, 1, 21)
+REPEATS = 3
+
+
+def median(function, repeats=REPEATS):
+    """Median time of a few runs after one warm-up, seconds."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def synthetic(functions: int, mesh: int = 6) -> WannierModel:
+    """A film of the size of a real one: `functions` a spin, 13 atoms at most, random short-ranged operators."""
+    rng = np.random.default_rng(functions)
+    atoms = max(1, functions // 9)
+    cell = np.array([[2.8, 0, 0], [1.4, 2.42, 0], [0, 0, 40.0]])
+    kpoints = np.array([[i / mesh, j / mesh, 0.0] for i in range(mesh) for j in range(mesh)])
+    vectors = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 1, 0]])
+    phases = np.exp(2j * np.pi * kpoints @ vectors.T)
+
+    def operator(scale, diagonal=None):
+        blocks = rng.normal(scale=scale, size=(len(vectors), functions, functions))
+        value = np.einsum("qr,rij->qij", phases, blocks)
+        value = (value + value.conj().swapaxes(-1, -2)) / 2
+        if diagonal is not None:
+            value[:, np.arange(functions), np.arange(functions)] += diagonal
+        return value
+
+    positions = np.column_stack([np.zeros((atoms, 2)), 5 + 2.0 * np.arange(atoms)])
+    centres = np.repeat(positions, -(-functions // atoms), axis=0)[:functions]
+    energies = rng.uniform(-6, 8, functions)
+    base = operator(0.6 / np.sqrt(functions), energies)
+    split = operator(0.05 / np.sqrt(functions), rng.uniform(0.2, 1.0, functions))
+    position = np.stack([operator(0.1 / np.sqrt(functions), centres[:, j]) for j in range(3)], axis=1)
+    l_matrix = np.zeros((3, 3, 3), dtype=complex)
+    for a, (b, c) in enumerate([(1, 2), (2, 0), (0, 1)]):
+        l_matrix[a, b, c], l_matrix[a, c, b] = -1j, 1j
+    projections = np.stack([np.einsum("qr,rpi->qpi", phases, rng.normal(scale=0.2, size=(4, 3, functions)))] * 2)
+    return WannierModel(
+        cell=cell, periodic=np.array([True, True, False]), symbols=("Pt",) * atoms, positions=positions,
+        mesh=(mesh, mesh, 1), kpoints=kpoints, fermi_energy=0.0, electrons=float(functions),
+        centres=np.stack([centres, centres]), hamiltonian=np.stack([base, base + split]),
+        position=np.stack([position, position]), overlap=np.broadcast_to(np.eye(functions), base.shape).astype(complex),
+        projections=(projections,) * atoms, coupling=(0.3 * l_matrix,) * atoms,
+    )  # fmt: skip
+
+
+def hamiltonians(model: WannierModel, kpoints: np.ndarray) -> np.ndarray:
+    """H at xi = 1: the very matrices that compute diagonalises."""
+    bands = Interpolation(model)
+    mask = [1.0] * model.atoms
+    result = []
+    for start in range(0, len(kpoints), 64):
+        points = kpoints[start : start + 64]
+        operators = bands.operators(points)
+        spin_orbit = bands.spin_orbit(bands.spin_orbit_columns((0, 0, 1), mask), points, operators)
+        result.append(spinor(operators.hamiltonian, spin_orbit.interaction, 1.0))
+    return np.concatenate(result)
+
+
+def against_eigensolver() -> list[dict]:
+    """D, D(1), Q, a(I), a(II), 21 shifts, one xi, against numpy.linalg.eigh of the same matrices."""
+    rows = []
+    cases = [("Co/Pt 1+1 (copt11)", WannierModel.load(COPT), 96), ("synthetic", synthetic(36), 48)]
+    cases.append(("synthetic, paper's Co/Pt 3+10", synthetic(117), 16))
+    for name, model, mesh in cases:
+        kpoints = np.array([[i / mesh, j / mesh, 0.0] for i in range(mesh) for j in range(mesh)])[:512]
+        matrices = hamiltonians(model, kpoints)
+        floor = median(lambda matrices=matrices: np.linalg.eigh(matrices)) / len(matrices)
+        row = {"model": name, "spinor orbitals": 2 * model.functions, "mesh": mesh, "eigh (us/k)": floor * 1e6}
+        for level in ("dft", "neutral"):
+            taken = median(lambda m=model, n=mesh, f=level: compute(m, n, fermi_shifts=SHIFTS, fermi_level=f))
+            row[f"all, {level} (us/k)"] = taken / mesh**2 * 1e6
+            row[f"ratio, {level}"] = taken / mesh**2 / floor
+        rows.append(row)
+    return rows
+
+
+def sweep() -> dict:
+    """Ten xi, two directions, 81 shifts, three temperatures against one xi, one direction, 21 shifts, one."""
+    model = WannierModel.load(COPT)
+    one = median(lambda: compute(model, 48, fermi_shifts=SHIFTS, fermi_level="dft"))
+    many = median(
+        lambda: compute(
+            model, 48, soi_scales=np.linspace(0.1, 1, 10), directions=[(0, 0, 1), (1, 0, 0)],
+            fermi_shifts=np.linspace(-1, 1, 81), temperatures=[300.0, 600.0, 1500.0], fermi_level="dft",
+        ),
+        repeats=1,
+    )  # fmt: skip
+    return {"one (s)": one, "sweep (s)": many, "ratio": many / one}
+
+
+def naive() -> dict:
+    """One call a shift against all shifts in one."""
+    model = WannierModel.load(COPT)
+    together = median(lambda: compute(model, 48, fermi_shifts=SHIFTS, fermi_level="dft"))
+    apart = median(lambda: [compute(model, 48, fermi_shifts=[s], fermi_level="dft") for s in SHIFTS], repeats=1)
+    return {"all shifts in one call (s)": together, "one call a shift (s)": apart, "ratio": apart / together}
+
+
+def processes() -> dict:
+    """Two worker processes against one."""
+    model = WannierModel.load(COPT)
+    one, two = (median(lambda p=p: compute(model, 96, fermi_shifts=SHIFTS, processes=p)) for p in (1, 2))
+    return {"one (s)": one, "two (s)": two, "speed-up": one / two}
+
+
+def memory(mesh: int) -> dict:
+    """Peak memory and time of a large mesh in a process of its own, default memory_limit (1 GiB)."""
+    code = (
+        "import resource, time; from aiida_dmi.engine import WannierModel, compute; t = time.time();"
+        f"compute(WannierModel.load({str(COPT)!r}), {mesh});"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.time() - t)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, seconds = (float(x) for x in done.stdout.split())
+    return {"mesh": f"{mesh}x{mesh}", "peak (MiB)": peak, "time (s)": seconds}
+
+
+def against_wannierberri(python: str) -> dict:
+    """k points per second against WannierBerri's AHC (internal terms, 21 Fermi levels) on the same model."""
+    model = WannierModel.load(COPT)
+    mesh = 96
+    ours = median(lambda: compute(model, mesh, fermi_shifts=SHIFTS, fermi_level="dft"))
+    with tempfile.TemporaryDirectory() as folder:
+        write_tb(model, Path(folder) / "copt_tb.dat")
+        script = Path(__file__).with_name("peer_wannierberri.py")
+        command = [python, str(script), str(Path(folder) / "copt_tb.dat"), str(mesh)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    theirs = json.loads(done.stdout.strip().splitlines()[-1])
+    return {
+        "aiida-dmi, D, D(1), Q, a(I), a(II) (k/s)": mesh**2 / ours,
+        f"WannierBerri {theirs['version']}, AHC (k/s)": theirs["k per second"],
+        "ratio": mesh**2 / ours / theirs["k per second"],
+    }
+
+
+def write_tb(model: WannierModel, path: Path) -> None:
+    """H at xi = 1 and the position matrices as a Wannier90 _tb.dat of spinors, up functions first."""
+    bands = Interpolation(model)
+    mesh = model.mesh
+    size = 2 * model.functions
+    hamiltonian = hamiltonians(model, model.kpoints)
+    position = np.zeros((3, len(model.kpoints), size, size), dtype=complex)
+    position[:, :, : model.functions, : model.functions] = np.moveaxis(model.position[0], 1, 0)
+    position[:, :, model.functions :, model.functions :] = np.moveaxis(model.position[1], 1, 0)
+    vectors = bands.vectors
+    phases = np.exp(-2j * np.pi * vectors @ model.kpoints.T) / len(model.kpoints)
+    share = np.tile(bands._share, (1, 2, 2))
+    lattice = np.tensordot(phases, hamiltonian, axes=1) * share
+    moved = [np.tensordot(phases, position[j], axes=1) * share for j in range(3)]
+    lines = ["aiida-dmi benchmark", *(" ".join(f"{x:.12f}" for x in row) for row in model.cell)]
+    lines += [str(size), str(len(vectors))]
+    degeneracy = ["1"] * len(vectors)
+    lines += [" ".join(degeneracy[i : i + 15]) for i in range(0, len(vectors), 15)]
+    for index, vector in enumerate(vectors):
+        lines += ["", " ".join(map(str, vector))]
+        lines += [
+            f"{i + 1} {j + 1} {lattice[index, i, j].real:.12e} {lattice[index, i, j].imag:.12e}"
+            for j in range(size)
+            for i in range(size)
+        ]
+    for index, vector in enumerate(vectors):
+        lines += ["", " ".join(map(str, vector))]
+        for j in range(size):
+            for i in range(size):
+                values = [moved[axis][index, i, j] for axis in range(3)]
+                lines.append(f"{i + 1} {j + 1} " + " ".join(f"{v.real:.12e} {v.imag:.12e}" for v in values))
+    path.write_text("\n".join(lines) + "\n")
+    assert mesh[2] == 1
+
+
+def show(title: str, rows: dict | list[dict]) -> None:
+    """A Markdown table."""
+    rows = rows if isinstance(rows, list) else [rows]
+    keys = list(rows[0])
+    print(f"\n### {title}\n\n| {' | '.join(keys)} |\n|{'---|' * len(keys)}")
+    for row in rows:
+        print("| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Everything, as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", help="Python interpreter that has wannierberri[default]")
+    parser.add_argument("--quick", action="store_true", help="without the 512x512 mesh")
+    options = parser.parse_args()
+    show("Against the eigensolver (21 shifts, one xi)", against_eigensolver())
+    show("A sweep against a point", sweep())
+    show("Against one call a shift", naive())
+    show("Worker processes", processes())
+    if options.peer:
+        show("Against WannierBerri", against_wannierberri(options.peer))
+    if not options.quick:
+        show("Memory", memory(512))
+    print(f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
