@@ -25,7 +25,7 @@ from aiida_dmi.engine.response import spinor
 ROOT = Path(__file__).resolve().parent.parent
 COPT = ROOT / "tests" / "data" / "copt11.h5"
 SHIFTS = np.linspace(-1, 1, 21)
-REPEATS = 3
+REPEATS = 2
 
 
 def median(function, repeats=REPEATS):
@@ -91,8 +91,8 @@ def hamiltonians(model: WannierModel, kpoints: np.ndarray) -> np.ndarray:
 def against_eigensolver() -> list[dict]:
     """D, D(1), Q, a(I), a(II), 21 shifts, one xi, against numpy.linalg.eigh of the same matrices."""
     rows = []
-    cases = [("Co/Pt 1+1 (copt11)", WannierModel.load(COPT), 96), ("synthetic", synthetic(36), 48)]
-    cases.append(("synthetic, paper's Co/Pt 3+10", synthetic(117), 16))
+    cases = [("Co/Pt 1+1 (copt11)", WannierModel.load(COPT), 64), ("synthetic", synthetic(36), 32)]
+    cases.append(("synthetic, paper's Co/Pt 3+10", synthetic(117), 8))
     for name, model, mesh in cases:
         kpoints = np.array([[i / mesh, j / mesh, 0.0] for i in range(mesh) for j in range(mesh)])[:512]
         matrices = hamiltonians(model, kpoints)

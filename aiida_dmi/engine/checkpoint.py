@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from .. import __version__
 from .errors import InputError
 
 Floats = npt.NDArray[np.float64]
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise of a damaged or foreign file."""
 
 
 @dataclasses.dataclass
@@ -47,19 +61,48 @@ class Checkpoint:
         InputError
             If the file is not readable or belongs to another computation.
         """
+        found = self._content()
+        if found is None:
+            return None
+        own, done, content = found
+        return (done, content) if own == stage else None
+
+    def history(self) -> tuple[str, str] | None:
+        """Stage that was being worked on, and what was noted of the stages before it; None without a file."""
+        found = self._content()
+        return None if found is None else (found[0], str(found[2].get("history", "[]")))
+
+    def check_folder(self) -> None:
+        """Refuse a path that could not be written, before any work.
+
+        Raises
+        ------
+        InputError
+            If its folder does not exist or cannot be written.
+        """
+        if self.path is not None and not (self.path.parent.is_dir() and os.access(self.path.parent, os.W_OK)):
+            raise InputError(
+                f"checkpoint: folder {self.path.parent} does not exist or cannot be written; make it first"
+            )
+
+    def _content(self) -> tuple[str, int, dict[str, Floats]] | None:
         if self.path is None or not self.path.exists():
             return None
         try:
+            # numpy does not read a member to its end, where zip keeps the checksum.
+            with zipfile.ZipFile(self.path) as archive:
+                if archive.testzip() is not None:
+                    raise ValueError("damaged")
             with np.load(self.path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
             key, found, done = str(content.pop("key")), str(content.pop("stage")), int(content.pop("done"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+        except UNREADABLE as error:
             raise InputError(f"checkpoint {self.path}: not readable ({error}); remove it to start anew") from error
         if key != self.key:
             raise InputError(f"checkpoint {self.path}: belongs to another computation; remove it or name another one")
-        return (done, content) if found == stage else None
+        return found, done, content
 
-    def save(self, stage: str, done: int, arrays: dict[str, Floats], force: bool = False) -> None:
+    def save(self, stage: str, done: int, arrays: dict[str, Any], force: bool = False) -> None:
         """Write where the interval has passed; the file is complete whenever it exists."""
         if self.path is None or not (force or time.monotonic() - self._last >= self.interval):
             return
@@ -67,7 +110,7 @@ class Checkpoint:
         handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, key=self.key, stage=stage, done=done, **arrays)  # type: ignore[arg-type]
+                np.savez(file, key=self.key, stage=stage, done=done, **arrays)
             os.replace(temporary, self.path)
         finally:
             if os.path.exists(temporary):

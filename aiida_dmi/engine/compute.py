@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
@@ -113,6 +114,8 @@ def compute(
     InputError
         Naming the argument that does not fit, its value and what is expected.
     """
+    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+        raise InputError(f"checkpoint: {checkpoint!r} was given, expected a path")
     _check_running(processes, memory_limit, tolerance, max_mesh, symmetry)
     if mesh is None:
         if tolerance is None:
@@ -139,15 +142,14 @@ def compute(
     key = fingerprint(model, settings, symmetry, tolerance, run.kernel.batch_size)
     with Workers(run.kernel, processes, communicator) as workers:
         run.workers, run.show = workers, progress and workers.root
-        run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint and workers.root else None, key)
+        run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint is not None and workers.root else None, key)
+        run.checkpoint.check_folder()
         result = run.on_mesh(settings.mesh) if tolerance is None else run.refined(tolerance, max_mesh)
         run.checkpoint.remove()
     return result
 
 
-def _check_running(
-    processes: int, memory_limit: int, tolerance: float | None, max_mesh: int, symmetry: bool
-) -> None:
+def _check_running(processes: int, memory_limit: int, tolerance: float | None, max_mesh: int, symmetry: bool) -> None:
     for name, value in (("processes", processes), ("memory_limit", memory_limit), ("max_mesh", max_mesh)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise InputError(f"{name}: {value!r} was given, expected a positive integer")
@@ -178,6 +180,7 @@ class _Run:
     checkpoint: Checkpoint = dataclasses.field(init=False)
     show: bool = False
     finished: dict[tuple[int, ...], Sums] = dataclasses.field(default_factory=dict)
+    history: list[tuple[tuple[int, ...], dict[str, float]]] = dataclasses.field(default_factory=list)
 
     def on_mesh(self, mesh: Mesh) -> xr.Dataset:
         """The result on one mesh, with the change from its nested mesh as error."""
@@ -196,7 +199,7 @@ class _Run:
                 f"max_mesh: {max_mesh} was given, the first mesh has {max(mesh.divisions)} points along a direction; "
                 "raise max_mesh or give a coarser mesh"
             )
-        history: list[tuple[tuple[int, ...], dict[str, float]]] = []
+        mesh = self._resumed_mesh(mesh)
         while True:
             result = self.on_mesh(mesh)
             changes = {
@@ -204,12 +207,12 @@ class _Run:
                 "Q": float(result.Q_error.max()),
                 "a_I + a_II": float(result.Q_1_error.max()),
             }
-            history.append((mesh.divisions, changes))
+            self.history.append((mesh.divisions, changes))
             if self.show:
                 print_change(mesh, changes, tolerance)
             converged = max(changes.values()) < tolerance
             if converged or 2 * max(mesh.divisions) > max_mesh:
-                return result.assign_attrs(refinement_attributes(tolerance, max_mesh, converged, history))
+                return result.assign_attrs(refinement_attributes(tolerance, max_mesh, converged, self.history))
             mesh = mesh.doubled()
 
     def _sums(self, mesh: Mesh) -> tuple[ChemicalPotentials, list[Sums]]:
@@ -217,39 +220,49 @@ class _Run:
         batches = mesh.batches(self.kernel.batch_size, self.group)
         stage = "x".join(map(str, mesh.divisions))
         total = [Sums.zeros(self.settings, len(mesh.divisions)) for _ in range(2)]
-        if self.settings.fermi_level == "dft" and mesh.coarse is not None and mesh.coarse.divisions in self.finished:
-            # mu is fixed: what an earlier mesh has summed over the nested points stands.
-            total = [self.finished[mesh.coarse.divisions].scaled(1.0) for _ in range(2)]
+        found = self.workers.shared(self.checkpoint.load(stage) if self.workers.root else None)
+        # With mu fixed, what an earlier mesh has summed over the nested points stands.
+        earlier = self.finished.get(mesh.coarse.divisions) if mesh.coarse is not None else None
+        reuse = (
+            bool(found[1].get("reuse", False)) if found else self.settings.fermi_level == "dft" and earlier is not None
+        )
+        if reuse:
             batches = [batch for batch in batches if not batch.nested]
         points = sum(len(batch.kpoints) for batch in batches)
-        resumed = self._resumed(stage, total)
-        if resumed is None:
+        if found:
+            start, levels = _resume(found, total)
+        else:
+            if reuse and earlier is not None:
+                total = [earlier.scaled(1.0) for _ in range(2)]
             report = self._progress(points, f"band energies, mesh {stage}")
             levels = find_chemical_potentials(self.model, self.settings, mesh, batches, self.workers, report)
             start = 0
-        else:
-            start, levels = resumed
         report = self._progress(points, f"D, Q, a, mesh {stage}")
         report.resume(sum(len(batch.kpoints) for batch in batches[:start]))
         for done, parts in enumerate(self.workers.map("sums", batches[start:], levels), start + 1):
             for level, part in enumerate(parts):
                 total[level] += part
             report.advance(len(batches[done - 1].kpoints))
-            self.checkpoint.save(stage, done, _as_arrays(levels, total))
+            self.checkpoint.save(stage, done, self._as_arrays(levels, total, reuse))
         self.finished = {mesh.divisions: total[0]}
         result = [total[0].scaled(1 / mesh.size)]
         return levels, result if mesh.coarse is None else [*result, total[1].scaled(1 / mesh.coarse.size)]
 
-    def _resumed(self, stage: str, total: list[Sums]) -> tuple[int, ChemicalPotentials] | None:
-        """Take over an earlier run's sums; on rank 0 alone, then told to all."""
-        found = self.workers.shared(self.checkpoint.load(stage) if self.workers.root else None)
+    def _resumed_mesh(self, first: Mesh) -> Mesh:
+        """The mesh an earlier run was at, with the changes of those before it; else the first."""
+        found = self.workers.shared(self.checkpoint.history() if self.workers.root else None)
         if found is None:
-            return None
-        done, arrays = found
+            return first
+        stage, noted = found
+        self.history = [(tuple(divisions), changes) for divisions, changes in json.loads(noted)]
+        return Mesh(tuple(int(m) for m in stage.split("x")))
+
+    def _as_arrays(self, levels: ChemicalPotentials, total: list[Sums], reuse: bool) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        arrays: dict[str, Any] = {"mu_full": levels.full, "mu_bare": levels.bare}
         for level, sums in enumerate(total):
-            for field in dataclasses.fields(Sums):
-                getattr(sums, field.name)[...] = arrays[f"{field.name}_{level}"]
-        return done, ChemicalPotentials(arrays["mu_full"], arrays["mu_bare"])
+            arrays |= {f"{field.name}_{level}": getattr(sums, field.name) for field in dataclasses.fields(Sums)}
+        return arrays | {"history": json.dumps(self.history), "reuse": reuse}
 
     def _progress(self, points: int, label: str) -> Progress:
         return Progress(points, label) if self.show else SilentProgress(points, label)
@@ -279,11 +292,16 @@ class _Run:
         return full._sums(mesh)[1][0]
 
 
-def _as_arrays(levels: ChemicalPotentials, total: list[Sums]) -> dict[str, Floats]:
-    arrays = {"mu_full": levels.full, "mu_bare": levels.bare}
-    for level, sums in enumerate(total):
-        arrays |= {f"{field.name}_{level}": getattr(sums, field.name) for field in dataclasses.fields(Sums)}
-    return arrays
+def _resume(found: tuple[int, dict[str, Any]], total: list[Sums]) -> tuple[int, ChemicalPotentials]:
+    """Take over an earlier run's sums: batches done, and its chemical potentials."""
+    done, arrays = found
+    try:
+        for level, sums in enumerate(total):
+            for field in dataclasses.fields(Sums):
+                getattr(sums, field.name)[...] = arrays[f"{field.name}_{level}"]
+        return done, ChemicalPotentials(arrays["mu_full"], arrays["mu_bare"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"checkpoint: damaged, {error} is missing or does not fit; remove it to start anew") from error
 
 
 def print_change(mesh: Mesh, changes: Mapping[str, float], tolerance: float) -> None:

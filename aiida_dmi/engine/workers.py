@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,10 +17,21 @@ from .memory import keep_heap
 _kernel: Any = None
 
 
-def _start(kernel: Any) -> None:
+def _start(kernel: Any, parent: int) -> None:
     global _kernel  # noqa: PLW0603  (a pool's worker has no other place for what it starts with)
+    _end_with(parent)
     keep_heap()
     _kernel = kernel
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this worker when its parent dies, however it dies: a killed job must leave nothing."""
+    if sys.platform != "linux":
+        return
+    set_death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _work(name: str, arguments: tuple[Any, ...]) -> Any:
@@ -48,7 +61,9 @@ class Workers:
         if processes > 1 and self._communicator is None:
             # fork shares the prepared operators; where it does not exist they are sent once.
             context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-            self._executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(kernel,))
+            self._executor = ProcessPoolExecutor(
+                processes, mp_context=context, initializer=_start, initargs=(kernel, os.getpid())
+            )
 
     def __enter__(self) -> Workers:
         return self

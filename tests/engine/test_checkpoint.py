@@ -1,0 +1,448 @@
+"""Killed runs: what they resume from, what is refused, what is left behind."""
+
+import dataclasses
+import functools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from aiida_dmi.engine import InputError, compute, load_result
+from aiida_dmi.engine.checkpoint import Checkpoint, fingerprint
+from aiida_dmi.engine.cli import main
+
+driver = import_module("aiida_dmi.engine.compute")
+
+SHIFTS = [round(0.02 * i, 2) for i in range(-10, 11)]
+SPEC = f"""\
+model: model.h5
+mesh: 14
+soi_scales: [0.3, 1.0]
+temperatures: [300, 1500]
+soi_masks: {{all: [1, 1], Pt: [1, 0]}}
+fermi_shifts: {SHIFTS}
+memory_limit: 16777216
+"""
+
+KILLER = """
+import functools, json, os, random, signal, sys, time
+from importlib import import_module
+from pathlib import Path
+from aiida_dmi.engine.cli import main
+
+# Every batch is saved, so that many a kill meets a file being written.
+driver = import_module("aiida_dmi.engine.compute")
+driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
+spec, output, longest, kills, resumable, finished = sys.argv[1], Path(sys.argv[2]), 0.6, 0, 0, 0
+checkpoint = Path(f"{output}.checkpoint")
+random.seed(20170205)
+results = []
+while kills < 20 or resumable < 5 or not finished:
+    child = os.fork()
+    if child == 0:
+        status = main(["run", spec, "--output", str(output)])
+        sys.stdout.flush()
+        os._exit(status)
+    time.sleep(random.uniform(0, longest))
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        kills += 1
+        finished = 0
+        resumable += checkpoint.exists()
+        longest *= 1.0 if checkpoint.exists() else 1.1
+        continue
+    assert os.WEXITSTATUS(status) == 0, status
+    assert not checkpoint.exists()
+    finished += 1
+    longest *= 0.8
+    results.append(f"{output}.{len(results)}")
+    os.replace(output, results[-1])
+print(json.dumps({"kills": kills, "resumable": resumable, "results": results}))
+"""
+
+
+@pytest.fixture
+def folder(data, tmp_path):
+    shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    return tmp_path
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Save after every batch."""
+    monkeypatch.setattr(driver, "Checkpoint", functools.partial(Checkpoint, interval=0.0))
+
+
+class Stop(BaseException):
+    """What a kill is to the code it meets."""
+
+
+@pytest.fixture
+def stop(monkeypatch, eager):
+    """stop(n): end the next calls of compute after n saves; stop(None): no more. Counts saves and batches worked on."""
+    state = {"left": None, "saves": 0}
+    save = Checkpoint.save
+
+    def counted(self, *arguments, **keywords):
+        save(self, *arguments, **keywords)
+        state["saves"] += self.path is not None
+        if state["left"] is not None:
+            state["left"] -= 1
+            if state["left"] <= 0:
+                raise Stop
+
+    monkeypatch.setattr(Checkpoint, "save", counted)
+
+    def arm(count):
+        state.update(left=count, saves=0)
+        return state
+
+    return arm
+
+
+# -- resuming --------------------------------------------------------------------------------------------
+
+
+def test_killed_twenty_times(folder):
+    """kill -9 at random times until it completes: identical to a run that nobody disturbed, bit for bit."""
+    assert main(["run", str(folder / "spec.yaml"), "--output", str(folder / "undisturbed.nc")]) == 0
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, "spec.yaml", "result.nc"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["kills"] >= 20
+    assert report["resumable"] >= 5
+    expected = load_result(folder / "undisturbed.nc")
+    assert np.abs(expected.D).max() > 1
+    for name in report["results"]:
+        assert load_result(folder / name).identical(expected)
+    own = {"model.h5", "spec.yaml", "undisturbed.nc", *report["results"]}
+    left = [path.name for path in folder.iterdir() if path.name not in own]
+    assert all(name.startswith(".result.nc.") for name in left), left
+    # A killed writer cannot clean up; a run that ends well could.
+    assert len(left) <= report["kills"]
+
+
+HALF = """
+import functools, os, signal, sys
+from importlib import import_module
+from aiida_dmi.engine.cli import main
+
+driver = import_module("aiida_dmi.engine.compute")
+driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
+module, saves = import_module("aiida_dmi.engine.checkpoint"), []
+savez = module.np.savez
+
+def half(file, **arrays):
+    saves.append(file)
+    if len(saves) < 4:
+        return savez(file, **arrays)
+    file.write(bytes(1000))
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+module.np.savez = half
+main(["run", "spec.yaml"])
+"""
+
+
+def test_killed_while_writing(folder, monkeypatch):
+    """The file before it is whole and is resumed from; half a file is left under a hidden name and is no obstacle."""
+    monkeypatch.chdir(folder)
+    done = subprocess.run([sys.executable, "-c", HALF], capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with np.load("result.nc.checkpoint") as file:
+        assert int(file["done"]) == 3
+    assert main(["run", "spec.yaml"]) == 0
+    assert not (folder / "result.nc.checkpoint").exists()
+    assert len(list(folder.glob(".result.nc.checkpoint.*"))) <= 1
+    assert main(["run", "spec.yaml", "--output", "other.nc"]) == 0
+    assert load_result("result.nc").identical(load_result("other.nc"))
+
+
+@pytest.mark.parametrize("fermi_level", ["neutral", "dft"])
+@pytest.mark.parametrize("after", [1, 3, 9, 14])
+def test_resumed_after_so_many_batches(copt11, tmp_path, stop, fermi_level, after):
+    """What is done is not done again, and nothing else changes."""
+    path = tmp_path / "c"
+    axes = {"soi_scales": [0.5, 1.0], "temperatures": [300.0], "memory_limit": 2**24, "fermi_level": fermi_level}
+    expected = compute(copt11, 13, **axes)
+    total = stop(None)
+    compute(copt11, 13, checkpoint=tmp_path / "other", **axes)
+    total = total["saves"]
+    assert total > 14
+    stop(after)
+    with pytest.raises(Stop):
+        compute(copt11, 13, checkpoint=path, **axes)
+    assert path.exists()
+    count = stop(None)
+    assert compute(copt11, 13, checkpoint=path, **axes).identical(expected)
+    assert count["saves"] == total - after
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("fermi_level", "symmetry"), [("neutral", False), ("dft", False), ("dft", True)])
+def test_resumed_refinement(copt11, tmp_path, stop, fermi_level, symmetry):
+    """Stopped on any of its meshes."""
+    model = dataclasses.replace(copt11, moments=np.array([0.4, 1.9]))
+    axes = {
+        "tolerance": 1e-6,
+        "max_mesh": 16,
+        "temperatures": [1500.0],
+        "memory_limit": 2**24,
+        "fermi_level": fermi_level,
+        "symmetry": symmetry,
+    }
+    expected = compute(model, 4, **axes)
+    count = stop(None)
+    compute(model, 4, checkpoint=tmp_path / "c", **axes)
+    total = count["saves"]
+    for after in sorted({1, 2, 4, 6, total // 2, total - 1}):
+        stop(after)
+        with pytest.raises(Stop):
+            compute(model, 4, checkpoint=tmp_path / "c", **axes)
+        stop(None)
+        assert compute(model, 4, checkpoint=tmp_path / "c", **axes).identical(expected)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_resumed_refinement_keeps_the_last_mesh(copt11, tmp_path, stop):
+    """Stopped near the end of the last mesh, where nearly all of the time goes: the rest is little."""
+    axes = {"tolerance": 1e-6, "max_mesh": 16, "temperatures": [1500.0], "memory_limit": 2**24}
+    count = stop(None)
+    compute(copt11, 4, checkpoint=tmp_path / "c", **axes)
+    total = count["saves"]
+    stop(total - 2)
+    with pytest.raises(Stop):
+        compute(copt11, 4, checkpoint=tmp_path / "c", **axes)
+    count = stop(None)
+    compute(copt11, 4, checkpoint=tmp_path / "c", **axes)
+    assert count["saves"] < total / 2
+
+
+def test_other_number_of_processes(copt11, tmp_path, stop):
+    """A run may be resumed with more processes."""
+    axes = {"temperatures": [300.0], "memory_limit": 2**24}
+    stop(5)
+    with pytest.raises(Stop):
+        compute(copt11, 9, checkpoint=tmp_path / "c", **axes)
+    stop(None)
+    resumed = compute(copt11, 9, checkpoint=tmp_path / "c", processes=2, **axes)
+    assert resumed.identical(compute(copt11, 9, **axes))
+
+
+def test_saved_at_intervals(tmp_path, monkeypatch):
+    """Not more often than asked for, whatever the number of batches."""
+    now = [100.0]
+    monkeypatch.setattr("aiida_dmi.engine.checkpoint.time.monotonic", lambda: now[0])
+    checkpoint = Checkpoint(tmp_path / "c", "key", interval=20.0, _last=now[0])
+    done = []
+    for count in range(1, 101):
+        now[0] += 1.5
+        checkpoint.save("stage", count, {"x": np.full(2, float(count))})
+        if (tmp_path / "c").exists():
+            done.append(checkpoint.load("stage")[0])
+    assert sorted(set(done)) == [14, 28, 42, 56, 70, 84, 98]
+    checkpoint.save("stage", 100, {"x": np.full(2, 100.0)}, force=True)
+    assert checkpoint.load("stage")[0] == 100
+    np.testing.assert_array_equal(checkpoint.load("stage")[1]["x"], 100.0)
+    assert checkpoint.load("other stage") is None
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    """A full disk: the checkpoint before it stays whole, no half file lies about."""
+    checkpoint = Checkpoint(tmp_path / "c", "key", interval=0.0)
+    checkpoint.save("stage", 1, {"x": np.ones(3)})
+
+    def full(file, **arrays):
+        file.write(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aiida_dmi.engine.checkpoint.np.savez", full)
+    with pytest.raises((OSError, InputError)):
+        checkpoint.save("stage", 2, {"x": np.ones(3)})
+    assert checkpoint.load("stage")[0] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+# -- what is refused -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interrupted(small_model, tmp_path, stop):
+    """The checkpoint of an interrupted run on 4 x 4 points, and its axes."""
+    axes = {"soi_scales": [1.0], "temperatures": [300.0], "memory_limit": 2**14}
+    path = tmp_path / "c"
+    stop(2)
+    with pytest.raises(Stop):
+        compute(small_model, 4, checkpoint=path, **axes)
+    stop(None)
+    return path, axes
+
+
+OTHERS = {
+    "mesh": {"mesh": 6},
+    "soi_scales": {"soi_scales": [0.9]},
+    "temperatures": {"temperatures": [301.0]},
+    "fermi_shifts": {"fermi_shifts": [0.1]},
+    "directions": {"directions": [(1, 0, 0)]},
+    "soi_masks": {"soi_masks": {"all": [1, 0]}},
+    "mask name": {"soi_masks": {"every": [1, 1]}},
+    "fermi_level": {"fermi_level": "dft"},
+    "method": {"method": "green"},
+    "tolerance": {"tolerance": 1.0},
+    "memory_limit": {"memory_limit": 2**20},
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_computation(small_model, interrupted, case):
+    path, axes = interrupted
+    content = path.read_bytes()
+    with pytest.raises(InputError, match=r"^checkpoint .*another computation"):
+        compute(small_model, **({"mesh": 4} | axes | OTHERS[case]), checkpoint=path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["hamiltonian", "position", "overlap", "centres", "electrons", "fermi_energy"])
+def test_other_model(small_model, interrupted, name):
+    path, axes = interrupted
+    changed = dataclasses.replace(small_model, **{name: getattr(small_model, name) * (1 + 1e-9)})
+    with pytest.raises(InputError, match=r"^checkpoint .*another computation"):
+        compute(changed, 4, checkpoint=path, **axes)
+
+
+def test_other_version(small_model, interrupted, monkeypatch):
+    path, axes = interrupted
+    monkeypatch.setattr("aiida_dmi.engine.checkpoint.__version__", "0.0.0")
+    with pytest.raises(InputError, match=r"^checkpoint .*another computation"):
+        compute(small_model, 4, checkpoint=path, **axes)
+
+
+def spoilt(kind, path):
+    content = path.read_bytes()
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "last byte missing":
+        path.write_bytes(content[:-1])
+    elif kind == "flipped":
+        half = len(content) // 2
+        path.write_bytes(content[:half] + bytes([content[half] ^ 255]) + content[half + 1 :])
+    elif kind == "text":
+        path.write_text("model: model.h5\n")
+    elif kind == "array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif kind == "archive":
+        with path.open("wb") as file:
+            np.savez(file, x=np.zeros(3))
+    elif kind == "pickle":
+        with path.open("wb") as file:
+            np.savez(file, key=np.array([{}], dtype=object), stage="4x4", done=1)
+    elif kind == "folder":
+        path.unlink()
+        path.mkdir()
+
+
+SPOILT = ["empty", "truncated", "last byte missing", "flipped", "text", "array", "archive", "pickle", "folder"]
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_unreadable(small_model, interrupted, kind):
+    path, axes = interrupted
+    spoilt(kind, path)
+    with pytest.raises(InputError, match=r"^checkpoint"):
+        compute(small_model, 4, checkpoint=path, **axes)
+
+
+def test_any_flipped_byte(small_model, interrupted):
+    """Refused with InputError or, where the byte means nothing to the reader, resumed to the same result."""
+    path, axes = interrupted
+    content, expected = path.read_bytes(), compute(small_model, 4, **axes)
+    random = np.random.default_rng(1)
+    refused = 0
+    # The zip's own records sit around and after the arrays.
+    places = np.concatenate([random.integers(0, len(content), 150), np.arange(len(content) - 150, len(content))])
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << random.integers(8))]) + content[place + 1 :])
+        try:
+            assert compute(small_model, 4, checkpoint=path, **axes).identical(expected)
+        except InputError as error:
+            assert str(error).startswith("checkpoint")  # noqa: PT017
+            refused += 1
+    assert refused > 150
+
+
+@pytest.mark.parametrize("kind", ["truncated", "foreign", "text"])
+def test_refused_from_the_shell(folder, kind, capsys, monkeypatch):
+    """Exit status 2, one line, the file untouched, no result; without the file it runs."""
+    monkeypatch.chdir(folder)
+    (folder / "spec.yaml").write_text("model: model.h5\nmesh: 2\n")
+    path = folder / "result.nc.checkpoint"
+    Checkpoint(path, "key", interval=0.0).save("2x2", 1, {"x": np.zeros(100)})
+    if kind != "foreign":
+        spoilt(kind, path)
+    content = path.read_bytes()
+    assert main(["run", "spec.yaml"]) == 2
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 1
+    assert "checkpoint" in err
+    assert "result.nc.checkpoint" in err
+    assert "remove it" in err
+    assert out == ""
+    assert path.read_bytes() == content
+    assert not (folder / "result.nc").exists()
+    path.unlink()
+    assert main(["run", "spec.yaml"]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["model.h5", "result.nc", "spec.yaml"]
+
+
+def test_folder_that_does_not_exist(small_model, tmp_path, eager):
+    with pytest.raises(InputError, match="checkpoint"):
+        compute(small_model, 4, checkpoint=tmp_path / "nowhere" / "c")
+
+
+def test_checkpoint_that_is_no_path(small_model):
+    with pytest.raises(InputError, match=r"^checkpoint"):
+        compute(small_model, 4, checkpoint=5)
+
+
+# -- what tells computations apart -----------------------------------------------------------------------
+
+
+def test_fingerprint(small_model):
+    parts = (np.arange(6.0), {"a": 1.0, "b": (2.0, 3.0)}, "text", None, True)
+    assert fingerprint(*parts) == fingerprint(np.arange(6.0), {"b": (2.0, 3.0), "a": 1.0}, "text", None, True)
+    others = [
+        (np.arange(6.0).reshape(2, 3), *parts[1:]),
+        (np.arange(6), *parts[1:]),
+        (np.nextafter(np.arange(6.0), 9), *parts[1:]),
+        (parts[0], {"a": 1.0, "b": (3.0, 2.0)}, *parts[2:]),
+        (parts[0], {"a": 1.0, "c": (2.0, 3.0)}, *parts[2:]),
+        (*parts[:2], "Text", None, True),
+        (*parts[:3], 0, True),
+        (*parts[:4], False),
+        parts[:4],
+    ]
+    assert len({fingerprint(*other) for other in [parts, *others]}) == len(others) + 1
+    assert fingerprint(small_model) == fingerprint(dataclasses.replace(small_model))
+    assert fingerprint(small_model) != fingerprint(dataclasses.replace(small_model, moments=np.zeros(2)))
+    # Arrays in another memory order are the same numbers.
+    array = np.random.default_rng(0).normal(size=(4, 5))
+    assert fingerprint(array) == fingerprint(np.asfortranarray(array))

@@ -1,0 +1,598 @@
+"""The driver: refinement, symmetry, the chemical potential, combined axes, low temperature, memory, refusals."""
+
+import dataclasses
+import decimal
+import itertools
+import re
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from aiida_dmi.engine import InputError, RashbaModel, chemical_potential, compute, response
+from aiida_dmi.engine.constants import BOLTZMANN_EV
+from aiida_dmi.engine.interpolation import Interpolation
+from aiida_dmi.engine.symmetrise import symmetrised
+
+TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
+PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+
+
+@pytest.fixture(scope="module")
+def copt(copt11):
+    """Co/Pt 1+1 with its moments."""
+    return dataclasses.replace(copt11, moments=np.array([0.4, 1.9]))
+
+
+@pytest.fixture(scope="module")
+def symmetric(copt):
+    """The same, exactly C3v and time reversal."""
+    return symmetrised(copt)
+
+
+def same(one, other, relative, names=None, ignore=()):
+    """Every variable equal to `relative` of its largest element or of 1 (meV*Angstrom); NaN where the other has it."""
+    assert set(one.data_vars) == set(other.data_vars)
+    for name in names or one.data_vars:
+        if name in ignore:
+            continue
+        expected = other[name].values
+        largest = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)
+        np.testing.assert_allclose(
+            one[name].values, expected, rtol=0, atol=relative * largest, equal_nan=True, err_msg=name
+        )
+
+
+# -- refinement ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def warm(film):
+    """A film that converges on small meshes, and its axes."""
+    return film(4).model(), {"temperatures": [2500.0, 4000.0], "soi_scales": [0.2, 1.0]}
+
+
+def changes(result):
+    return max(float(result[name].max()) for name in ("D_error", "Q_error", "Q_1_error"))
+
+
+@pytest.mark.parametrize("fermi_level", ["dft", "neutral", "neutral-bare"])
+def test_refinement(warm, fermi_level):
+    """Doubled until D, Q and a(I) + a(II) change by less; the same as a run on the final mesh."""
+    model, axes = warm
+    direct = {n: compute(model, n, fermi_level=fermi_level, **axes) for n in (6, 12, 24, 48)}
+    found = {n: changes(result) for n, result in direct.items()}
+    assert found[6] > found[12] > found[24] > found[48]
+    for tolerance, final in (
+        (found[6] * 1.01, 6),
+        (found[6] * 0.99, 12),
+        (found[24] * 1.01, 24),
+        (found[24] / 1.01, 48),
+    ):
+        refined = compute(model, 6, tolerance=tolerance, fermi_level=fermi_level, **axes)
+        assert list(refined.attrs["mesh"]) == [final, final]
+        assert refined.attrs["converged"] == 1
+        assert refined.attrs["tolerance"] == tolerance
+        assert refined.attrs["max_mesh"] == 768
+        same(refined, direct[final], 1e-10)
+        history = refined.attrs["refinement"].split("; ")
+        assert [part.split(":")[0] for part in history] == [f"{n}x{n}" for n in (6, 12, 24, 48) if n <= final]
+        for part, n in zip(history, (6, 12, 24, 48), strict=False):
+            numbers = dict(re.findall(r"(D|Q|a_I \+ a_II) ([-+.e\d]+)", part))
+            assert float(numbers["D"]) == pytest.approx(float(direct[n].D_error.max()), rel=1e-2)
+            assert float(numbers["Q"]) == pytest.approx(float(direct[n].Q_error.max()), rel=1e-2)
+            assert float(numbers["a_I + a_II"]) == pytest.approx(float(direct[n].Q_1_error.max()), rel=1e-2)
+
+
+def test_refinement_stops_at_the_largest_mesh(warm):
+    model, axes = warm
+    result = compute(model, 6, tolerance=1e-9, max_mesh=25, **axes)
+    assert list(result.attrs["mesh"]) == [24, 24]
+    assert (result.attrs["converged"], result.attrs["max_mesh"], result.attrs["tolerance"]) == (0, 25, 1e-9)
+    assert "24x24" in result.attrs["refinement"]
+    assert changes(result) > 1e-9
+    same(result, compute(model, 24, **axes), 1e-10)
+    assert list(compute(model, 6, tolerance=1e-9, max_mesh=24, **axes).attrs["mesh"]) == [24, 24]
+    assert list(compute(model, 6, tolerance=1e-9, max_mesh=23, **axes).attrs["mesh"]) == [12, 12]
+
+
+def test_refinement_starts_from_what_is_nested(warm):
+    """Nine points a side have no mesh of half the points in them: 18 is the first; divisions keep their ratio."""
+    model, axes = warm
+    assert list(compute(model, 9, tolerance=1e9, **axes).attrs["mesh"]) == [18, 18]
+    assert list(compute(model, (3, 5), tolerance=1e9, **axes).attrs["mesh"]) == [6, 10]
+    default = compute(model, tolerance=1e9, **axes)
+    assert list(default.attrs["mesh"]) == [24, 24]
+    assert "refinement" not in compute(model, 6, **axes).attrs
+
+
+@pytest.mark.parametrize("fermi_level", ["dft", "neutral"])
+def test_refinement_with_symmetry(symmetric, fermi_level):
+    """Fixed mu adds the sums of nested stars; the residual is measured on every mesh."""
+    axes = {"temperatures": [1500.0], "fermi_level": fermi_level, "symmetry": True}
+    refined = compute(symmetric, 6, tolerance=1e-9, max_mesh=24, **axes)
+    assert list(refined.attrs["mesh"]) == [24, 24]
+    same(refined, compute(symmetric, 24, **axes), 1e-10, ignore=["symmetry_residual"])
+    assert float(refined.symmetry_residual.max()) < 1e-8
+
+
+def test_error_covers_the_distance_to_a_finer_mesh(symmetric):
+    """Co/Pt at 300 K, yx: 96 points a side and its error against 288."""
+    here, fine = (compute(symmetric, n, soi_scales=[1.0], temperatures=[300.0], symmetry=True) for n in (96, 288))
+    for name in ("D", "Q", "Q_1", "a_I", "a_II", "D_1"):
+        value, error, exact = (
+            r.sel(i="y", j="x").values.item() for r in (here[name], here[f"{name}_error"], fine[name])
+        )
+        assert 0 < abs(value - exact) < error, name
+        assert error < 0.6 * abs(exact) or name == "a_I", name
+
+
+@pytest.mark.parametrize(("mesh", "coarse"), [(12, 6), (9, 3), ((8, 12), (4, 6)), ((9, 6), (3, 2))])
+@pytest.mark.parametrize("fermi_level", ["neutral", "dft"])
+def test_error_is_the_change_from_the_nested_mesh(warm, mesh, coarse, fermi_level):
+    """Each mesh with its own chemical potential."""
+    model, axes = warm
+    fine, less = (compute(model, m, fermi_level=fermi_level, fermi_shifts=[-0.2, 0.0], **axes) for m in (mesh, coarse))
+    for name in TENSORS:
+        expected = np.abs(fine[name] - less[name])
+        assert float(expected.max()) > 1e-3
+        np.testing.assert_allclose(fine[f"{name}_error"], expected, atol=1e-9 * float(np.abs(fine[name]).max()))
+
+
+def test_no_error_without_a_nested_mesh(warm):
+    model, axes = warm
+    result = compute(model, (5, 7), **axes)
+    assert np.isnan(result.D_error).all()
+    assert np.isfinite(result.D).all()
+    assert result.attrs["error"].startswith("none")
+
+
+# -- symmetry --------------------------------------------------------------------------------------------
+
+REDUCED = {
+    "z": ([(0, 0, 1)], None, 6),
+    "-z": ([(0, 0, -1)], None, 6),
+    "in-plane": ([(0, 1, 0)], None, 2),
+    "other in-plane": ([(1, 0, 0)], None, 2),
+    "masks": ([(0, 0, 1)], {"all": [1, 1], "Pt": [1, 0], "odd": [0.3, -2.0]}, 6),
+    "both": ([(0, 0, 1), (0, 1, 0)], {"all": [1, 1], "Co": [0, 1]}, 2),
+}
+
+
+@pytest.mark.parametrize("case", REDUCED)
+def test_reduced_mesh(symmetric, case):
+    """For a symmetric model: tensors, errors, mu and closure of the full mesh."""
+    directions, masks, order = REDUCED[case]
+    axes = {
+        "directions": directions,
+        "soi_masks": masks,
+        "soi_scales": [0.3, 1.0],
+        "temperatures": [300.0, 1500.0],
+        "fermi_shifts": [-0.3, 0.0],
+    }
+    full = compute(symmetric, 12, **axes)
+    reduced = compute(symmetric, 12, symmetry=True, **axes)
+    assert full.attrs["symmetry"] == "none"
+    assert reduced.attrs["symmetry"] == f"magnetic point group of {order} operations"
+    same(reduced, full, 1e-8, ignore=["symmetry_residual"])
+    for result in (reduced, full):
+        assert float(result.symmetry_residual.max()) < 1e-8
+        assert np.isfinite(result.symmetry_residual).all()
+
+
+@pytest.mark.parametrize("mesh", [7, 9, 10, (6, 6)])
+def test_reduced_mesh_of_other_sizes(symmetric, mesh):
+    axes = {"temperatures": [1500.0], "fermi_level": "neutral"}
+    same(compute(symmetric, mesh, symmetry=True, **axes), compute(symmetric, mesh, **axes), 1e-8, names=TENSORS)
+
+
+def test_reduced_mesh_of_a_nearly_symmetric_model(copt, symmetric):
+    """The raw model agrees within what it breaks the symmetry by, and says how much that is."""
+    axes = {"temperatures": [1500.0]}
+    full, reduced = (compute(copt, 12, symmetry=flag, **axes) for flag in (False, True))
+    residual = float(full.symmetry_residual.max())
+    assert 1e-4 < residual < 0.1
+    assert float(reduced.symmetry_residual.max()) == pytest.approx(residual, rel=1e-6)
+    for name in TENSORS:
+        difference = float(np.abs(reduced[name] - full[name]).max())
+        scale = max(float(np.abs(full[other]).max()) for other in TENSORS)
+        assert 0 < difference < 0.1 * scale, name
+    assert np.abs(reduced.mu - full.mu).max() < 2e-3
+    # The forbidden components: present in the full sum, gone after symmetrising.
+    assert abs(reduced.D.sel(i="x", j="x").values.item()) < 1e-12
+    assert abs(full.D.sel(i="x", j="x").values.item()) > 1e-6
+
+
+def test_residual_is_the_forbidden_part(copt, symmetric):
+    """|D - PD|/|D| with P of C3v: only D_yx = -D_xy is allowed."""
+    result = compute(copt, 6, temperatures=[1500.0])
+    tensor = result.D.values.squeeze()
+    allowed = np.zeros((3, 2))
+    allowed[1, 0], allowed[0, 1] = (tensor[1, 0] - tensor[0, 1]) / 2 * np.array([1, -1])
+    expected = np.linalg.norm(tensor - allowed) / np.linalg.norm(tensor)
+    assert result.symmetry_residual.values.item() == pytest.approx(expected, rel=1e-8)
+
+
+def test_symmetry_refused(copt, copt11):
+    with pytest.raises(InputError, match=r"^mesh: \(12, 6\)"):
+        compute(copt, (12, 6), symmetry=True)
+    with pytest.raises(InputError, match="moments"):
+        compute(copt11, 6, symmetry=True)
+    with pytest.raises(InputError, match=r"^symmetry"):
+        compute(RashbaModel(0.1, 1.0), 6, cutoff=0.5, symmetry=True)
+    assert np.isnan(compute(copt11, 2).symmetry_residual).all()
+
+
+# -- chemical potential ----------------------------------------------------------------------------------
+
+
+def all_energies(model, mesh, xi, direction=(0, 0, 1), mask=None):
+    """Every band energy of H(xi) on the mesh; xi None: of Hbar."""
+    interpolation = Interpolation(model)
+    kpoints = np.zeros((mesh**2, 3))
+    kpoints[:, :2] = np.indices((mesh, mesh)).reshape(2, -1).T / mesh
+    operators = interpolation.operators(kpoints)
+    if xi is None:
+        return np.linalg.eigvalsh(operators.hamiltonian).swapaxes(0, 1).reshape(len(kpoints), -1)
+    columns = interpolation.spin_orbit_columns(direction, mask)
+    return response.band_energies(operators, interpolation.spin_orbit(columns, kpoints, operators), xi)
+
+
+def neutral(energies, electrons, temperature):
+    kt = BOLTZMANN_EV * temperature
+
+    def excess(mu):
+        return expit((mu - energies) / kt).sum() / len(energies) - electrons
+
+    return brentq(excess, energies.min() - 60 * kt, energies.max() + 60 * kt, xtol=1e-14)
+
+
+def test_neutral_against_all_energies(copt):
+    masks = {"all": [1.0, 1.0], "Pt": [1.0, 0.0]}
+    axes = {"soi_scales": [0.0, 1.0, 2.0], "temperatures": [10.0, 300.0, 3000.0], "soi_masks": masks}
+    result = compute(copt, 13, directions=[(0, 0, 1), (1, 1, 0)], **axes)
+    for t in axes["temperatures"]:
+        bare = neutral(all_energies(copt, 13, None), copt.electrons, t)
+        assert result.mu_bare.sel(temperature=t).item() == pytest.approx(bare, abs=1e-10)
+        for (number, n), mask, xi in (
+            (direction, mask, xi)
+            for direction in enumerate([(0, 0, 1), (1, 1, 0)])
+            for mask in masks
+            for xi in axes["soi_scales"]
+        ):
+            found = result.mu[number].sel(mask=mask, soi_scale=xi, temperature=t).item()
+            expected = neutral(all_energies(copt, 13, xi, n, masks[mask]), copt.electrons, t)
+            assert found == pytest.approx(expected, abs=1e-10), (n, mask, xi, t)
+    np.testing.assert_allclose(result.electrons, copt.electrons, rtol=1e-12)
+    assert np.ptp(result.mu.values) > 1e-2
+
+
+def test_neutral_bare_and_dft(copt):
+    axes = {"soi_scales": [0.5, 1.0], "temperatures": [300.0, 900.0]}
+    full, bare, dft = (compute(copt, 6, fermi_level=f, **axes) for f in ("neutral", "neutral-bare", "dft"))
+    np.testing.assert_array_equal(bare.mu_bare, full.mu_bare)
+    np.testing.assert_array_equal(bare.mu, np.broadcast_to(bare.mu_bare, bare.mu.shape))
+    assert np.abs(full.mu - bare.mu).min() > 1e-4
+    np.testing.assert_array_equal(dft.mu, copt.fermi_energy)
+    np.testing.assert_array_equal(dft.mu_bare, copt.fermi_energy)
+    same(bare, full, 1e-12, names=["a_I", "a_II", "D_1", "Q_1", "electrons"])
+    np.testing.assert_allclose(bare.electrons, copt.electrons, rtol=1e-12)
+    assert np.abs(dft.electrons - copt.electrons).min() > 1e-3
+    # D and Q at the mu of another choice are those of a fixed mu shifted there.
+    for result in (full, bare):
+        for xi in axes["soi_scales"]:
+            for t in axes["temperatures"]:
+                mu = result.mu.sel(soi_scale=xi, temperature=t).values.item()
+                there = compute(
+                    dataclasses.replace(copt, fermi_energy=mu), 6, soi_scales=[xi], temperatures=[t], fermi_level="dft"
+                )
+                for name in ("D", "Q"):
+                    one = result[name].sel(soi_scale=xi, temperature=t).values.ravel()
+                    np.testing.assert_allclose(one, there[name].values.ravel(), atol=1e-9 * np.abs(one).max())
+
+
+def test_window_is_widened_when_the_guess_is_off(copt, monkeypatch):
+    """The guess from 12 points a side is 10 meV off at 17: a margin of 1e-6 eV has to grow."""
+    expected = compute(copt, 17, temperatures=[10.0])
+    windows = []
+    gather = chemical_potential._Kept.gather.__func__
+
+    def spied(cls, batches, workers, full, window, *arguments):
+        windows.append(window)
+        return gather(cls, batches, workers, full, window, *arguments)
+
+    monkeypatch.setattr(chemical_potential._Kept, "gather", classmethod(spied))
+    compute(copt, 17, temperatures=[10.0])
+    assert len(windows) == 1
+    windows.clear()
+    monkeypatch.setattr(chemical_potential, "MARGIN", 1e-6)
+    narrow = compute(copt, 17, temperatures=[10.0])
+    assert len(windows) > 2
+    assert all(a[0] > b[0] and a[1] < b[1] for a, b in itertools.pairwise(windows))
+    np.testing.assert_allclose(narrow.mu, expected.mu, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(narrow.mu_bare, expected.mu_bare, rtol=0, atol=1e-10)
+
+
+def test_energies_far_away_are_not_kept(copt, monkeypatch):
+    """What is kept lies in the window, the bands below are a number."""
+    kept = []
+    original = chemical_potential._Energies.of.__func__
+
+    def spied(cls, energies, weights, window):
+        result = original(cls, energies, weights, window)
+        if np.isfinite(window[0]):
+            kept.append((result, energies, window))
+        return result
+
+    monkeypatch.setattr(chemical_potential._Energies, "of", classmethod(spied))
+    compute(copt, 8, temperatures=[10.0])
+    assert kept
+    for result, energies, (low, high) in kept:
+        assert result.near.size == ((energies >= low) & (energies <= high)).sum()
+        assert result.below == (energies < low).sum()
+        assert high - low < 1.2
+    assert sum(r.near.size for r, *_ in kept) < 0.5 * sum(e.size for _, e, _ in kept)
+
+
+def insulator(film, gap):
+    """Nearly flat bands on both sides of a gap, filled below."""
+    model = film(2, functions=2).model((3, 3, 1))
+    up, down = 0.1 * model.hamiltonian
+    shift = gap / 2 * np.eye(2)
+    return dataclasses.replace(model, hamiltonian=np.stack([up - shift, down + shift]), electrons=2.0)
+
+
+@pytest.mark.parametrize("temperature", [10.0, 300.0])
+@pytest.mark.parametrize("gap", [0.6, 2.0, 6.0])
+@pytest.mark.parametrize("mesh", [1, 8])
+def test_insulator(film, gap, temperature, mesh):
+    """mu in the gap, the tensors those of that mu."""
+    model = insulator(film, gap)
+    result = compute(model, mesh, temperatures=[temperature], soi_scales=[0.5])
+    bare = np.sort(all_energies(model, mesh, None), axis=1)
+    assert bare[:, 1].max() < result.mu_bare.item() < bare[:, 2].min()
+    assert result.electrons.item() == pytest.approx(2.0, abs=1e-9)
+    for mu, names in ((result.mu, ("D", "Q")), (result.mu_bare, ("a_I", "a_II", "D_1", "Q_1"))):
+        there = dataclasses.replace(model, fermi_energy=mu.values.item())
+        fixed = compute(there, mesh, temperatures=[temperature], soi_scales=[0.5], fermi_level="dft")
+        same(result, fixed, 1e-9, names=names)
+        assert all(np.isfinite(result[name]).all() for name in names)
+
+
+def test_electrons_that_do_not_fit(small_model):
+    for electrons in (4.0, 0.0, 5.0, -1.0):
+        with pytest.raises(InputError, match="electrons"):
+            compute(dataclasses.replace(small_model, electrons=electrons), 4)
+    for electrons in (3.999, 0.01):
+        result = compute(dataclasses.replace(small_model, electrons=electrons), 4)
+        assert result.electrons.item() == pytest.approx(electrons, rel=1e-10)
+    full = dataclasses.replace(small_model, electrons=4.0)
+    assert np.isfinite(compute(full, 4, fermi_level="dft").D).all()
+
+
+# -- optional parts and axes -----------------------------------------------------------------------------
+
+
+def with_gradients(model, complete=False):
+    """Random gradients, or those of complete functions: <d_j beta|W> = i P A_j."""
+    random = np.random.default_rng(5)
+    gradients = tuple(
+        1j * (p[:, :, None] @ model.position)
+        if complete
+        else random.normal(size=(*p.shape[:2], 3, *p.shape[2:], 2)) @ [1, 1j]
+        for p in model.projections
+    )
+    return dataclasses.replace(model, gradients=gradients)
+
+
+def test_exact_second_part_only_with_gradients(film):
+    axes = {"directions": [(0, 0, 1), (0.3, 0.2, -1.0)], "soi_masks": {"all": [1, 1], "one": [0, 2.0]}}
+    model = film(4).model()
+    without = compute(model, 4, **axes)
+    assert not any(name.startswith("a_II_exact") for name in without.data_vars)
+    other = compute(with_gradients(model), 4, **axes)
+    assert other.a_II_exact.dims == other.a_II.dims
+    assert other.a_II_exact_error.dims == other.a_II.dims
+    assert other.a_II_exact.attrs["units"] == "meV angstrom"
+    assert np.abs(other.a_II_exact - other.a_II).max() > 1e-2
+    same(other.drop_vars(["a_II_exact", "a_II_exact_error"]), without, 1e-12)
+    complete = compute(with_gradients(model, complete=True), 4, **axes)
+    np.testing.assert_allclose(complete.a_II_exact, complete.a_II, atol=1e-9 * float(np.abs(complete.a_II).max()))
+    np.testing.assert_allclose(
+        complete.a_II_exact_error, complete.a_II_error, atol=1e-9 * float(np.abs(complete.a_II).max())
+    )
+
+
+@pytest.mark.parametrize("fermi_level", ["neutral", "neutral-bare", "dft"])
+def test_axes_together_are_the_single_calls(film, fermi_level):
+    model = film(6, functions=3).model()
+    directions = [(0, 0, 1), (1, 0, 0), (0.3, -1.2, 0.5)]
+    masks = {"all": [1, 1], "Co": [1, 0], "odd": [-0.5, 2.0]}
+    scales, temperatures, shifts = [0.0, 0.4, -1.0], [150.0, 900.0], [-0.25, 0.0, 0.4]
+    together = compute(model, 6, scales, shifts, temperatures, directions, masks, fermi_level)
+    assert together.D.shape == (3, 3, 3, 2, 3, 3, 2)
+    for d, n in enumerate(directions):
+        for mask, weights in masks.items():
+            for t in temperatures:
+                for s in shifts:
+                    for xi in scales:
+                        single = compute(model, 6, [xi], [s], [t], [n], {mask: weights}, fermi_level)
+                        part = together.isel(direction=[d]).sel(
+                            mask=[mask], soi_scale=[xi], temperature=[t], fermi_shift=[s]
+                        )
+                        same(part, single, 1e-10)
+
+
+# -- towards T = 0 ---------------------------------------------------------------------------------------
+
+
+def exact_weight(lower, upper, mu, kt):
+    """W_nm in sixty digits."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
+        f = [1 / (1 + ((e - mu) / kt).exp()) for e in (e_n, e_m)]
+        g = [-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (e_n, e_m)]
+        d = e_m - e_n
+        return float(((f[0] + f[1]) / d + 2 * (g[0] - g[1]) / d**2) / 2)
+
+
+def from_the_lattice(film, k, xi, mu, kt):
+    """D and Q (eV*Angstrom) of a TightBinding film at one k from H(R), A(R) and W, spinors written out; n = z."""
+    phases = np.exp(2j * np.pi * film.vectors @ k)
+    reach = film.vectors @ film.cell
+    hopping = np.tensordot(phases, film.hopping, axes=1)
+    slope = 1j * np.einsum("r,rj,rmn->jmn", phases, reach, film.hopping)
+    position = np.tensordot(phases, film.position, axes=1)
+    one, zero = np.eye(film.functions), np.zeros((film.functions, film.functions))
+    up_down = np.diag(film.exchange)
+    bare = np.block([[hopping + up_down, zero], [zero, hopping - up_down]])
+    hamiltonian = bare + xi * sum(np.kron(s, w) for s, w in zip(PAULI, film.spin_orbit, strict=True))
+    energies, u = np.linalg.eigh(hamiltonian)
+    f = expit((mu - energies) / kt)
+    dmi, current = np.zeros((2, 3, 2))
+    for i, j in np.ndindex(3, 2):
+        sigma, r = np.kron(PAULI[i], one), np.kron(np.eye(2), position[j])
+        velocity = np.kron(np.eye(2), slope[j]) - 1j * (r @ hamiltonian - hamiltonian @ r)
+        torque = u.conj().T @ (0.5j * (bare @ sigma - sigma @ bare)) @ u
+        v = u.conj().T @ velocity @ u
+        for n, m in np.ndindex(len(energies), len(energies)):
+            if n != m:
+                dmi[i, j] += exact_weight(energies[n], energies[m], mu, kt) * (torque[n, m] * v[m, n]).imag
+        both = u.conj().T @ (sigma @ velocity + velocity @ sigma) @ u
+        current[i, j] = (f * np.diag(both).real).sum() / 4
+    return energies, dmi, current
+
+
+@pytest.mark.parametrize("mesh", [1, 3])
+def test_ten_kelvin_against_sixty_digits(film, mesh):
+    """mu within kT of a band, so that occupations are partial; one k point, and a few."""
+    lattice, kt = film(3), BOLTZMANN_EV * 10.0
+    points = [np.array([a / mesh, b / mesh, 0.0]) for a in range(mesh) for b in range(mesh)]
+    level = from_the_lattice(lattice, points[-1], 0.8, 0.0, kt)[0][3]
+    shifts = [0.0, level + 0.7 * kt, level - 3 * kt, level + 0.3]
+    result = compute(
+        lattice.model(fermi_energy=0.0),
+        mesh,
+        soi_scales=[0.8],
+        temperatures=[10.0],
+        fermi_shifts=shifts,
+        fermi_level="dft",
+    )
+    for s in shifts:
+        exact = [from_the_lattice(lattice, k, 0.8, s, kt)[1:] for k in points]
+        for name, expected in zip(("D", "Q"), 1e3 * np.mean(exact, axis=0), strict=True):
+            found = result[name].sel(fermi_shift=s).values.squeeze()
+            assert np.abs(expected).max() > 0.1
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max(), err_msg=name)
+
+
+def test_ten_kelvin_is_finite(copt):
+    result = compute(
+        copt, 8, soi_scales=[0.0, 1e-8, 1e-4, 1.0], temperatures=[0.01, 10.0], fermi_shifts=[-1.0, 0.0, 1.0]
+    )
+    for name in (*TENSORS, "mu", "mu_bare", "electrons"):
+        assert np.isfinite(result[name]).all(), name
+    np.testing.assert_allclose(result.D.sel(soi_scale=0.0), 0.0, atol=1e-6 * float(np.abs(result.D).max()))
+    slope = result.D.sel(soi_scale=1e-4, temperature=10.0) / 1e-4
+    assert (
+        np.abs(slope - result.D_1.sel(temperature=10.0)).max() < 1e-2 * np.abs(result.D_1.sel(temperature=10.0)).max()
+    )
+
+
+def test_one_orbital_one_point(film):
+    """A gap at mu, no spin-orbit interaction: no pair of one spin, D = 0; nothing is infinite."""
+    lattice = film(1, functions=1, exchange=1.0)
+    atom = {"symbols": ("Co",), "positions": lattice.centres, "projections": lattice.projections[:1]}
+    kpoints = 25
+    atom["projections"] = (np.broadcast_to(lattice.projections[0].astype(complex), (2, kpoints, 3, 1)).copy(),)
+    model = lattice.model(coupling=lattice.coupling[:1], **atom)
+    levels = np.sort(all_energies(model, 1, None).ravel())
+    for fermi_level in ("neutral", "dft"):
+        result = compute(
+            dataclasses.replace(model, electrons=1.0, fermi_energy=levels.mean()),
+            1,
+            soi_scales=[0.0],
+            temperatures=[10.0, 300.0],
+            fermi_level=fermi_level,
+        )
+        assert levels[0] < result.mu.min() <= result.mu.max() < levels[1]
+        np.testing.assert_allclose(result.D, 0.0, atol=1e-12)
+        assert np.isfinite(result.Q).all()
+        assert np.isnan(result.D_error).all()
+        assert np.isfinite(result.a_I).all()
+
+
+# -- memory ----------------------------------------------------------------------------------------------
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from aiida_dmi.engine import WannierModel, compute
+
+model = WannierModel.load(sys.argv[1])
+for mesh in (24, 96):
+    compute(model, mesh, memory_limit=256 * 1024**2)
+    # ru_maxrss also counts what the process was forked from.
+    print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
+
+def test_peak_memory(data):
+    """Measured, MiB: 140 imported, 179 at 24x24, 184 at 96x96 (194 at 192x192): it hardly grows with the mesh."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(data / "copt11.h5")], capture_output=True, text=True, check=True, timeout=120
+    )
+    small, large = (int(line) for line in done.stdout.split())
+    assert large < 256
+    assert large - small < 30
+
+
+# -- refusals --------------------------------------------------------------------------------------------
+
+BAD = {
+    "mesh": [None, 0, -4, 4.0, "4", True, (4,), (4, 4, 4), (4, 0), (4, 4.5)],
+    "soi_scales": [[], [np.nan], [1.0, 1.0], "1.0", 1.0, ["one"]],
+    "fermi_shifts": [[], [np.inf], [0.0, 0.0], 0.0, [None]],
+    "temperatures": [[], [0.0], [-1.0], [300.0, np.nan], 300.0, [300, 300]],
+    "directions": [[], [(0, 0, 0)], [(0, 1)], [(0, 0, np.nan)], (0, 0, 1), [(0, 0, 1), (0, 0, 2)], "z"],
+    "soi_masks": [{}, {"a": [1]}, {"a": 1}, {"a": [1, np.nan]}, [[1, 1]], {"a": ["x", 1]}],
+    "fermi_level": ["scf", "", None, 3, ["dft"]],
+    "method": ["greens", None, 1],
+    "tolerance": [-1.0, 0.0, np.nan, np.inf, "fine", -1, True],
+    "max_mesh": [0, -1, 24.0, True, "big"],
+    "processes": [0, -1, 2.0, True, "many", None],
+    "memory_limit": [0, -1, 1e9, "1 GiB", True],
+    "cutoff": [0.5],
+    "symmetry": [True, "no", 1, None],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in BAD.items() for v in values], ids=repr)
+def test_bad_argument(small_model, key, value):
+    """One InputError that begins with the key. (symmetry=True: the model has no moments.)"""
+    arguments = {"mesh": 4, key: value}
+    with pytest.raises(InputError, match=rf"^{key}\b"):
+        compute(small_model, **arguments)
+
+
+@pytest.mark.parametrize("cutoff", [None, 0.0, -1.0, np.nan])
+def test_bad_cutoff(cutoff):
+    with pytest.raises(InputError, match="cutoff"):
+        compute(RashbaModel(0.1, 1.0), 4, cutoff=cutoff)
+
+
+@pytest.mark.parametrize(("mesh", "max_mesh"), [(24, 8), (9, 9), (None, 12)])
+def test_first_mesh_beyond_the_largest(small_model, mesh, max_mesh):
+    with pytest.raises(InputError, match="max_mesh"):
+        compute(small_model, mesh, tolerance=1e9, max_mesh=max_mesh)
+
+
+def test_nothing_is_left_of_a_refused_call(small_model, tmp_path):
+    with pytest.raises(InputError):
+        compute(small_model, 4, soi_masks={"a": [1]}, checkpoint=tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,330 @@
+"""The same numbers from any number of processes, MPI ranks and batches."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aiida_dmi.engine import InputError, compute, load_result
+from aiida_dmi.engine.cli import COMPLETE
+from aiida_dmi.engine.kernel import Kernel
+from aiida_dmi.engine.settings import Settings
+from aiida_dmi.engine.workers import Workers, mpi_communicator
+
+AXES = {
+    "soi_scales": [0.3, 1.0],
+    "temperatures": [300.0, 1500.0],
+    "fermi_shifts": [-0.2, 0.0],
+    "directions": [(0, 0, 1), (1, 0, 1)],
+    "soi_masks": {"all": [1, 1], "Pt": [1, 0]},
+}
+SPEC = """\
+model: model.h5
+mesh: 9
+soi_scales: [0.3, 1.0]
+fermi_shifts: [-0.2, 0.0]
+memory_limit: 16777216
+"""
+
+
+# -- processes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fermi_level", ["neutral", "dft"])
+def test_processes(copt11, fermi_level):
+    """Bit for bit, and attributes too: nothing in a result tells how many worked on it. 64 k points in six batches."""
+    one, two, three = (
+        compute(copt11, 8, fermi_level=fermi_level, processes=n, memory_limit=2**24, **AXES) for n in (1, 2, 3)
+    )
+    assert np.abs(one.D).max() > 1
+    assert two.identical(one)
+    assert three.identical(one)
+
+
+def test_processes_with_tolerance(copt11):
+    axes = {"tolerance": 1e-3, "max_mesh": 12, "temperatures": [1500.0], "memory_limit": 2**24}
+    assert compute(copt11, 6, processes=2, **axes).identical(compute(copt11, 6, **axes))
+
+
+def test_more_processes_than_batches(small_model):
+    assert compute(small_model, 2, processes=3).identical(compute(small_model, 2))
+
+
+class Slow:
+    """A kernel whose early batches take longest."""
+
+    def work(self, batch, factor):
+        time.sleep(0.02 * (10 - batch))
+        return factor * batch, os.getpid()
+
+
+def test_order_of_batches():
+    with Workers(Slow(), 3) as workers:
+        results = list(workers.map("work", range(10), 7))
+    assert [value for value, _ in results] == [7 * batch for batch in range(10)]
+    assert 1 < len({pid for _, pid in results}) <= 3
+    assert os.getpid() not in {pid for _, pid in results}
+
+
+class Broken:
+    def work(self, batch):
+        if batch == 3:
+            raise InputError(f"batch: {batch} was given")
+        return batch
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_error_in_a_batch(processes):
+    """It reaches the caller as it is, and the pool ends."""
+    with Workers(Broken(), processes) as workers, pytest.raises(InputError, match=r"^batch: 3"):
+        list(workers.map("work", range(6)))
+
+
+def processes_of(group):
+    """Living processes of a process group."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, own = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+        except OSError:
+            continue
+        if int(own) == group and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(data, tmp_path, how):
+    """Killed by the scheduler or for memory: no worker is left sleeping with its memory."""
+    shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
+    (tmp_path / "spec.yaml").write_text("model: model.h5\nmesh: 300\nprocesses: 2\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 30
+        while len(processes_of(process.pid)) < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(processes_of(process.pid)) == 3
+        process.send_signal(how)
+        assert process.wait(timeout=10) != 0
+        end = time.monotonic() + 5
+        while processes_of(process.pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert processes_of(process.pid) == []
+    finally:
+        for left in processes_of(process.pid):
+            os.kill(left, signal.SIGKILL)
+    assert not (tmp_path / "result.nc").exists()
+
+
+# -- batches ---------------------------------------------------------------------------------------------
+
+
+def test_memory_limit(copt11):
+    """Less memory: smaller batches, and the same result but for the order of a sum."""
+    settings = Settings.checked(
+        dimension=2,
+        atoms=2,
+        mesh=12,
+        soi_scales=[1.0],
+        fermi_shifts=[0.0],
+        temperatures=[300.0],
+        directions=[(0, 0, 1)],
+        soi_masks=None,
+        fermi_level="dft",
+    )
+    sizes = [Kernel.prepare(copt11, settings, limit).batch_size for limit in (2**30, 2**24, 2**22, 1)]
+    assert sizes[0] > sizes[1] > sizes[2] > sizes[3] == 1
+    # What a batch holds of one k point: some sixteen 2n x 2n complex matrices.
+    for limit, size in zip((2**24, 2**22), sizes[1:3], strict=True):
+        assert size * 16 * 16 * (2 * copt11.functions) ** 2 <= limit
+    axes = AXES | {"directions": [(1, 0, 1)]}
+    expected, there = (compute(copt11, 6, fermi_level=f, **axes) for f in ("dft", "neutral"))
+    for limit in (2**22, 1):
+        result = compute(copt11, 6, fermi_level="dft", memory_limit=limit, **axes)
+        # Rounding of the interpolation, 1e-16, over a splitting cubed is 3e-11 in D(1).
+        for name in ("D", "Q", "a_I", "a_II", "D_1", "Q_1", "D_error", "electrons"):
+            scale = np.abs(expected[name].values).max()
+            np.testing.assert_allclose(
+                result[name], expected[name], rtol=0, atol=(1e-9 if name == "D_1" else 1e-12) * scale, err_msg=name
+            )
+        # The tensors at 300 K change by a part in 1e10 where mu does by 1e-13.
+        neutral = compute(copt11, 6, memory_limit=limit, **axes)
+        for name, tolerance in (("mu", 1e-12), ("mu_bare", 1e-12), ("D", 1e-9), ("Q", 1e-9), ("Q_1", 1e-9)):
+            np.testing.assert_allclose(neutral[name], there[name], rtol=0, atol=tolerance * np.abs(there[name]).max())
+
+
+# -- MPI -------------------------------------------------------------------------------------------------
+
+mpi = pytest.mark.skipif(
+    importlib.util.find_spec("mpi4py") is None or shutil.which("mpirun") is None,
+    reason="needs mpi4py (pip install aiida-dmi[mpi]) and mpirun",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(data, tmp_path_factory):
+    """A model, a spec and its result from one process."""
+    path = tmp_path_factory.mktemp("mpi")
+    shutil.copy(data / "copt11.h5", path / "model.h5")
+    (path / "spec.yaml").write_text(SPEC)
+    done = subprocess.run(
+        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", "one.nc"],
+        cwd=path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def mpirun(ranks, *arguments, cwd):
+    from aiida_dmi.cli.setup import mpirun_command
+
+    command = [part.format(tot_num_mpiprocs=ranks) for part in mpirun_command()]
+    return subprocess.run(
+        [*command, sys.executable, "-m", "aiida_dmi.engine.cli", "run", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks(folder, ranks):
+    """The same file from several ranks; the first alone speaks."""
+    done = mpirun(ranks, "spec.yaml", "--output", f"{ranks}.nc", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert load_result(folder / f"{ranks}.nc").identical(load_result(folder / "one.nc"))
+    assert done.stdout.splitlines() == [f"wrote {ranks}.nc", COMPLETE]
+    lines = [line for line in done.stderr.splitlines() if " k/s" in line]
+    assert len([line for line in lines if "81/81 k (100 %)" in line and line.startswith("D, Q, a")]) == 1
+    assert len(lines) == len(set(lines)) >= 2
+    assert not list(folder.glob("*.checkpoint*"))
+    assert not list(folder.glob(".*"))
+
+
+@mpi
+def test_ranks_with_tolerance_and_symmetry(copt11, tmp_path):
+    import dataclasses
+
+    dataclasses.replace(copt11, moments=np.array([0.4, 1.9])).save(tmp_path / "model.h5")
+    (tmp_path / "spec.yaml").write_text(
+        "model: model.h5\nmesh: 6\ntolerance: 0.001\nmax_mesh: 12\n"
+        "memory_limit: 16777216\nsymmetry: true\ntemperatures: [1500]\n"
+    )
+    done = mpirun(2, "spec.yaml", "--output", "two.nc", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    one = subprocess.run(
+        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", "one.nc"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert one.returncode == 0, one.stderr
+    two = load_result(tmp_path / "two.nc")
+    assert two.attrs["k_points"] == 144
+    assert two.identical(load_result(tmp_path / "one.nc"))
+
+
+STOPPED = """
+import functools, os, sys
+from importlib import import_module
+from aiida_dmi.engine.checkpoint import Checkpoint
+from aiida_dmi.engine.cli import main
+
+class Stopped(Checkpoint):
+    def save(self, *arguments):
+        super().save(*arguments, force=True)
+        if arguments[1] == 5:
+            os._exit(7)
+
+import_module("aiida_dmi.engine.compute").Checkpoint = Stopped
+main(["run", "spec.yaml", "--output", "stopped.nc"])
+"""
+
+
+@mpi
+def test_ranks_resume(folder):
+    """What one process began: the first rank reads it, all go on from there."""
+    done = subprocess.run([sys.executable, "-c", STOPPED], cwd=folder, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 7, done.stderr
+    assert (folder / "stopped.nc.checkpoint").exists()
+    done = mpirun(2, "spec.yaml", "--output", "stopped.nc", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "band energies" not in done.stderr
+    assert load_result(folder / "stopped.nc").identical(load_result(folder / "one.nc"))
+    assert not (folder / "stopped.nc.checkpoint").exists()
+
+
+@mpi
+@pytest.mark.parametrize("case", ["bad spec", "foreign checkpoint"])
+def test_ranks_refuse_bad_input(folder, tmp_path, case):
+    """One line and exit status 2, also where the first rank alone meets the error and the others wait for it."""
+    shutil.copy(folder / "model.h5", tmp_path)
+    (tmp_path / "spec.yaml").write_text(SPEC + ("temperatures: [-3]\n" if case == "bad spec" else "checkpoint: c\n"))
+    (tmp_path / "c").write_bytes(b"something else")
+    done = mpirun(2, "spec.yaml", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("dmi-engine: ")]) == 1, done.stderr
+    assert ("temperatures: -3" if case == "bad spec" else "checkpoint") in done.stderr
+    assert COMPLETE not in done.stdout
+    assert not (tmp_path / "result.nc").exists()
+
+
+WITHOUT = """
+import sys
+sys.modules["mpi4py"] = None
+from aiida_dmi.engine.cli import main
+sys.exit(main(["run", "spec.yaml", "--output", "without.nc"]))
+"""
+
+
+@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_ranks_without_mpi4py(folder, variable):
+    """Each would do all the work and write the same file."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        cwd=folder,
+        env=os.environ | {variable: "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "MPI" in done.stderr
+    assert "mpi4py" in done.stderr
+    assert not (folder / "without.nc").exists()
+
+
+def test_one_rank_needs_no_mpi4py(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert mpi_communicator() is None
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
+    assert mpi_communicator() is None
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"^MPI"):
+        mpi_communicator()
