@@ -6,29 +6,30 @@ from typing import Any
 
 import yaml
 from aiida import orm
-from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
 
 REMOTES = ("nscf", "wannier_up", "wannier_down")
 
 
-class WannierModelCalculation(CalcJob):
+class WannierModelCalculation(EngineCalculation):
     """Builds the Wannier model file from a nscf run, two Wannier90 runs and the pseudopotentials."""
 
+    COMMAND = "build"
+    PARSER = "dmi.model"
     INPUT_FILE = "build.yaml"
-    MODEL_FILE = "model.h5"
-    OUTPUT_FILE = "dmi-engine.out"
-    ERROR_FILE = "dmi-engine.err"
+    FILE = "model.h5"
     SEED = "aiida"
     SAVE_FOLDER = "out/aiida.save"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define ports and exit codes."""
+        """Define ports."""
         super().define(spec)
         spec.input("nscf", valid_type=orm.RemoteData, help="Folder of the nscf pw.x run, wave functions kept.")
         spec.input("wannier_up", valid_type=orm.RemoteData, help="Folder of the spin-up wannier90.x run.")
@@ -48,32 +49,7 @@ class WannierModelCalculation(CalcJob):
             help="`output_parameters` of the scf run: its Fermi energy becomes the model's.",
         )
         spec.inputs.validator = cls.validate_inputs
-        options = spec.inputs["metadata"]["options"]
-        options["parser_name"].default = "dmi.model"
-        options["resources"].default = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
-        options["withmpi"].default = False
-        options["environment_variables"].default = {"OMP_NUM_THREADS": "1"}
-
         spec.output("model", valid_type=WannierModelData, help="The Wannier model.")
-        spec.exit_code(
-            302,
-            "ERROR_OUTPUT_STDOUT_MISSING",
-            message="dmi-engine left no output; see _scheduler-stderr.txt: is the code installed there?",
-            invalidates_cache=True,
-        )
-        spec.exit_code(
-            312,
-            "ERROR_OUTPUT_STDOUT_INCOMPLETE",
-            message="dmi-engine build did not reach its end (killed, out of time or memory?); it said last: {message}",
-            invalidates_cache=True,
-        )
-        spec.exit_code(320, "ERROR_BAD_INPUT", message="dmi-engine build refused its input: {message}")
-        spec.exit_code(
-            330,
-            "ERROR_OUTPUT_MODEL_INVALID",
-            message="the model file is missing or invalid: {message}",
-            invalidates_cache=True,
-        )
 
     @staticmethod
     def validate_scf_parameters(node: orm.Dict | None, _: Any) -> str | None:
@@ -111,18 +87,8 @@ class WannierModelCalculation(CalcJob):
         with folder.open(self.INPUT_FILE, "w") as handle:
             yaml.safe_dump(spec, handle, sort_keys=False)
 
-        code = CodeInfo()
-        code.code_uuid = self.inputs.code.uuid
-        code.cmdline_params = ["build", self.INPUT_FILE, "--output", self.MODEL_FILE]
-        code.stdout_name = self.OUTPUT_FILE
-        code.stderr_name = self.ERROR_FILE
-
-        info = CalcInfo()
-        info.codes_info = [code]
+        info = self.calc_info()
         info.local_copy_list = [(p.uuid, p.filename, f"pseudos/{kind}.upf") for kind, p in pseudos.items()]
         remotes = {name: self.inputs[name] for name in REMOTES}
         info.remote_symlink_list = [(r.computer.uuid, r.get_remote_path(), name) for name, r in remotes.items()]
-        info.retrieve_list = [self.OUTPUT_FILE, self.ERROR_FILE]
-        # Stored once, in the output node.
-        info.retrieve_temporary_list = [self.MODEL_FILE]
         return info

@@ -6,10 +6,11 @@ from typing import Any
 
 import yaml
 from aiida import orm
-from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
@@ -28,18 +29,18 @@ RUNNING = ("symmetry", "tolerance", "max_mesh")
 """Arguments of `compute` that say how the sum is converged."""
 
 
-class DmiCalculation(CalcJob):
+class DmiCalculation(EngineCalculation):
     """Computes D, Q, D(1), Q(1), a(I), a(II) of a Wannier model."""
 
+    COMMAND = "run"
+    PARSER = "dmi.response"
     INPUT_FILE = "run.yaml"
+    FILE = "result.nc"
     MODEL_FILE = "model.h5"
-    RESULT_FILE = "result.nc"
-    OUTPUT_FILE = "dmi-engine.out"
-    ERROR_FILE = "dmi-engine.err"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define ports and exit codes."""
+        """Define ports."""
         super().define(spec)
         spec.input("model", valid_type=WannierModelData, help="The Wannier model.")
         spec.input(
@@ -49,11 +50,6 @@ class DmiCalculation(CalcJob):
             "directions, soi_masks, fermi_level, method, symmetry, tolerance (meV*Angstrom), max_mesh.",
         )
         spec.inputs.validator = cls.validate_inputs
-        options = spec.inputs["metadata"]["options"]
-        options["parser_name"].default = "dmi.response"
-        options["resources"].default = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
-        options["withmpi"].default = False
-        options["environment_variables"].default = {"OMP_NUM_THREADS": "1"}
         # Not a parameter: the result does not depend on it, so it must not enter the hash for caching.
         spec.input(
             "metadata.options.processes",
@@ -64,25 +60,6 @@ class DmiCalculation(CalcJob):
         )
 
         spec.output("response", valid_type=DmiData, help="D, Q, a(I), a(II) with named axes, units and errors.")
-        spec.exit_code(
-            302,
-            "ERROR_OUTPUT_STDOUT_MISSING",
-            message="dmi-engine left no output; see _scheduler-stderr.txt: is the code installed there?",
-            invalidates_cache=True,
-        )
-        spec.exit_code(
-            312,
-            "ERROR_OUTPUT_STDOUT_INCOMPLETE",
-            message="dmi-engine run did not reach its end (killed, out of time or memory?); it said last: {message}",
-            invalidates_cache=True,
-        )
-        spec.exit_code(320, "ERROR_BAD_INPUT", message="dmi-engine run refused its input: {message}")
-        spec.exit_code(
-            330,
-            "ERROR_OUTPUT_RESULT_INVALID",
-            message="the result file is missing or invalid: {message}",
-            invalidates_cache=True,
-        )
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
@@ -114,17 +91,6 @@ class DmiCalculation(CalcJob):
         with folder.open(self.INPUT_FILE, "w") as handle:
             yaml.safe_dump({"model": self.MODEL_FILE, **self.inputs.parameters.get_dict()}, handle, sort_keys=False)
 
-        code = CodeInfo()
-        code.code_uuid = self.inputs.code.uuid
-        processes = str(self.inputs.metadata.options.processes)
-        code.cmdline_params = ["run", self.INPUT_FILE, "--output", self.RESULT_FILE, "--processes", processes]
-        code.stdout_name = self.OUTPUT_FILE
-        code.stderr_name = self.ERROR_FILE
-
-        info = CalcInfo()
-        info.codes_info = [code]
+        info = self.calc_info("--processes", str(self.inputs.metadata.options.processes))
         info.local_copy_list = [(self.inputs.model.uuid, self.inputs.model.filename, self.MODEL_FILE)]
-        info.retrieve_list = [self.OUTPUT_FILE, self.ERROR_FILE]
-        # Stored once, in the output node.
-        info.retrieve_temporary_list = [self.RESULT_FILE]
         return info

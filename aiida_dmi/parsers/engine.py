@@ -13,15 +13,13 @@ from aiida_dmi.engine.cli import COMPLETE
 
 
 class EngineParser(Parser):
-    """Parser of a dmi-engine CalcJob; a subclass names the file it makes a node of.
+    """Parser of a dmi-engine CalcJob; a subclass names the node it makes of the result file.
 
     Success is decided by the engine's own last line, never by the scheduler's word.
     """
 
     OUTPUT: str
-    FILE: str
     DATA: type[SinglefileData]
-    INVALID: str
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Turn the engine's file into the output node, or say why there is none."""
@@ -35,7 +33,7 @@ class EngineParser(Parser):
         if not lines or lines[-1] != COMPLETE:
             last = (errors or lines or ["nothing"])[-1]
             return self.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE.format(message=last)
-        return self._store(Path(kwargs["retrieved_temporary_folder"]) / self.FILE)
+        return self._store(Path(kwargs["retrieved_temporary_folder"]) / self.node.process_class.FILE)
 
     def _lines(self, name: str) -> list[str] | None:
         """Non-empty lines of a retrieved file, None where it is missing."""
@@ -46,10 +44,10 @@ class EngineParser(Parser):
 
     def _store(self, path: Path) -> ExitCode | None:
         if not path.is_file():
-            return self.exit_codes[self.INVALID].format(message=f"{self.FILE} was not written")
+            return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=f"{path.name} was not written")
         try:
-            node = self.DATA(path.absolute(), filename=self.FILE)
+            node = self.DATA(path.absolute(), filename=path.name)
         except (ValueError, OSError, KeyError) as error:
-            return self.exit_codes[self.INVALID].format(message=str(error))
+            return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=str(error))
         self.out(self.OUTPUT, node)
         return None

@@ -10,6 +10,4 @@ class WannierModelParser(EngineParser):
     """Makes a WannierModelData of the model file."""
 
     OUTPUT = "model"
-    FILE = "model.h5"
     DATA = WannierModelData
-    INVALID = "ERROR_OUTPUT_MODEL_INVALID"

@@ -10,6 +10,4 @@ class DmiParser(EngineParser):
     """Makes a DmiData of the result file."""
 
     OUTPUT = "response"
-    FILE = "result.nc"
     DATA = DmiData
-    INVALID = "ERROR_OUTPUT_RESULT_INVALID"

@@ -11,8 +11,8 @@ from aiida_dmi.engine import WannierModel, compute, save_result
 from aiida_dmi.engine.cli import COMPLETE
 
 JOBS = {
-    "dmi.model": ("model", "model.h5", "ERROR_OUTPUT_MODEL_INVALID"),
-    "dmi.response": ("response", "result.nc", "ERROR_OUTPUT_RESULT_INVALID"),
+    "dmi.model": ("model", "model.h5"),
+    "dmi.response": ("response", "result.nc"),
 }
 
 

@@ -1,0 +1,70 @@
+"""What the two CalcJobs of dmi-engine share: options, output files and exit codes."""
+
+from __future__ import annotations
+
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+
+class EngineCalculation(CalcJob):
+    """Runs one command of dmi-engine; a subclass names command, parser, input file and result.
+
+    Attributes
+    ----------
+    COMMAND : str
+        Of dmi-engine: 'build' or 'run'.
+    PARSER : str
+        Entry point.
+    INPUT_FILE, FILE : str
+        The spec it reads, the file it writes.
+    """
+
+    COMMAND: str
+    PARSER: str
+    INPUT_FILE: str
+    FILE: str
+    OUTPUT_FILE = "dmi-engine.out"
+    ERROR_FILE = "dmi-engine.err"
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define the shared options and exit codes."""
+        super().define(spec)
+        options = spec.inputs["metadata"]["options"]
+        options["parser_name"].default = cls.PARSER
+        options["resources"].default = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
+        options["withmpi"].default = False
+        options["environment_variables"].default = {"OMP_NUM_THREADS": "1"}
+        spec.exit_code(
+            302,
+            "ERROR_OUTPUT_STDOUT_MISSING",
+            message="dmi-engine left no output; see _scheduler-stderr.txt: is the code installed there?",
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            312,
+            "ERROR_OUTPUT_STDOUT_INCOMPLETE",
+            message=f"dmi-engine {cls.COMMAND} did not reach its end (killed, out of time or memory?); "
+            "it said last: {message}",
+            invalidates_cache=True,
+        )
+        spec.exit_code(320, "ERROR_BAD_INPUT", message=f"dmi-engine {cls.COMMAND} refused its input: {{message}}")
+        spec.exit_code(
+            330,
+            "ERROR_OUTPUT_FILE_INVALID",
+            message=f"{cls.FILE} is missing or invalid: {{message}}",
+            invalidates_cache=True,
+        )
+
+    def calc_info(self, *arguments: str) -> CalcInfo:
+        """Command line, and what is retrieved: the result itself is stored once, in the output node."""
+        code = CodeInfo()
+        code.code_uuid = self.inputs.code.uuid
+        code.cmdline_params = [self.COMMAND, self.INPUT_FILE, "--output", self.FILE, *arguments]
+        code.stdout_name = self.OUTPUT_FILE
+        code.stderr_name = self.ERROR_FILE
+        info = CalcInfo()
+        info.codes_info = [code]
+        info.retrieve_list = [self.OUTPUT_FILE, self.ERROR_FILE]
+        info.retrieve_temporary_list = [self.FILE]
+        return info
