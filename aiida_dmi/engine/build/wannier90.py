@@ -396,6 +396,8 @@ def _read_matrices(seed: Path, suffix: str) -> tuple[Floats, Complexes]:
         raise _truncated(seed, suffix, len(numbers), 3 + points * per_point)
     blocks = numbers[3:].reshape(points, per_point)
     values = blocks[:, 3:].reshape(points, functions, rows, 2)
+    if not np.abs(values).max(initial=0.0) <= 1 + 1e-5:
+        raise InputError(f"{seed}{suffix}: an element is larger than 1, the matrices are not unitary; run again")
     return blocks[:, :3], np.ascontiguousarray((values[..., 0] + 1j * values[..., 1]).swapaxes(-1, -2))
 
 
