@@ -87,17 +87,12 @@ def find_chemical_potentials(
 
 def _guess(electrons: float, kt: Floats, batches: Sequence[Batch], workers: Any, full: bool) -> tuple[float, float]:
     """Lowest and highest mu over all xi, directions, masks and temperatures on a small mesh."""
-    window = (-np.inf, np.inf)
     parts = [workers.here("energies", batch, full) for batch in batches]
-    bare = np.concatenate([part[0] for part in parts])
-    sets = [bare]
+    sets = [np.concatenate([part[0] for part in parts])]
     if full:
         everything = np.concatenate([part[1] for part in parts], axis=-2)
         sets += list(everything.reshape(-1, *everything.shape[-2:]))
-    found = [
-        _neutral(_Energies.of(energies, np.ones(len(energies)), window), electrons, kt, float(len(energies)))
-        for energies in sets
-    ]
+    found = [neutral_level(energies, electrons, float(t)) for energies in sets for t in kt]
     return float(np.min(found)), float(np.max(found))
 
 
@@ -170,6 +165,27 @@ def _solve(kept: _Kept, electrons: float, kt: Floats, shape: tuple[int, ...], fu
         direction, mask, xi = index
         result[:, direction, mask, xi] = levels(lists)
     return ChemicalPotentials(result, bare)
+
+
+def neutral_level(energies: Floats, electrons: float, kt: float) -> float:
+    """Mu at which the bands of a complete mesh hold `electrons`.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (k, bands)
+        eV.
+    electrons : float
+        Per cell.
+    kt : float
+        eV.
+
+    Raises
+    ------
+    InputError
+        If the bands cannot hold that many electrons.
+    """
+    every = _Energies.of(energies, np.ones(len(energies)), (-np.inf, np.inf))
+    return float(_neutral(every, electrons, np.array([kt]), float(len(energies)))[0])
 
 
 def _neutral(energies: _Energies, electrons: float, kt: Floats, points: float) -> Floats:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.optimize import brentq
 
 from . import response
 from .brillouin import Mesh
+from .chemical_potential import neutral_level
 from .constants import BOLTZMANN_EV
 from .errors import InputError
 from .interpolation import Interpolation, spin_frame
@@ -131,27 +131,6 @@ def density_of_states(
             {"symbols": list(model.symbols), "electrons_per_cell": electrons} if isinstance(model, WannierModel) else {}
         ),
     )
-
-
-def neutral_level(energies: Floats, electrons: float, kt: float) -> float:
-    """Mu at which the bands hold `electrons`.
-
-    Parameters
-    ----------
-    energies : ndarray, shape (k, bands)
-        Of a complete mesh, eV.
-    electrons : float
-        Per cell.
-    kt : float
-        eV.
-    """
-    if not 0 < electrons < energies.shape[1]:
-        raise InputError(f"electrons: {electrons:g} do not fit into {energies.shape[1]} bands; give fermi_level='dft'")
-
-    def excess(mu: float) -> float:
-        return float(response.fermi(energies, mu, kt).sum() / len(energies) - electrons)
-
-    return float(brentq(excess, float(energies.min()) - 50 * kt, float(energies.max()) + 50 * kt, xtol=1e-13))
 
 
 def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) -> xr.Dataset:
