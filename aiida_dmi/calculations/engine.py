@@ -1,4 +1,4 @@
-"""What the two CalcJobs of dmi-engine share: options, output files and exit codes."""
+"""What the CalcJobs of dmi-engine share: options, output files and exit codes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class EngineCalculation(CalcJob):
     Attributes
     ----------
     COMMAND : str
-        Of dmi-engine: 'build' or 'run'.
+        Of dmi-engine: 'overlaps', 'build' or 'run'.
     PARSER : str
         Entry point.
     INPUT_FILE, FILE : str
-        The spec it reads, the file it writes.
+        The spec it reads, the file it writes and the parser reads.
     """
 
     COMMAND: str
@@ -56,11 +56,19 @@ class EngineCalculation(CalcJob):
             invalidates_cache=True,
         )
 
-    def calc_info(self, *arguments: str) -> CalcInfo:
-        """Command line, and what is retrieved: the result itself is stored once, in the output node."""
+    def calc_info(self, *arguments: str, output: str | None = None) -> CalcInfo:
+        """Command line, and what is retrieved: the result itself is stored once, in the output node.
+
+        Parameters
+        ----------
+        *arguments
+            More of the command line.
+        output
+            Value of --output where it is not FILE.
+        """
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid
-        code.cmdline_params = [self.COMMAND, self.INPUT_FILE, "--output", self.FILE, *arguments]
+        code.cmdline_params = [self.COMMAND, self.INPUT_FILE, "--output", output or self.FILE, *arguments]
         code.stdout_name = self.OUTPUT_FILE
         code.stderr_name = self.ERROR_FILE
         info = CalcInfo()

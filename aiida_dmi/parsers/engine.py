@@ -1,4 +1,4 @@
-"""What the two parsers of dmi-engine share: how the engine says that it finished, refused or broke off."""
+"""What the parsers of dmi-engine share: how the engine says that it finished, refused or broke off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida.engine import ExitCode
-from aiida.orm import SinglefileData
+from aiida.orm import Data, SinglefileData
 from aiida.parsers import Parser
 
 from aiida_dmi.engine.cli import COMPLETE
@@ -46,8 +46,12 @@ class EngineParser(Parser):
         if not path.is_file():
             return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=f"{path.name} was not written")
         try:
-            node = self.DATA(path.absolute(), filename=path.name)
+            node = self._result(path)
         except (ValueError, OSError, KeyError) as error:
             return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=str(error))
         self.out(self.OUTPUT, node)
         return None
+
+    def _result(self, path: Path) -> Data:
+        """The output node of the engine's file; ValueError, OSError or KeyError where the file is invalid."""
+        return self.DATA(path.absolute(), filename=path.name)

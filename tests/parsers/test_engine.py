@@ -1,6 +1,8 @@
 """Parsers of dmi-engine jobs: good, refused, truncated, empty and missing output."""
 
+import dataclasses
 import io
+import json
 
 import pytest
 from aiida import orm
@@ -8,10 +10,12 @@ from aiida.common import AttributeDict, LinkType
 from aiida.plugins import ParserFactory
 
 from aiida_dmi.engine import WannierModel, compute, save_result
+from aiida_dmi.engine.build.overlaps import Summary
 from aiida_dmi.engine.cli import COMPLETE
 
 JOBS = {
     "dmi.model": ("model", "model.h5"),
+    "dmi.overlaps": ("output_parameters", "aiida.overlaps.json"),
     "dmi.response": ("response", "result.nc"),
 }
 
@@ -27,6 +31,8 @@ def good_file(job, model_file, tmp_path):
     target = tmp_path / JOBS[job][1]
     if job == "dmi.model":
         target.write_bytes(model_file.read_bytes())
+    elif job == "dmi.overlaps":
+        target.write_text(json.dumps(dataclasses.asdict(Summary(32, 36, 18, 8, 0.16, (0.0, 0.0, 0.0), 1.2))))
     else:
         save_result(compute(WannierModel.load(model_file), 2), target)
     return target
@@ -57,7 +63,11 @@ def parse(job, computer, tmp_path):
 def test_good(job, parse, good_file):
     results, node = parse(f"wrote {good_file.name}\n{COMPLETE}\n", "progress 1/1\n")
     assert node.is_finished_ok, node.exit_message
-    assert results[JOBS[job][0]].get_content(mode="rb") == good_file.read_bytes()
+    output = results[JOBS[job][0]]
+    if job == "dmi.overlaps":
+        assert output.get_dict() == json.loads(good_file.read_text())
+    else:
+        assert output.get_content(mode="rb") == good_file.read_bytes()
 
 
 @pytest.mark.usefixtures("good_file")
@@ -100,3 +110,12 @@ def test_foreign_file(parse, good_file):
     good_file.write_text("not what was expected")
     _, node = parse(f"{COMPLETE}\n")
     assert node.exit_status == 330
+
+
+@pytest.mark.parametrize("job", ["dmi.overlaps"])
+@pytest.mark.parametrize("content", ["{}", '{"bands": 32}', "[1, 2]"])
+def test_summary_without_its_numbers(job, parse, good_file, content):
+    good_file.write_text(content)
+    _, node = parse(f"{COMPLETE}\n")
+    assert node.exit_status == 330
+    assert "smallest_singular_value" in node.exit_message

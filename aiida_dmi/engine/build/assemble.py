@@ -103,7 +103,7 @@ class BuildSpec:
         """The files that are read, as far as their names are known: none of them may become the output."""
         seeds = (self.wannier_up, self.wannier_down)
         channels = [Path(f"{seed}{suffix}") for seed in seeds for suffix in SUFFIXES]
-        return [*self.pseudopotentials.values(), *channels, self.nscf / SCHEMA, *self.nscf.glob("wfc*.dat")]
+        return [*self.pseudopotentials.values(), *channels, self.nscf / SCHEMA, *self.nscf.glob("wfc*")]
 
 
 def _all_numbers(values: list[Any]) -> bool:

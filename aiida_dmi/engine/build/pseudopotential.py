@@ -26,6 +26,8 @@ from .harmonics import angular_momentum
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
+AVERAGE_COMMENT = "scalar-relativistic average made by aiida-dmi"
+
 
 @dataclasses.dataclass(frozen=True)
 class Projector:
@@ -191,7 +193,7 @@ class Pseudopotential:
                 **self.header,
                 "relativistic": "scalar",
                 "has_so": "F",
-                "comment": "scalar-relativistic average made by aiida-dmi",
+                "comment": "; ".join(filter(None, [self.header.get("comment"), AVERAGE_COMMENT])),
             },
             projectors=tuple(dataclasses.replace(p, j=None) for p in self.projectors),
             coupling=self.coupling * factors[:, None],
@@ -234,6 +236,16 @@ class Pseudopotential:
     def semicore_bands(self) -> int:
         """Number of bands, per spin, that the atom's closed inner shells fill.
 
+        Raises
+        ------
+        InputError
+            As `semicore_shells`.
+        """
+        return sum(2 * ell + 1 for _, ell in self.semicore_shells())
+
+    def semicore_shells(self) -> frozenset[tuple[int, int]]:
+        """The atom's closed inner shells, as (n, l).
+
         Counted from the occupied pseudo-atomic orbitals: s and p shells below the outermost occupied s
         shell, and closed f shells of the elements behind the lanthanides. What remains is what
         s, p, d projections describe.
@@ -250,12 +262,11 @@ class Pseudopotential:
                 f"pseudopotential of {self.element}: no occupied s orbital among its PP_CHI, so the semicore "
                 "shells cannot be counted; give `exclude_bands` by hand"
             )
-        closed = [
-            ell
+        return frozenset(
+            (n, ell)
             for (n, ell), occupation in shells.items()
             if (ell < 3 and n < outer - max(0, ell - 1)) or (ell == 3 and occupation > 2 * (2 * ell + 1) - 0.5)
-        ]
-        return sum(2 * ell + 1 for ell in closed)
+        )
 
     def _shells(self) -> dict[tuple[int, int], float]:
         shells: dict[tuple[int, int], float] = {}
@@ -376,7 +387,7 @@ def _read_orbitals(root: ElementTree.Element, header: dict[str, str]) -> tuple[O
 
 def _write_upf(pseudo: Pseudopotential) -> str:
     root = ElementTree.Element("UPF", version="2.0.1")
-    ElementTree.SubElement(root, "PP_INFO").text = "\n" + pseudo.header.get("comment", "") + "\n"
+    ElementTree.SubElement(root, "PP_INFO").text = "\n" + _information(pseudo) + "\n"
     header = {
         **pseudo.header,
         "number_of_wfc": str(len(pseudo.orbitals)),
@@ -419,6 +430,14 @@ def _write_upf(pseudo: Pseudopotential) -> str:
         _write_spin_orbit(root, pseudo)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _information(pseudo: Pseudopotential) -> str:
+    """Text for people, and for readers that take the first z_valence they find and want an integer (aiida-pseudo)."""
+    comment = pseudo.header.get("comment", "")
+    if pseudo.valence.is_integer():
+        return comment
+    return f'{comment}\nz_valence="{round(pseudo.valence)}" is rounded; PP_HEADER has {pseudo.valence:.15g}'
 
 
 def _write_spin_orbit(root: ElementTree.Element, pseudo: Pseudopotential) -> None:

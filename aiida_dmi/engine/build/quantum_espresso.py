@@ -1,12 +1,23 @@
 """pw.x's save folder: structure, bands and plane-wave functions of a collinear nscf run.
 
-Read from data-file-schema.xml and wfcup<ik>.dat / wfcdw<ik>.dat (Fortran records; Quantum ESPRESSO 6.7).
+Read from data-file-schema.xml and from wfcup<ik>, wfcdw<ik>, either as Fortran records (.dat) or as HDF5 (.hdf5); these
+two forms, and which versions wrote those that were read, are described in wave_function_files.py.
+
+The XML file: what is read here stands in the same place, under the same name, in Quantum ESPRESSO 6.7 to 7.5 (the
+writer, Modules/qes_write_module.f90, and PW/src/pw_restart_new.f90 of 6.7, 6.8, 7.0, 7.1, 7.2, 7.3, 7.3.1, 7.4, 7.4.1
+and 7.5, whose schemas are qes_030920 to qes_250521.xsd). What changed is not read here: `magnetization` is optional
+since 7.0 and has site moments (`band_structure` always has the same flags); `num_of_atomic_wfc` and `wf_collected` left
+`band_structure` in 7.4. `alat` is optional in all the schemas and always written by pw.x. In all of them
+`two_fermi_energies` stands in place of `fermi_energy` where tot_magnetization is fixed.
+
+Run: 6.7, by the tests; 7.2, once by hand, whose XML is kept in the tests. Real XML files of other people's runs of 6.1,
+6.6, 7.2 and 7.5 (spin-polarised; taken), and of 6.8, 7.0, 7.1, 7.3.1, 7.4 and 7.4.1 (unpolarised; refused as such) were
+read once. 7.3: only its sources.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,12 +27,17 @@ import numpy.typing as npt
 from ..constants import BOHR_ANGSTROM, HARTREE_EV
 from ..errors import InputError
 from .harmonics import real_harmonics
+from .wave_function_files import FORTRAN, HDF5, StoredStates, read_states
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Complexes = npt.NDArray[np.complex128]
 
 SCHEMA = "data-file-schema.xml"
+# A wave-function file and the XML file hold the same k point and lattice to 10 digits and more (1/bohr).
+RECIPROCAL_TOLERANCE = 1e-6
+# No length (bohr), energy (hartree) or number of electrons is larger; what is came from a damaged file.
+LARGEST = 1e8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +90,8 @@ class SaveFolder:
         In units of the reciprocal lattice vectors.
     energies : ndarray, shape (2, q, bands)
         Spin up, down; eV.
+    plane_waves : ndarray of int, shape (q,)
+        How many there are at every k point.
     electrons : float
     fermi_energy : float
         Of this run, eV.
@@ -85,6 +103,7 @@ class SaveFolder:
     positions: Floats
     kpoints: Floats
     energies: Floats
+    plane_waves: Integers
     electrons: float
     fermi_energy: float
 
@@ -95,7 +114,8 @@ class SaveFolder:
         Raises
         ------
         InputError
-            If it is missing, truncated, or not of a collinear spin-polarised run.
+            If it is missing, truncated, holds numbers that are none, or is not of a collinear spin-polarised run
+            with one Fermi energy.
         """
         folder = Path(folder)
         path = folder / SCHEMA
@@ -107,32 +127,44 @@ class SaveFolder:
             return cls._from_xml(folder, output)
         except OSError as error:
             raise InputError(f"nscf: {path} cannot be read ({error.strerror}); give pw.x's .save folder") from error
-        except (ElementTree.ParseError, AttributeError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
             raise InputError(f"nscf: {path} is not a complete pw.x output ({error}); run the nscf again") from error
 
     @classmethod
     def _from_xml(cls, folder: Path, output: ElementTree.Element) -> SaveFolder:
-        if not _truth(output, "magnetization/lsda") or _truth(output, "magnetization/noncolin"):
-            raise InputError(f"nscf: {folder} is not a collinear spin-polarised run; set nspin = 2")
-        structure = _find(output, "atomic_structure")
-        alat = float(structure.attrib["alat"])
-        cell = np.array([_floats(structure, f"cell/{a}") for a in ("a1", "a2", "a3")])
-        atoms = structure.findall("atomic_positions/atom")
         bands = _find(output, "band_structure")
+        if not _truth(bands, "lsda") or _truth(bands, "noncolin"):
+            raise InputError(f"nscf: {folder} is not a collinear spin-polarised run; set nspin = 2")
+        if bands.find("two_fermi_energies") is not None:
+            raise InputError(
+                f"nscf: {folder} has a Fermi energy for each spin, expected one; "
+                "run scf and nscf without tot_magnetization"
+            )
+        structure = _find(output, "atomic_structure")
+        atoms = structure.findall("atomic_positions/atom")
         points = bands.findall("ks_energies")
-        cartesian = np.array([_floats(p, "k_point") for p in points]) * 2 * np.pi / alat
-        energies = np.array([_floats(p, "eigenvalues") for p in points]) * HARTREE_EV
+        if not atoms or not points:
+            raise ValueError(f"{len(atoms)} atoms and {len(points)} k points")
+        cell = np.array([_floats(structure, f"cell/{a}", 3) for a in ("a1", "a2", "a3")])
+        alat = float(structure.attrib["alat"])
+        if not (abs(np.linalg.det(cell)) > 1 and 1e-3 < alat < LARGEST):
+            raise ValueError(f"section cell spans {abs(np.linalg.det(cell)):.3g} bohr^3 and alat is {alat:g} bohr")
+        cartesian = np.array([_floats(p, "k_point", 3) for p in points]) * 2 * np.pi / alat
+        # Both spins' bands stand in one list, spin up first, equally many.
+        count = 2 * int(_floats(bands, "nbnd_up", 1)[0])
+        energies = np.array([_floats(p, "eigenvalues", count) for p in points]) * HARTREE_EV
         return cls(
             folder=folder,
             cell=cell,
             species=tuple(atom.attrib["name"] for atom in atoms),
-            positions=np.array([_floats(atom, ".") for atom in atoms]),
+            positions=np.array([_floats(atom, ".", 3) for atom in atoms]),
             kpoints=cartesian @ cell.T / (2 * np.pi),
             energies=energies.reshape(len(points), 2, -1).swapaxes(0, 1),
-            electrons=float(_floats(bands, "nelec")[0]),
-            fermi_energy=float(_floats(bands, "fermi_energy")[0]) * HARTREE_EV,
+            plane_waves=np.array([_floats(p, "npw", 1)[0] for p in points]).astype(np.int64),
+            electrons=float(_floats(bands, "nelec", 1)[0]),
+            fermi_energy=float(_floats(bands, "fermi_energy", 1)[0]) * HARTREE_EV,
         )
 
     @property
@@ -141,19 +173,33 @@ class SaveFolder:
         return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T, dtype=np.float64)
 
     def wave_function_file(self, spin: int, k: int) -> Path:
-        """Path of the states of one spin (0 up, 1 down) at k point number k (from 0)."""
-        return self.folder / f"wfc{('up', 'dw')[spin]}{k + 1}.dat"
+        """Path of the states of one spin (0 up, 1 down) at k point number k (from 0), Fortran or HDF5.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or one of each form: one of them is of another run.
+        """
+        stem = f"wfc{('up', 'dw')[spin]}{k + 1}"
+        paths = [self.folder / (stem + form) for form in (FORTRAN, HDF5)]
+        found = [path for path in paths if path.is_file() and path.stat().st_size > 0]
+        if not found:
+            raise InputError(
+                f"nscf: {stem}{FORTRAN} is missing or empty in {self.folder}, and so is {stem}{HDF5} (k point {k + 1} "
+                f"of {len(self.kpoints)}); the nscf must keep its wave functions on a shared disk"
+            )
+        if len(found) > 1:
+            raise InputError(
+                f"nscf: {stem}{FORTRAN} and {stem}{HDF5} are both in {self.folder}, expected one of them; "
+                "remove the one that an older run left"
+            )
+        return found[0]
 
     def check_wave_functions(self) -> None:
-        """Refuse before any work when a wave-function file is missing or empty."""
+        """Refuse before any work when a wave-function file is missing, empty or there in two forms."""
         for spin in range(2):
             for k in range(len(self.kpoints)):
-                path = self.wave_function_file(spin, k)
-                if not path.is_file() or path.stat().st_size == 0:
-                    raise InputError(
-                        f"nscf: {path.name} is missing or empty in {self.folder} (k point {k + 1} of "
-                        f"{len(self.kpoints)}); the nscf must keep its wave functions on a shared disk"
-                    )
+                self.wave_function_file(spin, k)
 
     def wave_functions(self, spin: int, k: int) -> WaveFunctions:
         """Read the states of one spin at one k point.
@@ -161,20 +207,28 @@ class SaveFolder:
         Raises
         ------
         InputError
-            If the file is truncated or belongs to another k point or spin.
+            If the file is missing, damaged, or belongs to another k point, spin or run.
         """
         path = self.wave_function_file(spin, k)
         try:
-            raw = path.read_bytes()
-            index, spin_index, gamma_only, kpoint = _header(raw)
-            if gamma_only:
-                raise ValueError("written with the Gamma-point trick; give the k points as an explicit list")
-            if index != k + 1 or spin_index != spin + 1:
-                raise ValueError(f"holds k point {index}, spin {spin_index}; {k + 1}, {spin + 1} expected")
-            miller, coefficients = _body(raw)
-        except (OSError, ValueError, struct.error) as error:
-            raise InputError(f"nscf: {path} cannot be read ({error}); run the nscf again") from error
-        return WaveFunctions(kpoint, miller, coefficients, self.reciprocal)
+            states = read_states(path)
+            self._check_states(states, spin, k)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"nscf: {path} cannot be read ({reason}); run the nscf again") from error
+        return WaveFunctions(states.kpoint, states.miller, states.coefficients, self.reciprocal)
+
+    def _check_states(self, states: StoredStates, spin: int, k: int) -> None:
+        """Refuse a file that is whole, but not the one that this folder's XML file describes."""
+        if (states.index, states.spin) != (k + 1, spin + 1):
+            raise ValueError(f"holds k point {states.index}, spin {states.spin}; {k + 1}, {spin + 1} expected")
+        (bands, waves), expected = states.coefficients.shape, (self.energies.shape[-1], self.plane_waves[k])
+        if (bands, waves) != expected:
+            raise ValueError(f"{bands} bands of {waves} plane waves, {expected[0]} of {expected[1]} expected")
+        if not np.abs(states.kpoint - self.kpoints[k] @ self.reciprocal).max() <= RECIPROCAL_TOLERANCE:
+            raise ValueError(f"its k point {states.kpoint} is not number {k + 1} of {SCHEMA}")
+        if not np.abs(states.reciprocal - self.reciprocal).max() <= RECIPROCAL_TOLERANCE:
+            raise ValueError(f"its reciprocal lattice is not that of {SCHEMA}")
 
 
 def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
@@ -184,51 +238,19 @@ def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
     return found
 
 
-def _floats(element: ElementTree.Element, path: str) -> Floats:
+def _floats(element: ElementTree.Element, path: str, count: int) -> Floats:
+    """The numbers of a section, as many as it must hold."""
     numbers = np.array((_find(element, path).text or "").split(), dtype=float)
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"section {path} holds numbers that are not finite")
+    if len(numbers) != count:
+        raise ValueError(f"section {path} holds {len(numbers)} numbers, expected {count}")
+    if not (np.abs(numbers) < LARGEST).all():
+        raise ValueError(f"section {path} holds numbers that are not finite, or not below {LARGEST:g}")
     return numbers
 
 
 def _truth(element: ElementTree.Element, path: str) -> bool:
     found = element.find(path)
     return found is not None and (found.text or "").strip().lower() == "true"
-
-
-def _record(raw: bytes, offset: int) -> tuple[memoryview, int]:
-    """One Fortran record (4-byte lengths before and after) and where the next one starts."""
-    (length,) = struct.unpack_from("<i", raw, offset)
-    end = offset + 4 + length
-    if length < 0 or end + 4 > len(raw) or struct.unpack_from("<i", raw, end)[0] != length:
-        raise ValueError("the file is truncated or no Fortran file")
-    return memoryview(raw)[offset + 4 : end], end + 4
-
-
-def _header(raw: bytes) -> tuple[int, int, bool, Floats]:
-    record, _ = _record(raw, 0)
-    if len(record) != 44:
-        raise ValueError(f"first record of {len(record)} bytes, 44 expected")
-    index, *kpoint, spin, gamma_only, _ = struct.unpack("<i3diid", record)
-    return index, spin, bool(gamma_only), np.array(kpoint)
-
-
-def _body(raw: bytes) -> tuple[Integers, Complexes]:
-    _, offset = _record(raw, 0)
-    sizes, offset = _record(raw, offset)
-    _, waves, spinor, bands = struct.unpack("<4i", sizes)
-    if spinor != 1:
-        raise ValueError(f"npol = {spinor}: a noncollinear run; set nspin = 2")
-    _, offset = _record(raw, offset)
-    record, offset = _record(raw, offset)
-    miller = np.frombuffer(record, dtype="<i4").reshape(waves, 3).astype(np.int64)
-    coefficients = np.empty((bands, waves), dtype=complex)
-    for band in range(bands):
-        record, offset = _record(raw, offset)
-        coefficients[band] = np.frombuffer(record, dtype="<c16")
-    if not np.isfinite(coefficients).all():
-        raise ValueError("holds numbers that are not finite")
-    return miller, coefficients
 
 
 def in_angstrom(lengths: Floats) -> Floats:

@@ -1,0 +1,80 @@
+"""CalcJob `dmi.overlaps`: `dmi-engine overlaps` on the computer that holds the wave functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_dmi.calculations.engine import EngineCalculation
+from aiida_dmi.calculations.model import WannierModelCalculation
+from aiida_dmi.engine.model_file import SPINS
+
+
+class OverlapsCalculation(EngineCalculation):
+    """Writes aiida.amn, .mmn and .eig of one spin, as pw2wannier90.x does, for norm-conserving pseudopotentials.
+
+    They stay in its remote folder, the `remote_input_folder` of a wannier90.x run.
+    """
+
+    COMMAND = "overlaps"
+    PARSER = "dmi.overlaps"
+    INPUT_FILE = "overlaps.yaml"
+    SEED = "aiida"
+    FILE = f"{SEED}.overlaps.json"
+    NNKP_FILE = f"{SEED}.nnkp"
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define ports."""
+        super().define(spec)
+        spec.input("nscf", valid_type=orm.RemoteData, help="Folder of the nscf pw.x run, wave functions kept.")
+        spec.input(
+            "nnkp_file",
+            valid_type=orm.SinglefileData,
+            help="The .nnkp file of `wannier90.x -pp`; the same one serves both spins.",
+        )
+        spec.input("spin", valid_type=orm.Str, validator=cls.validate_spin, help="'up' or 'down'.")
+        spec.inputs.validator = cls.validate_inputs
+        spec.output(
+            "output_parameters",
+            valid_type=orm.Dict,
+            help="bands, kpoints, functions, neighbours; smallest_singular_value of the projections A(k) over all k "
+            "(near 0: some function is not in the bands), smallest_at that k point; seconds.",
+        )
+        spec.default_output_node = "output_parameters"
+
+    @staticmethod
+    def validate_spin(node: orm.Str, _: Any) -> str | None:
+        """One of the two channels."""
+        return None if node.value in SPINS else f"spin: {node.value!r} was given, expected one of {', '.join(SPINS)}"
+
+    @staticmethod
+    def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+        """The engine reads the wave functions in place."""
+        if "nscf" not in inputs or "code" not in inputs or inputs["code"].computer is None:
+            return None
+        found = [inputs["nscf"].computer, inputs["code"].computer]
+        if found[0].uuid != found[1].uuid:
+            return f"nscf and the code must be on one computer, found {found[0].label} and {found[1].label}"
+        return None
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the spec; link the nscf run's folder."""
+        spec = {
+            "nscf": f"nscf/{WannierModelCalculation.SAVE_FOLDER}",
+            "nnkp": self.NNKP_FILE,
+            "spin": self.inputs.spin.value,
+        }
+        with folder.open(self.INPUT_FILE, "w") as handle:
+            yaml.safe_dump(spec, handle, sort_keys=False)
+
+        info = self.calc_info(output=self.SEED)
+        nnkp, nscf = self.inputs.nnkp_file, self.inputs.nscf
+        info.local_copy_list = [(nnkp.uuid, nnkp.filename, self.NNKP_FILE)]
+        info.remote_symlink_list = [(nscf.computer.uuid, nscf.get_remote_path(), "nscf")]
+        return info

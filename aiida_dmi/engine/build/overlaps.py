@@ -1,0 +1,344 @@
+"""`dmi-engine overlaps`: the .amn, .mmn and .eig files of wannier90.x from pw.x's wave functions."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import __version__
+from ..atomic import whole_file
+from ..errors import InputError
+from ..model_file import SPINS
+from ..progress import Progress, SilentProgress
+from .nnkp import Nnkp
+from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
+from .trial_functions import TrialFunction, on_plane_waves
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Complexes = npt.NDArray[np.complex128]
+
+SUFFIXES = (".amn", ".mmn", ".eig", ".overlaps.json")
+"""Of the files that are written; the last holds the `Summary`."""
+MEMORY_LIMIT = 1024**3
+CELL_TOLERANCE = 1e-5
+"""Angstrom; the .nnkp file gives seven decimals."""
+KPOINT_TOLERANCE = 1e-6
+SITE_TOLERANCE = 1e-5
+"""Lattice vectors; the .nnkp file gives five decimals."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlapsSpec:
+    """What overlaps are made from.
+
+    Parameters
+    ----------
+    nscf : Path
+        pw.x's `.save` folder, collinear, complete mesh without symmetry.
+    nnkp : Path
+        The .nnkp file of `wannier90.x -pp`.
+    spin : str
+        'up' or 'down'.
+    memory_limit : int
+        Bytes of wave functions that are kept; what does not fit is read again. Two k points are always kept.
+    """
+
+    nscf: Path
+    nnkp: Path
+    spin: str
+    memory_limit: int = MEMORY_LIMIT
+
+    @classmethod
+    def from_mapping(cls, spec: Mapping[str, Any], folder: Path) -> OverlapsSpec:
+        """From a SPEC.yaml's content; relative paths are taken from `folder`.
+
+        Raises
+        ------
+        InputError
+            Naming the key that is missing, unknown or of the wrong kind.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in spec:
+            if key not in known:
+                raise InputError(f"{key}: unknown key; expected {', '.join([*known, 'seedname'])}")
+        for key in ("nscf", "nnkp", "spin"):
+            if key not in spec:
+                raise InputError(f"{key}: missing; dmi-engine overlaps needs it")
+        for key in ("nscf", "nnkp"):
+            if not isinstance(spec[key], str) or not spec[key]:
+                raise InputError(f"{key}: {spec[key]!r} was given, expected a path")
+        if spec["spin"] not in SPINS:
+            raise InputError(f"spin: {spec['spin']!r} was given, expected one of {', '.join(SPINS)}")
+        limit = spec.get("memory_limit", MEMORY_LIMIT)
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise InputError(f"memory_limit: {limit!r} was given, expected a positive whole number of bytes")
+        return cls(folder / spec["nscf"], folder / spec["nnkp"], spec["spin"], limit)
+
+    def input_files(self) -> list[Path]:
+        """The files that are read: none of them may become an output."""
+        return [self.nnkp, self.nscf / SCHEMA, *self.nscf.glob("wfc*")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What was written, and how well the trial functions lie in the bands.
+
+    Parameters
+    ----------
+    bands, kpoints, functions, neighbours : int
+    smallest_singular_value : float
+        Of A(k), over all k: the projections are orthonormalised by dividing by the singular values, so 1 is
+        perfect and near 0 some function is not in the bands, or depends on the others.
+    smallest_at : tuple of float
+        That k point, in units of the reciprocal lattice vectors.
+    seconds : float
+        Wall time.
+    """
+
+    bands: int
+    kpoints: int
+    functions: int
+    neighbours: int
+    smallest_singular_value: float
+    smallest_at: tuple[float, ...]
+    seconds: float
+
+    def describe(self) -> str:
+        """Two lines for a reader."""
+        at = ", ".join(f"{x:.4f}" for x in self.smallest_at)
+        return (
+            f"overlaps             {self.bands} bands, {self.kpoints} k points, {self.neighbours} neighbours each\n"
+            f"trial functions      {self.functions}, smallest singular value of A(k) "
+            f"{self.smallest_singular_value:.3f} at k = ({at})"
+        )
+
+
+def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False) -> Summary:
+    """Write SEED.amn, SEED.mmn, SEED.eig and SEED.overlaps.json.
+
+    Of norm-conserving pseudopotentials' states both are plain inner products over plane waves,
+
+        M_mn(k, b) = <u_mk|u_nk+b> = sum_G c_mk(G)* c_nk'(G + S),   k + b = k' + S,
+        A_mn(k) = <psi_mk|g_n>.
+
+    The files appear under their names only when all are complete; every input is checked before any work.
+
+    Parameters
+    ----------
+    spec : OverlapsSpec
+    seed : str or Path
+        Folder and name without suffix.
+    progress : bool
+        Print progress to standard error.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, the .nnkp file is of another cell, mesh or number of bands, or the states
+        are not normalised (ultrasoft or PAW pseudopotentials; `SaveFolder.wave_functions` refuses them).
+    """
+    start = time.monotonic()
+    nnkp = Nnkp.read(spec.nnkp)
+    save = SaveFolder.read(spec.nscf)
+    save.check_wave_functions()
+    kept = _check(nnkp, save)
+    functions = _on_atoms(nnkp.functions, save)
+    spin = SPINS.index(spec.spin)
+    states = _States(save, spin, kept, spec.memory_limit)
+    report = (Progress if progress else SilentProgress)(len(save.kpoints), f"overlaps, spin {spec.spin}")
+    smallest = np.zeros(len(save.kpoints))
+    with _files(seed) as (amn, mmn, eig):
+        header = f"aiida-dmi {__version__}, spin {spec.spin}\n"
+        amn.write(f"{header}{len(kept):12d}{len(save.kpoints):12d}{len(functions):12d}\n")
+        mmn.write(f"{header}{len(kept):12d}{len(save.kpoints):12d}{nnkp.neighbours.shape[1]:12d}\n")
+        for k, blocks in enumerate(_neighbour_overlaps(nnkp, states)):
+            waves = states[k].waves
+            projections = waves.coefficients.conj() @ on_plane_waves(functions, waves, save.cell).T
+            smallest[k] = np.linalg.svd(projections, compute_uv=False).min()
+            amn.write(_projection_lines(k, projections))
+            eig.write(_energy_lines(k, save.energies[spin, k, kept]))
+            for b, overlaps in enumerate(blocks):
+                mmn.write(_overlap_lines(k, nnkp.neighbours[k, b], nnkp.shifts[k, b], overlaps))
+            report.advance(1)
+    summary = Summary(
+        bands=len(kept),
+        kpoints=len(save.kpoints),
+        functions=len(functions),
+        neighbours=nnkp.neighbours.shape[1],
+        smallest_singular_value=float(smallest.min()),
+        smallest_at=tuple(save.kpoints[smallest.argmin()].tolist()),
+        seconds=time.monotonic() - start,
+    )
+    with whole_file(Path(f"{seed}{SUFFIXES[3]}")) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(summary), indent=1) + "\n", encoding="ascii")
+    return summary
+
+
+# -- checks --------------------------------------------------------------------------------------------
+
+
+def _check(nnkp: Nnkp, save: SaveFolder) -> Integers:
+    """The .nnkp file belongs to this run; the numbers (from 0) of the kept bands."""
+    cell = in_angstrom(save.cell)
+    error = float(np.abs(nnkp.cell - cell).max())
+    if not error <= CELL_TOLERANCE:
+        raise InputError(f"nnkp: its cell differs from the nscf's by {error:.1e} Angstrom; use one structure for both")
+    if len(nnkp.kpoints) != len(save.kpoints):
+        raise InputError(f"nnkp: {len(nnkp.kpoints)} k points, the nscf has {len(save.kpoints)}; use one list for both")
+    if not np.abs(nnkp.kpoints - save.kpoints).max() <= KPOINT_TOLERANCE:
+        raise InputError("nnkp: its k points are not the nscf's in the same order; use one list for both")
+    bands = save.energies.shape[-1]
+    if nnkp.excluded and nnkp.excluded[-1] >= bands:
+        raise InputError(f"nnkp: excludes band {nnkp.excluded[-1] + 1}, the nscf has {bands}; correct exclude_bands")
+    kept = np.setdiff1d(np.arange(bands), nnkp.excluded)
+    if len(kept) < len(nnkp.functions):
+        raise InputError(
+            f"nnkp: {len(nnkp.functions)} projections for {len(kept)} bands that are not excluded; "
+            "raise nbnd of the nscf or ask for fewer projections"
+        )
+    return kept
+
+
+def _on_atoms(functions: tuple[TrialFunction, ...], save: SaveFolder) -> tuple[TrialFunction, ...]:
+    """Functions within the .nnkp file's five decimals of an atom are moved onto it.
+
+    Off the atoms by 1e-5 Angstrom they would break the film's symmetry in the sixth digit.
+    """
+    atoms = save.positions @ np.linalg.inv(save.cell)
+
+    def moved(function: TrialFunction) -> TrialFunction:
+        distance = np.array(function.centre) - atoms
+        lattice = np.rint(distance)
+        off = np.abs(distance - lattice).max(axis=1)
+        nearest = int(off.argmin())
+        if off[nearest] > SITE_TOLERANCE:
+            return function
+        return dataclasses.replace(function, centre=tuple((atoms[nearest] + lattice[nearest]).tolist()))
+
+    return tuple(moved(function) for function in functions)
+
+
+# -- overlaps ------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Point:
+    """The kept states of one k point, and where each plane wave stands.
+
+    Parameters
+    ----------
+    waves : WaveFunctions
+    table : ndarray of int
+        Index of the plane wave with Miller indices h in `table[h + reach]`, -1 where there is none.
+    reach : ndarray of int, shape (3,)
+        Largest Miller indices.
+    """
+
+    waves: WaveFunctions
+    table: Integers
+    reach: Integers
+
+    @classmethod
+    def of(cls, waves: WaveFunctions) -> _Point:
+        reach = np.abs(waves.miller).max(axis=0)
+        table = np.full(2 * reach + 1, -1)
+        table[tuple((waves.miller + reach).T)] = np.arange(len(waves.miller))
+        return cls(waves, table, reach)
+
+    def overlaps(self, other: _Point, shift: Integers) -> Complexes:
+        """<u_mk|u_nk+b>, the other point's states standing for k + b = k' + shift; shape (bands, bands)."""
+        wanted = self.waves.miller + shift
+        inside = (np.abs(wanted) <= other.reach).all(axis=1)
+        index = np.full(len(wanted), -1)
+        index[inside] = other.table[tuple((wanted[inside] + other.reach).T)]
+        common = index >= 0
+        bra, ket = self.waves.coefficients[:, common], other.waves.coefficients[:, index[common]]
+        result: Complexes = bra.conj() @ ket.T
+        return result
+
+
+class _States:
+    """The points of one spin by number: read when asked for, the least recently used dropped beyond the limit."""
+
+    def __init__(self, save: SaveFolder, spin: int, kept: Integers, memory_limit: int) -> None:
+        self._save, self._spin, self._kept, self._limit = save, spin, kept, memory_limit
+        self._points: OrderedDict[int, _Point] = OrderedDict()
+        self._capacity = 2
+
+    def __getitem__(self, k: int) -> _Point:
+        if k not in self._points:
+            waves = self._save.wave_functions(self._spin, k)
+            point = _Point.of(dataclasses.replace(waves, coefficients=waves.coefficients[self._kept]))
+            self._capacity = max(2, self._limit // point.waves.coefficients.nbytes)
+            self._points[k] = point
+            while len(self._points) > self._capacity:
+                self._points.popitem(last=False)
+        self._points.move_to_end(k)
+        return self._points[k]
+
+
+def _neighbour_overlaps(nnkp: Nnkp, states: _States) -> Iterator[list[Complexes]]:
+    """M(k, b) of one k point after the other, in the order of its neighbours.
+
+    Each pair is multiplied once: M(k + b, -b) = M(k, b)^+, kept until its k point comes (of a mesh in its usual
+    order, about two rows).
+    """
+    waiting: dict[tuple[int, int], Complexes] = {}
+    for k, (neighbours, shifts) in enumerate(zip(nnkp.neighbours, nnkp.shifts, strict=True)):
+        blocks = []
+        for b, (other, shift) in enumerate(zip(neighbours.tolist(), shifts, strict=True)):
+            block = waiting.pop((k, b), None)
+            if block is None:
+                block = states[k].overlaps(states[other], shift)
+                back = (nnkp.neighbours[other] == k) & (nnkp.shifts[other] == -shift).all(axis=1)
+                for reverse in np.flatnonzero(back).tolist():
+                    if (other, reverse) > (k, b):
+                        waiting[other, reverse] = block.conj().T
+            blocks.append(block)
+        yield blocks
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _files(seed: str | Path) -> Iterator[list[TextIO]]:
+    """The .amn, .mmn and .eig files to write to; they appear under their names when the block ends well."""
+    with contextlib.ExitStack() as stack:
+        temporaries = [stack.enter_context(whole_file(Path(f"{seed}{suffix}"))) for suffix in SUFFIXES[:3]]
+        yield [stack.enter_context(temporary.open("w", encoding="ascii")) for temporary in temporaries]
+
+
+def _projection_lines(k: int, projections: Complexes) -> str:
+    """Band (fastest), function, k point, Re, Im: pw2wannier90.x's rows."""
+    bands, functions = projections.shape
+    columns = np.empty((functions, bands, 5))
+    columns[..., 0] = np.arange(1, bands + 1)
+    columns[..., 1] = np.arange(1, functions + 1)[:, None]
+    columns[..., 2] = k + 1
+    columns[..., 3], columns[..., 4] = projections.T.real, projections.T.imag
+    rows: str = "%8d%8d%8d%18.12f%18.12f\n" * (bands * functions) % tuple(columns.ravel().tolist())
+    return rows
+
+
+def _overlap_lines(k: int, neighbour: int, shift: Integers, overlaps: Complexes) -> str:
+    """Head of k point, neighbour and reciprocal vector; then Re, Im with the first band fastest."""
+    head = "".join(f"{number:8d}" for number in (k + 1, neighbour + 1, *shift.tolist()))
+    values = np.ascontiguousarray(overlaps.T).view(np.float64).ravel()
+    rows: str = "%18.12f%18.12f\n" * overlaps.size % tuple(values.tolist())
+    return f"{head}\n{rows}"
+
+
+def _energy_lines(k: int, energies: Floats) -> str:
+    """Band, k point, energy (eV)."""
+    return "".join(f"{band:8d}{k + 1:8d}{energy:18.12f}\n" for band, energy in enumerate(energies, start=1))
