@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+
+# Before numpy is loaded: one BLAS thread here as in every process that the tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
 from aiida import orm
 
 pytest_plugins = ["aiida.tools.pytest_fixtures"]
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATA = Path(__file__).parent / "data"
 

@@ -11,9 +11,12 @@ from aiida.engine import calcfunction
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
+from aiida_dmi.engine.quality import control_points
 from aiida_dmi.engine.results import per_area, per_length
 
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
+BELOW_NEXT_BAND = 0.01
+"""eV between the end of the frozen window and the first state that does not fit into it."""
 
 
 def read_pseudo(pseudo: UpfData) -> Pseudopotential:
@@ -71,10 +74,27 @@ def plan_wannierisation(structure: orm.StructureData, settings: orm.Dict, **pseu
 
 
 @calcfunction
+def wannierisation_choice(settings: orm.Dict, index: orm.Int) -> orm.Dict:
+    """The settings of one try: the first choice, with what entry `index - 1` of `attempts` changes for later ones."""
+    chosen = {key: value for key, value in settings.get_dict().items() if key != "attempts"}
+    if index.value > 0:
+        chosen |= settings["attempts"][index.value - 1]
+    return orm.Dict(chosen)
+
+
+@calcfunction
 def wannier90_parameters(
-    base: orm.Dict, settings: orm.Dict, plan: orm.Dict, scf_parameters: orm.Dict, kpoints: orm.KpointsData
+    base: orm.Dict,
+    settings: orm.Dict,
+    plan: orm.Dict,
+    scf_parameters: orm.Dict,
+    kpoints: orm.KpointsData,
+    bands: orm.BandsData,
 ) -> orm.Dict:
-    """Wannier90's parameters: the plan, and a frozen window measured from the scf's Fermi energy.
+    """Wannier90's parameters: the plan, and a frozen window that the computed bands allow.
+
+    The window ends `frozen_window` above the scf's Fermi energy, or just below the energy at which some k point of
+    either spin has more states than there are Wannier functions: such states cannot all be kept.
 
     Parameters
     ----------
@@ -88,12 +108,19 @@ def wannier90_parameters(
         Holds `fermi_energy`, eV.
     kpoints : KpointsData
         The ab-initio mesh.
+    bands : BandsData
+        Of the nscf run on that mesh.
     """
+    energies = bands.get_bands()
+    excluded, functions = len(plan["exclude_bands"]), plan["num_wann"]
+    top = scf_parameters["fermi_energy"] + settings["frozen_window"]
+    if energies.shape[-1] > excluded + functions:
+        top = min(top, float(energies[..., excluded + functions].min()) - BELOW_NEXT_BAND)
     parameters = {
         "mp_grid": kpoints.get_kpoints_mesh()[0],
-        "num_wann": plan["num_wann"],
-        "num_bands": plan["num_bands"],
-        "dis_froz_max": scf_parameters["fermi_energy"] + settings["frozen_window"],
+        "num_wann": functions,
+        "num_bands": energies.shape[-1] - excluded,
+        "dis_froz_max": top,
         # Both are needed to bring operators into the Wannier gauge.
         "write_u_matrices": True,
     }
@@ -113,6 +140,15 @@ def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
         raise ValueError(f"kpoints: offset {offset} was given, a Gamma-centred mesh is needed")
     explicit = orm.KpointsData()
     explicit.set_cell(kpoints.cell) if "cell" in kpoints.base.attributes else None
+    explicit.set_kpoints(points, weights=[1 / len(points)] * len(points))
+    return explicit
+
+
+@calcfunction
+def control_kpoints(kpoints: orm.KpointsData) -> orm.KpointsData:
+    """K points off the ab-initio mesh, at which the interpolated bands are held against pw.x's."""
+    points = control_points(kpoints.get_kpoints_mesh()[0])
+    explicit = orm.KpointsData()
     explicit.set_kpoints(points, weights=[1 / len(points)] * len(points))
     return explicit
 

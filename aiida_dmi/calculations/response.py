@@ -37,6 +37,7 @@ class DmiCalculation(EngineCalculation):
     INPUT_FILE = "run.yaml"
     FILE = "result.nc"
     MODEL_FILE = "model.h5"
+    CHECKPOINT_FILE = f"{FILE}.checkpoint"
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -48,6 +49,12 @@ class DmiCalculation(EngineCalculation):
             valid_type=orm.Dict,
             help="Arguments of the engine's `compute`: mesh, soi_scales, fermi_shifts (eV), temperatures (K), "
             "directions, soi_masks, fermi_level, method, symmetry, tolerance (meV*Angstrom), max_mesh.",
+        )
+        spec.input(
+            "parent_folder",
+            valid_type=orm.RemoteData,
+            required=False,
+            help="Of a job with the same inputs that was cut off: its checkpoint is resumed.",
         )
         spec.inputs.validator = cls.validate_inputs
         # Not a parameter: the result does not depend on it, so it must not enter the hash for caching.
@@ -93,4 +100,9 @@ class DmiCalculation(EngineCalculation):
 
         info = self.calc_info("--processes", str(self.inputs.metadata.options.processes))
         info.local_copy_list = [(self.inputs.model.uuid, self.inputs.model.filename, self.MODEL_FILE)]
+        if "parent_folder" in self.inputs:
+            # A job that was cut off before its first checkpoint has none: AiiDA then warns, and the run starts anew.
+            parent = self.inputs.parent_folder
+            source = f"{parent.get_remote_path()}/{self.CHECKPOINT_FILE}"
+            info.remote_copy_list = [(parent.computer.uuid, source, self.CHECKPOINT_FILE)]
         return info

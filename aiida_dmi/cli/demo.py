@@ -37,7 +37,7 @@ def run_demo(output: Path, fresh: bool = False) -> int:
     codes = setup.ensure_codes(setup.ensure_computer())
     family = setup.ensure_pseudo_family()
     with disable_caching() if fresh else enable_caching():
-        structure = co_pt111()
+        structure = co_pt111(1, 1)
         builder = DmiWorkChain.get_builder_from_protocol(
             codes, structure, protocol="fast", overrides={"pseudo_family": family.label}
         )

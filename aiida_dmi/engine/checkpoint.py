@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import tempfile
 import time
 import zipfile
 import zlib
@@ -16,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from .errors import InputError
+from .atomic import remove_leftovers, whole_file
+from .errors import InputError, StoppedError
 
 Floats = npt.NDArray[np.float64]
 
@@ -103,23 +103,30 @@ class Checkpoint:
         return found, done, content
 
     def save(self, stage: str, done: int, arrays: dict[str, Any], force: bool = False) -> None:
-        """Write where the interval has passed; the file is complete whenever it exists."""
+        """Write where the interval has passed; the file is complete whenever it exists.
+
+        Raises
+        ------
+        StoppedError
+            If it cannot be written: the disk is full, or the folder has gone.
+        """
         if self.path is None or not (force or time.monotonic() - self._last >= self.interval):
             return
         self._last = time.monotonic()
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with whole_file(self.path) as temporary, temporary.open("wb") as file:
                 np.savez(file, key=self.key, stage=stage, done=done, **arrays)
-            os.replace(temporary, self.path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        except OSError as error:
+            raise StoppedError(
+                f"checkpoint {self.path}: cannot be written ({error}); make room, or name a file elsewhere, and run "
+                "again: the sums of the last one written are kept"
+            ) from error
 
     def remove(self) -> None:
-        """The computation has ended."""
+        """The computation has ended, and its result is kept elsewhere."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+            remove_leftovers(self.path)
 
 
 def fingerprint(*parts: Any) -> str:

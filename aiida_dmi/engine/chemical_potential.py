@@ -21,6 +21,10 @@ Floats = npt.NDArray[np.float64]
 
 FILLED = 40.0
 """Bands this many kT from any chemical potential in question are full or empty (to 1e-17)."""
+WIDE_GAP = 40.0
+"""kT. In a wider gap mu is that of a non-degenerate semiconductor; occupations deviate from 0 and 1 by 1e-9 at most."""
+WHOLE = 1e-9
+"""Electrons per cell within which a band is taken for full."""
 MARGIN = 0.5
 """eV that the guess from a small mesh may be wrong before energies are kept in a wider window."""
 GUESS_MESH = 12
@@ -72,28 +76,26 @@ def find_chemical_potentials(
     electrons = float(model.electrons)
     full = settings.fermi_level == "neutral"
     guess = Mesh(tuple(min(GUESS_MESH, m) for m in mesh.divisions)).batches(256)
-    centre = _guess(electrons, kt, guess, workers, full)
-    margin = MARGIN
+    low, high = _guess(electrons, kt, guess, workers, full)
+    margin, tail = MARGIN, FILLED * float(kt.max())
     while True:
-        window = (centre[0] - margin - FILLED * float(kt.max()), centre[1] + margin + FILLED * float(kt.max()))
+        window = (low - margin - tail, high + margin + tail)
         kept = _Kept.gather(batches, workers, full, window, shape, report)
-        result = _solve(kept, electrons, kt, shape, full)
-        inside = window[0] + FILLED * kt.max() <= min(result.bare.min(), result.full.min())
-        inside = inside and max(result.bare.max(), result.full.max()) <= window[1] - FILLED * kt.max()
-        if inside:
+        result, needed = _solve(kept, electrons, kt, shape, full)
+        if window[0] + tail <= needed[0] and needed[1] <= window[1] - tail:
             return result
         margin *= 4
 
 
 def _guess(electrons: float, kt: Floats, batches: Sequence[Batch], workers: Any, full: bool) -> tuple[float, float]:
-    """Lowest and highest mu over all xi, directions, masks and temperatures on a small mesh."""
+    """Lowest and highest energy that decides on mu, over all xi, directions, masks, temperatures on a small mesh."""
     parts = [workers.here("energies", batch, full) for batch in batches]
     sets = [np.concatenate([part[0] for part in parts])]
     if full:
         everything = np.concatenate([part[1] for part in parts], axis=-2)
         sets += list(everything.reshape(-1, *everything.shape[-2:]))
-    found = [neutral_level(energies, electrons, float(t)) for energies in sets for t in kt]
-    return float(np.min(found)), float(np.max(found))
+    found = [_neutral(_Energies.of_mesh(energies), electrons, kt, float(len(energies))) for energies in sets]
+    return _range(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,11 @@ class _Energies:
         below = float(((energies < window[0]).sum(axis=1) * weights).sum())
         spread = np.broadcast_to(weights[:, None], energies.shape)
         return cls(energies[inside], spread[inside], below, energies.shape[1])
+
+    @classmethod
+    def of_mesh(cls, energies: Floats) -> _Energies:
+        """Every band of a complete mesh, (k, bands)."""
+        return cls.of(energies, np.ones(len(energies)), (-np.inf, np.inf))
 
     @classmethod
     def joined(cls, parts: Sequence[_Energies]) -> _Energies:
@@ -149,26 +156,47 @@ class _Kept:
         return dataclasses.replace(kept, points=(points[0], points[1]))
 
 
-def _solve(kept: _Kept, electrons: float, kt: Floats, shape: tuple[int, ...], full: bool) -> ChemicalPotentials:
-    """Mu on all points (level 0) and on the nested ones (level 1; all again where none are nested)."""
+@dataclasses.dataclass(frozen=True)
+class _Level:
+    """Mu of one set of bands, one a temperature, and the edges of the gap it lies in (equal in a metal); eV."""
+
+    mu: Floats
+    valence: float
+    conduction: float
+
+
+def _range(levels: Sequence[_Level]) -> tuple[float, float]:
+    """Lowest and highest energy among chemical potentials and band edges."""
+    lowest = min(min(float(level.mu.min()), level.valence) for level in levels)
+    return lowest, max(max(float(level.mu.max()), level.conduction) for level in levels)
+
+
+def _solve(
+    kept: _Kept, electrons: float, kt: Floats, shape: tuple[int, ...], full: bool
+) -> tuple[ChemicalPotentials, tuple[float, float]]:
+    """Mu on all points (level 0) and on the nested ones (level 1; all again where none are nested).
+
+    And the range of energies that they follow from, which the window has to hold.
+    """
     nested = bool(kept.bare[0])
+    found: list[_Level] = []
 
     def levels(lists: tuple[list[_Energies], list[_Energies]]) -> Floats:
         every = _neutral(_Energies.joined([*lists[0], *lists[1]]), electrons, kt, sum(kept.points))
-        if not nested:
-            return np.stack([every, every])
-        return np.stack([every, _neutral(_Energies.joined(lists[0]), electrons, kt, kept.points[0])])
+        coarse = _neutral(_Energies.joined(lists[0]), electrons, kt, kept.points[0]) if nested else every
+        found.extend([every, coarse])
+        return np.stack([every.mu, coarse.mu])
 
     bare = levels(kept.bare)
     result = np.broadcast_to(bare.reshape(2, *[1] * len(shape), len(kt)), (2, *shape, len(kt))).copy()
     for index, lists in kept.full.items():
         direction, mask, xi = index
         result[:, direction, mask, xi] = levels(lists)
-    return ChemicalPotentials(result, bare)
+    return ChemicalPotentials(result, bare), _range(found)
 
 
 def neutral_level(energies: Floats, electrons: float, kt: float) -> float:
-    """Mu at which the bands of a complete mesh hold `electrons`.
+    """Mu at which the bands of a complete mesh hold `electrons`: towards T = 0 the middle of a gap.
 
     Parameters
     ----------
@@ -184,11 +212,10 @@ def neutral_level(energies: Floats, electrons: float, kt: float) -> float:
     InputError
         If the bands cannot hold that many electrons.
     """
-    every = _Energies.of(energies, np.ones(len(energies)), (-np.inf, np.inf))
-    return float(_neutral(every, electrons, np.array([kt]), float(len(energies)))[0])
+    return float(_neutral(_Energies.of_mesh(energies), electrons, np.array([kt]), float(len(energies))).mu[0])
 
 
-def _neutral(energies: _Energies, electrons: float, kt: Floats, points: float) -> Floats:
+def _neutral(energies: _Energies, electrons: float, kt: Floats, points: float) -> _Level:
     """Mu at which sum_kn f_kn / N_k = electrons, one a temperature.
 
     Raises
@@ -198,15 +225,48 @@ def _neutral(energies: _Energies, electrons: float, kt: Floats, points: float) -
     """
     if not 0 < electrons < energies.bands:
         raise InputError(f"electrons: {electrons:g} do not fit into {energies.bands} bands; give fermi_level='dft'")
-    if not len(energies.near):
-        return np.full(len(kt), -np.inf)  # a gap wider than the window: it has to grow
+    valence, conduction = _edges(energies, electrons, points)
+    if not np.isfinite([valence, conduction]).all():
+        return _Level(np.full(len(kt), -np.inf), valence, conduction)  # an edge outside the window: it has to grow
     lowest, highest = float(energies.near.min()), float(energies.near.max())
 
     def excess(mu: float, temperature: float) -> float:
         occupied = float(response.fermi(energies.near, mu, temperature) @ energies.weights)
         return (energies.below + occupied) / points - electrons
 
-    return np.array([_root(excess, lowest - 50 * t, highest + 50 * t, t) for t in kt])
+    mu = [
+        _in_gap(energies, valence, conduction, t)
+        if conduction - valence > WIDE_GAP * t
+        else _root(excess, lowest - 50 * t, highest + 50 * t, t)
+        for t in kt
+    ]
+    return _Level(np.array(mu), valence, conduction)
+
+
+def _edges(energies: _Energies, electrons: float, points: float) -> tuple[float, float]:
+    """The highest state that holds electrons at T = 0 and the lowest with room for one; infinite outside the window.
+
+    A state that is partly filled, as in a metal, is both.
+    """
+    order = np.argsort(energies.near)
+    filled = energies.below + np.cumsum(energies.weights[order])
+    valence = int(np.searchsorted(filled, (electrons - WHOLE) * points))
+    conduction = int(np.searchsorted(filled, (electrons + WHOLE) * points, side="right"))
+    low = energies.near[order[valence]] if valence < len(order) else np.inf
+    high = energies.near[order[conduction]] if conduction < len(order) else np.inf
+    return float(low) if energies.below < (electrons - WHOLE) * points else -np.inf, float(high)
+
+
+def _in_gap(energies: _Energies, valence: float, conduction: float, kt: float) -> float:
+    """Mu in a gap much wider than kT, where sum f of the bands above equals sum (1 - f) of those below.
+
+    Both are exponential there, exp(-(E_c - mu)/kT) N_c = exp(-(mu - E_v)/kT) N_v with N_c = sum_k exp(-(E - E_c)/kT)
+    and N_v alike, so mu = (E_v + E_c)/2 + (kT/2) ln(N_v/N_c). The count of electrons itself is flat to rounding.
+    """
+    below, above = energies.near <= valence, energies.near >= conduction
+    holes = np.exp((energies.near[below] - valence) / kt) @ energies.weights[below]
+    electrons = np.exp((conduction - energies.near[above]) / kt) @ energies.weights[above]
+    return (valence + conduction) / 2 + kt / 2 * float(np.log(holes / electrons))
 
 
 def _root(excess: Callable[[float, float], float], low: float, high: float, temperature: float) -> float:

@@ -1,4 +1,4 @@
-"""`dmi-engine build | run | inspect`: the engine from the command line and from a job script."""
+"""`dmi-engine overlaps | build | run | inspect`: the engine from the command line and from a job script."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from .. import __version__
-from .errors import InputError
+from .errors import InputError, StoppedError
 from .workers import mpi_communicator
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COMPLETE = "dmi-engine: complete"
 """Last line of standard output of a run that finished: what AiiDA's parsers decide by."""
 BAD_INPUT = 2
+STOPPED = 1
 GRACE = 10.0
 """Seconds that an MPI rank other than the first leaves the first to report the same error."""
 RUN_KEYS = (
@@ -41,7 +45,9 @@ RUN_KEYS = (
     "processes",
     "memory_limit",
     "checkpoint",
+    "cutoff",
 )
+"""Of `compute`; the sections of `further.py` come beside them."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -54,7 +60,7 @@ _Loader.add_implicit_resolver(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, or 2 for bad input).
+    """Run the command line; returns the exit status (0, 2 for bad input, 1 for a run that could not go on).
 
     Under MPI every rank computes; the first alone prints and writes, and an error on any rank ends all of them.
     """
@@ -65,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.function(options, communicator)
     except InputError as error:
         return _refused(error, communicator)
+    except StoppedError as error:
+        return _stopped(error, communicator)
     except Exception:
         if communicator is None:
             raise
@@ -92,6 +100,14 @@ def _refused(error: InputError, communicator: Any) -> int:
     return BAD_INPUT
 
 
+def _stopped(error: StoppedError, communicator: Any) -> int:
+    """Report in one line what ended a run; not as `dmi-engine:`, by which AiiDA knows refused input."""
+    print(f"dmi-engine stopped: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    if communicator is not None:
+        communicator.Abort(STOPPED)
+    return STOPPED
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dmi-engine",
@@ -99,6 +115,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dmi-engine {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    overlaps = commands.add_parser("overlaps", help="write .amn, .mmn and .eig for wannier90.x from pw.x output")
+    overlaps.add_argument("spec", type=Path, metavar="SPEC.yaml")
+    overlaps.add_argument(
+        "--output",
+        dest="seedname",
+        type=Path,
+        metavar="SEED",
+        help="files to write, without suffix (default: the spec's seedname, or aiida)",
+    )
+    overlaps.set_defaults(function=_overlaps)
 
     build = commands.add_parser("build", help="write a model file from pw.x and wannier90.x output")
     build.add_argument("spec", type=Path, metavar="SPEC.yaml")
@@ -165,6 +192,26 @@ def _check_writable(key: str, path: Path, others: Iterable[Path]) -> None:
             raise InputError(f"{key}: {path} is a file of this run already and would be overwritten; name another one")
 
 
+def _overlaps(options: argparse.Namespace, communicator: Any) -> None:
+    from .build.overlaps import SUFFIXES, OverlapsSpec, write_overlaps
+
+    if not _is_root(communicator):
+        return
+    content = _load_spec(options.spec)
+    seed = _path(options, content, "seedname", "aiida")
+    content.pop("seedname", None)
+    spec = OverlapsSpec.from_mapping(content, options.spec.parent)
+    files = [Path(f"{seed}{suffix}") for suffix in SUFFIXES]
+    for file in files:
+        _check_writable("seedname", file, [options.spec, *spec.input_files()])
+    try:
+        summary = write_overlaps(spec, seed, progress=True)
+    except OSError as error:
+        raise InputError(f"seedname: {seed}{{{','.join(SUFFIXES)}}} cannot be written ({error})") from error
+    print(summary.describe())
+    print(f"wrote {', '.join(str(file) for file in files)}")
+
+
 def _build(options: argparse.Namespace, communicator: Any) -> None:
     from .build import BuildSpec, build
 
@@ -185,41 +232,76 @@ def _build(options: argparse.Namespace, communicator: Any) -> None:
 
 
 def _run(options: argparse.Namespace, communicator: Any) -> None:
+    from . import further
     from .compute import compute
-    from .model import WannierModel
     from .results import save_result
 
     spec = _load_spec(options.spec)
-    for key in spec:
-        if key not in RUN_KEYS:
-            raise InputError(f"{key}: unknown key; expected {', '.join(RUN_KEYS)}")
-    if "model" not in spec:
-        raise InputError("model: missing; dmi-engine run needs it")
-    if spec.get("mesh") is None and spec.get("tolerance") is None:
-        raise InputError("mesh: missing; dmi-engine run needs it, or a tolerance to refine the mesh to")
-    model_file = _path(options, spec, "model")
+    _check_run_keys(spec, further.SECTIONS)
+    further.check(spec)
     output = _path(options, spec, "output", "result.nc")
     checkpoint = Path(f"{output}.checkpoint")
     if options.checkpoint is not None or spec.get("checkpoint") is not None:
         checkpoint = _path(options, spec, "checkpoint")
-    arguments = {key: value for key, value in spec.items() if key not in ("model", "output")}
+    arguments = {key: value for key, value in spec.items() if key in RUN_KEYS and key not in ("model", "output")}
     if isinstance(arguments.get("mesh"), list):
         arguments["mesh"] = tuple(arguments["mesh"])
     if options.processes is not None:
         arguments["processes"] = options.processes
     arguments["checkpoint"] = checkpoint
     if _is_root(communicator):
-        _check_writable("output", output, [options.spec, model_file])
-        _check_writable("checkpoint", checkpoint, [options.spec, model_file, output])
-    model = WannierModel.load(model_file)
-    result = compute(model, communicator=communicator, progress=True, **arguments)
-    if not _is_root(communicator):
-        return
-    try:
-        save_result(result, output)
-    except OSError as error:
-        raise InputError(f"output: {output} cannot be written ({error})") from error
-    print(f"wrote {output}")
+        inputs = [options.spec] if isinstance(spec["model"], Mapping) else [options.spec, _path(options, spec, "model")]
+        _check_writable("output", output, inputs)
+        _check_writable("checkpoint", checkpoint, [*inputs, output])
+        for file in further.output_files(spec, output):
+            _check_writable("output", file, [*inputs, output, checkpoint])
+    model = _model(options, spec)
+
+    def save(result: xr.Dataset) -> None:
+        """Before the checkpoint goes: a run killed until here can be resumed."""
+        try:
+            # A section that does not fit must not cost the tensors: they are written first.
+            save_result(result, output)
+            if further.changes_result(spec):
+                save_result(further.extended(spec, result), output)
+        except OSError as error:
+            raise StoppedError(
+                f"output: {output} cannot be written ({error}); make room and run again, it goes on from the checkpoint"
+            ) from error
+
+    result = compute(model, communicator=communicator, save=save, progress=True, **arguments)
+    if _is_root(communicator):
+        print(f"wrote {output}")
+        for file in further.write(spec, model, result, output):
+            print(f"wrote {file}")
+
+
+def _check_run_keys(spec: Mapping[str, Any], sections: Sequence[str]) -> None:
+    for key in spec:
+        if key not in (*RUN_KEYS, *sections):
+            raise InputError(f"{key}: unknown key; expected {', '.join((*RUN_KEYS, *sections))}")
+    if "model" not in spec:
+        raise InputError("model: missing; dmi-engine run needs it")
+    if spec.get("mesh") is None and spec.get("tolerance") is None:
+        raise InputError("mesh: missing; dmi-engine run needs it, or a tolerance to refine the mesh to")
+
+
+def _model(options: argparse.Namespace, spec: Mapping[str, Any]) -> Any:
+    """A model file, or the Rashba model where its parameters are given in place of a file."""
+    from .model import WannierModel
+    from .rashba import RashbaModel
+
+    given = spec["model"]
+    if not isinstance(given, Mapping):
+        return WannierModel.load(_path(options, spec, "model"))
+    known = ("alpha", "exchange", "mass")
+    fits = set(given) <= set(known) and {"alpha", "exchange"} <= set(given)
+    if not fits or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given.values()):
+        raise InputError(
+            f"model: {dict(given)} was given, expected a model file, or the Rashba model's alpha (eV*Angstrom), "
+            "exchange (eV) and mass (electron masses)"
+        )
+    return RashbaModel(**{key: float(value) for key, value in given.items()})
 
 
 def _inspect(options: argparse.Namespace, communicator: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def compute(
     communicator: Any = None,
     memory_limit: int = MEMORY_LIMIT,
     checkpoint: str | Path | None = None,
+    save: Callable[[xr.Dataset], None] | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """D, Q, a(I), a(II), D(1) and Q(1) of one model on one mesh, or on meshes refined to a tolerance.
@@ -99,6 +100,9 @@ def compute(
         Bytes of working arrays a process.
     checkpoint : path, optional
         File to resume from, and to keep the sums of an unfinished run in; removed at the end.
+    save : callable, optional
+        Called with the result on the first rank, before the checkpoint is removed: a run that is killed until the
+        result is safe can still be resumed. An error it raises leaves the checkpoint.
     progress : bool
         Print count, rate, elapsed and remaining time to standard error.
 
@@ -113,9 +117,13 @@ def compute(
     ------
     InputError
         Naming the argument that does not fit, its value and what is expected.
+    StoppedError
+        If a worker process was killed, or the checkpoint could not be written.
     """
     if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
         raise InputError(f"checkpoint: {checkpoint!r} was given, expected a path")
+    if save is not None and not callable(save):
+        raise InputError(f"save: {save!r} was given, expected a function that takes the result")
     _check_running(processes, memory_limit, tolerance, max_mesh, symmetry)
     if mesh is None:
         if tolerance is None:
@@ -130,11 +138,11 @@ def compute(
         temperatures=temperatures,
         directions=directions,
         soi_masks=soi_masks,
-        fermi_level="dft" if model.electrons is None else fermi_level,
+        fermi_level=fermi_level,
         method=method,
     )
     if isinstance(model, RashbaModel):
-        model = model.with_cutoff(cutoff)
+        model, settings = model.with_cutoff(cutoff), dataclasses.replace(settings, fermi_level="dft")
     elif cutoff is not None:
         raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
     keep_heap()
@@ -145,6 +153,8 @@ def compute(
         run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint is not None and workers.root else None, key)
         run.checkpoint.check_folder()
         result = run.on_mesh(settings.mesh) if tolerance is None else run.refined(tolerance, max_mesh)
+        if save is not None and workers.root:
+            save(result)
         run.checkpoint.remove()
     return result
 

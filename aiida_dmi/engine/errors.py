@@ -1,4 +1,4 @@
-"""The engine's own error: one line that says what was given, what was expected and what to do."""
+"""The engine's own errors: one line that says what was given or what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -8,4 +8,11 @@ class InputError(ValueError):
 
     The command line prints its message as one line and exits with status 2;
     nothing has been written when it is raised.
+    """
+
+
+class StoppedError(RuntimeError):
+    """A run that could not go on, by no fault of its input: a worker process was killed, a disk is full.
+
+    The command line prints its message as one line and exits with status 1; the checkpoint stays.
     """

@@ -1,4 +1,4 @@
-"""What micromagnetic programs ask for, from D; volume densities; the energy current of a moving texture (Eq. 74).
+"""What micromagnetic programs ask for, from D; the energy current of a moving texture (Eq. 74).
 
 All follows from F = sum_j D_j . (n x dn/dr_j) with m = n. Where symmetry leaves one constant d (to first order in
 SOI), D = d (1 - n n^T) E, since D.n = 0, and F is d times a Lifshitz invariant:
@@ -27,14 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from .constants import ELEMENTARY_CHARGE
 from .errors import InputError
 from .interpolation import spin_frame
+from .results import MEV_PER_ANGSTROM2_IN_MJ_PER_M2
 
 Floats = npt.NDArray[np.float64]
 
-MEV_PER_ANGSTROM2_IN_MJ_PER_M2 = ELEMENTARY_CHARGE * 1e-3 / 1e-20 * 1e3
-"""1 meV/Angstrom^2 = 16.02177 mJ/m^2."""
 MILLI = 1e-3
 
 FILM = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 0.0]])
@@ -106,22 +104,6 @@ def energy_current(dmi: xr.DataArray, direction: Sequence[float], dn_dt: Sequenc
         long_name="energy current -D_j.(n x dn/dt) (Eq. 74)",
         **{key: dmi.attrs[key] for key in ("per",) if key in dmi.attrs},
     )
-
-
-def per_volume(tensor: xr.DataArray, volume: float) -> xr.DataArray:
-    """meV*Angstrom per cell of a bulk magnet to mJ/m^2 (meV/Angstrom^2 = 16.02177 mJ/m^2).
-
-    Parameters
-    ----------
-    tensor : DataArray
-        In meV*Angstrom per cell.
-    volume : float
-        Of the cell, Angstrom^3 (attribute `cell_volume` of the result).
-    """
-    if not np.isfinite(volume) or volume <= 0:
-        raise InputError(f"volume: {volume} was given, expected a positive number of Angstrom^3")
-    converted = tensor / volume * MEV_PER_ANGSTROM2_IN_MJ_PER_M2
-    return converted.assign_attrs(units="mJ / m^2", volume_angstrom3=volume)
 
 
 def to_ubermag(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from .atomic import whole_file
 from .errors import InputError
 from .model_file import read_arguments, write_model
 
@@ -379,14 +378,5 @@ class WannierModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model file; it appears under its name only when it is complete."""
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            with h5py.File(temporary, "w") as file:
-                write_model(self, file)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        with whole_file(Path(path)) as temporary, h5py.File(temporary, "w") as file:
+            write_model(self, file)

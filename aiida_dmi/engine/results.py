@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from .. import __version__
+from .atomic import whole_file
 from .constants import EV, MEV_PER_ANGSTROM_IN_PJ_PER_M
 from .errors import InputError
 from .model import WannierModel
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from .chemical_potential import ChemicalPotentials
 
 Floats = npt.NDArray[np.float64]
+
+# 1 pJ/m per Angstrom = 10 mJ/m^2
+MEV_PER_ANGSTROM2_IN_MJ_PER_M2 = MEV_PER_ANGSTROM_IN_PJ_PER_M * 10
+"""1 meV/Angstrom^2 = 16.02177 mJ/m^2: D per cell volume, or per area and thickness, becomes a density of energy."""
 
 FORMAT = "aiida-dmi-response"
 VERSION = 1
@@ -209,31 +212,43 @@ def per_length(tensor: xr.DataArray, area: float) -> xr.DataArray:
     area : float
         Of the cell, Angstrom^2 (attribute `cell_area` of the result).
     """
+    _positive("area", area, "Angstrom^2")
     converted = tensor / area * MEV_PER_ANGSTROM_IN_PJ_PER_M
     return converted.assign_attrs(units="pJ / m", area_angstrom2=area)
 
 
 def per_area(tensor: xr.DataArray, area: float, thickness: float) -> xr.DataArray:
     """meV*Angstrom per cell of a film to mJ/m^2: per_length divided by the magnetic film's thickness (Angstrom)."""
-    if thickness <= 0:
-        raise InputError(f"thickness: {thickness} was given, expected a positive length in Angstrom")
-    # 1 pJ/m per Angstrom = 10 mJ/m^2
-    converted = per_length(tensor, area) / thickness * 10
+    _positive("area", area, "Angstrom^2")
+    _positive("thickness", thickness, "Angstrom")
+    converted = tensor / (area * thickness) * MEV_PER_ANGSTROM2_IN_MJ_PER_M2
     return converted.assign_attrs(units="mJ / m^2", area_angstrom2=area, thickness_angstrom=thickness)
+
+
+def per_volume(tensor: xr.DataArray, volume: float) -> xr.DataArray:
+    """meV*Angstrom per cell of a bulk magnet to mJ/m^2 (1 meV/Angstrom^2 = 16.02177 mJ/m^2).
+
+    Parameters
+    ----------
+    tensor : DataArray
+        In meV*Angstrom per cell.
+    volume : float
+        Of the cell, Angstrom^3 (attribute `cell_volume` of the result).
+    """
+    _positive("volume", volume, "Angstrom^3")
+    converted = tensor / volume * MEV_PER_ANGSTROM2_IN_MJ_PER_M2
+    return converted.assign_attrs(units="mJ / m^2", volume_angstrom3=volume)
+
+
+def _positive(name: str, value: float, unit: str) -> None:
+    if not np.isfinite(value) or value <= 0:
+        raise InputError(f"{name}: {value} was given, expected a positive number of {unit}")
 
 
 def save_result(result: xr.Dataset, path: str | Path) -> None:
     """Write a result as netCDF-4; it appears under its name only when it is complete."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with whole_file(Path(path)) as temporary:
         result.to_netcdf(temporary, engine="h5netcdf")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def load_result(path: str | Path) -> xr.Dataset:

@@ -7,12 +7,15 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, StoppedError
 from .memory import keep_heap
+
+LESS = "run again with fewer processes (it goes on from the checkpoint) or with a smaller memory_limit"
 
 _kernel: Any = None
 
@@ -86,7 +89,23 @@ class Workers:
         return value if self._communicator is None else self._communicator.bcast(value, root=0)
 
     def map(self, name: str, batches: Sequence[Any], *arguments: Any) -> Iterator[Any]:
-        """kernel.name(batch, *arguments) for every batch, in order."""
+        """kernel.name(batch, *arguments) for every batch, in order.
+
+        Raises
+        ------
+        StoppedError
+            If memory ran out, or a worker process was killed.
+        """
+        try:
+            yield from self._results(name, batches, arguments)
+        except BrokenProcessPool as error:
+            raise StoppedError(
+                f"processes: a worker process was killed, most often for lack of memory; {LESS}"
+            ) from error
+        except MemoryError as error:
+            raise StoppedError(f"memory: {error or 'nothing is left'}; {LESS}") from error
+
+    def _results(self, name: str, batches: Sequence[Any], arguments: tuple[Any, ...]) -> Iterator[Any]:
         if self._executor is not None:
             yield from self._executor.map(_work, [name] * len(batches), [(b, *arguments) for b in batches])
         elif self._communicator is not None:
@@ -111,10 +130,11 @@ def mpi_communicator() -> Any:
     Raises
     ------
     InputError
-        If there are several ranks but mpi4py is not installed: each would do all the work by itself.
+        If there are several ranks but mpi4py is not installed, or does not find the others: each would do all the
+        work by itself.
     """
-    sizes = [os.environ.get(name) for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE")]
-    if not any(size and int(size) > 1 for size in sizes):
+    ranks = _launched_ranks(os.environ)
+    if ranks == 1:
         return None
     try:
         from mpi4py import MPI
@@ -123,4 +143,26 @@ def mpi_communicator() -> Any:
             "MPI: started with several ranks, but mpi4py is not installed; pip install aiida-dmi[mpi], or use "
             "`processes` without mpirun"
         ) from error
+    if MPI.COMM_WORLD.Get_size() == 1:
+        raise InputError(
+            f"MPI: {ranks} ranks were started, but mpi4py's {MPI.get_vendor()[0]} finds only this one; start them with "
+            "that library's mpirun, or srun --mpi=pmix, or build mpi4py with the library of this launcher"
+        )
     return MPI.COMM_WORLD
+
+
+def _launched_ranks(environment: Mapping[str, str]) -> int:
+    """How many MPI ranks the launcher says it has started: 1 without a launcher."""
+
+    def number(name: str) -> int:
+        text = environment.get(name, "")
+        return int(text) if text.isdigit() else 1
+
+    # Open MPI's mpirun; MPICH's and Intel's, and srun --mpi=pmi2.
+    ranks = max(number("OMPI_COMM_WORLD_SIZE"), number("PMI_SIZE"))
+    # srun --mpi=pmix gives a rank but no size. Without the rank, Slurm's numbers are those of the job that this one
+    # process runs in.
+    if "PMIX_RANK" in environment:
+        step = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"
+        ranks = max(ranks, number(step))
+    return ranks

@@ -9,10 +9,15 @@ from aiida.engine import ProcessBuilder
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
+from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.structures.layers import mask_weights, moments_by_name, sites_of
+from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import check_codes
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
+OVERLAPS = ("dmi-engine", "pw2wannier90")
+FREE = (True, True, True)
 
 
 def wannier_model_builder(
@@ -32,7 +37,7 @@ def wannier_model_builder(
     workchain : class
         WannierModelWorkChain.
     codes : dict
-        `pw`, `pw2wannier90`, `wannier90`, `engine`.
+        `pw`, `wannier90`, `engine`; `pw2wannier90` where the overlaps are to come from it.
     structure : StructureData
         The film, normal +z.
     protocol : str, optional
@@ -42,99 +47,204 @@ def wannier_model_builder(
     pseudos : dict, optional
         Fully relativistic UpfData of every kind; default the protocol's `pseudo_family`.
     magnetic_moments : dict, optional
-        Kind (or element) to starting moment in mu_B; default the protocol's table of elements.
+        Name (element, layer such as Co.1, kind) to starting moment in mu_B; default the protocol's table of elements.
     options : dict, optional
-        `metadata.options` of pw.x and pw2wannier90.x: resources, max_wallclock_seconds, queue_name, ...
+        `metadata.options` of the parallel programs: resources, max_wallclock_seconds, queue_name, ...
 
     Raises
     ------
     ValueError
-        If a code, a pseudopotential or a magnetic atom is missing, or a key is unknown.
+        If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
     """
-    check_codes(codes)
     inputs = load_protocol(protocol, overrides)
+    by_engine = _overlaps_by_engine(inputs["overlaps"])
+    check_codes(codes, optional=("pw2wannier90",) if by_engine else ())
+    message = validation.structure(structure)
+    if message:
+        raise ValueError(message)
     chosen = pseudos or _from_family(inputs["pseudo_family"], structure)
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     scf = inputs["scf"]["parameters"]
     scf["SYSTEM"]["starting_magnetization"] = {
         kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in moments.items() if kind in chosen
     }
-    nscf = {name: {**scf.get(name, {}), **inputs["nscf"]["parameters"].get(name, {})} for name in scf}
 
     builder = workchain.get_builder()
     builder.structure = structure
     builder.pseudos = chosen
     builder.kpoints = _mesh(structure, inputs["wannierisation"])
+    attempts = inputs["wannierisation"]["attempts"]
     builder.wannierisation = orm.Dict(
-        {key: inputs["wannierisation"][key] for key in ("orbitals", "bands_per_function", "frozen_window")}
+        {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
     )
+    builder.max_iterations = orm.Int(len(attempts) + 1)
+    builder.quality = orm.Dict(inputs["quality"])
+    builder.force = orm.Bool(inputs["force"])
+    builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
     builder.scf.kpoints = _mesh(structure, inputs["scf"])
-    for name, parameters in (("scf", scf), ("nscf", nscf)):
-        step = builder[name]
-        step.pw.code = codes["pw"]
-        step.pw.parameters = orm.Dict(parameters)
-        step.pw.metadata.options = _options(codes["pw"], options)
-        # Pools of k points need no communication: they are the first thing to use processors for.
-        step.pw.parallelization = orm.Dict({"npool": _pools(step.pw.metadata.options)})
-    builder.pw2wannier90.code = codes["pw2wannier90"]
-    # Both spins run side by side.
-    builder.pw2wannier90.metadata.options = _options(codes["pw2wannier90"], options, share=2)
+    _set_pw(builder.scf.pw, codes["pw"], scf, options)
+    for step in ("nscf", "bands"):
+        _set_pw(builder[step].pw, codes["pw"], _changed(scf, inputs[step]["parameters"]), options)
+    if inputs["check_spin_orbit"]:
+        parameters = _changed(scf, inputs["spin_orbit_bands"]["parameters"])
+        del parameters["SYSTEM"]["nspin"]
+        _set_pw(builder.spin_orbit_bands.pw, codes["pw"], parameters, options)
+    if inputs["relax"]:
+        _set_relaxation(builder, codes["pw"], structure, scf, inputs["relax"], options)
+    if by_engine:
+        builder.overlaps.code = codes["engine"]
+        builder.overlaps.metadata.options = {**_serial(options), **_one_thread()}
+    else:
+        builder.pw2wannier90.code = codes["pw2wannier90"]
+        # Both spins run side by side.
+        builder.pw2wannier90.metadata.options = _options(codes["pw2wannier90"], options, share=2)
     builder.wannier90.code = codes["wannier90"]
     builder.wannier90.parameters = orm.Dict(inputs["wannierisation"]["parameters"])
     builder.wannier90.metadata.options = _serial(options)
     builder.model.code = codes["engine"]
-    builder.model.metadata.options = {**_serial(options), "environment_variables": {"OMP_NUM_THREADS": "1"}}
+    builder.model.metadata.options = {**_serial(options), **_one_thread()}
     return builder
 
 
-def dmi_builder(workchain: Any, codes: dict[str, orm.AbstractCode], structure: orm.StructureData, **rest: Any) -> Any:
+def dmi_builder(
+    workchain: Any,
+    codes: dict[str, orm.AbstractCode],
+    structure: orm.StructureData,
+    protocol: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    pseudos: dict[str, UpfData] | None = None,
+    magnetic_moments: dict[str, float] | None = None,
+    options: dict[str, Any] | None = None,
+) -> Any:
     """Inputs of `DmiWorkChain`: those of `wannier_model_builder` and the response's.
 
     Parameters
     ----------
     workchain : class
         DmiWorkChain.
-    codes, structure, **rest
-        As `wannier_model_builder`.
+    codes, structure, protocol, overrides, pseudos, magnetic_moments, options
+        As `wannier_model_builder`. The masks of `overrides['response']['soi_masks']` name atoms, as in
+        {'interface': ['Co', 'Pt.1']} (see `aiida_dmi.structures.layers.mask_weights`), or give one weight an atom.
     """
     from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
-    inputs = load_protocol(rest.get("protocol"), rest.get("overrides"))
+    inputs = load_protocol(protocol, overrides)
     builder = workchain.get_builder()
-    model = wannier_model_builder(WannierModelWorkChain, codes, structure, **rest)
+    model = wannier_model_builder(
+        WannierModelWorkChain, codes, structure, protocol, overrides, pseudos, magnetic_moments, options
+    )
     builder.structure = structure
     for key, value in model._inputs(prune=True).items():
         if key not in ("structure", "metadata"):
             builder.wannier_model[key] = value
-    builder.response.code = codes["engine"]
-    builder.response.parameters = orm.Dict(inputs["response"])
-    options = rest.get("options")
-    builder.response.metadata.options = {
-        **_serial(options),
-        "environment_variables": {"OMP_NUM_THREADS": "1"},
-        "processes": _processors(codes["engine"], options),
-    }
-    moments = starting_moments(structure, rest.get("magnetic_moments"), inputs["magnetic_moments"])
+    moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
+    magnets = sorted({structure.get_kind(kind).symbol for kind, moment in moments.items() if moment})
+    _set_response(builder, codes["engine"], structure, inputs, options, magnets)
     builder.thickness = orm.Float(magnetic_thickness(structure, [kind for kind, m in moments.items() if m]))
     return builder
+
+
+def response_builder(
+    workchain: Any,
+    code: orm.AbstractCode,
+    model: WannierModelData,
+    protocol: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+) -> Any:
+    """Inputs of `DmiWorkChain` from a finished model.
+
+    Parameters
+    ----------
+    workchain : class
+        DmiWorkChain.
+    code : Code
+        dmi-engine.
+    model : WannierModelData
+    protocol, overrides, options
+        As `dmi_builder`; of the protocol only `response`, `quality` and `force` are used.
+    """
+    inputs = load_protocol(protocol, overrides)
+    builder = workchain.get_builder()
+    builder.model = model
+    _set_response(builder, code, model.load(), inputs, options)
+    return builder
+
+
+def _set_response(
+    builder: Any,
+    code: orm.AbstractCode,
+    film: Any,
+    inputs: dict[str, Any],
+    options: dict[str, Any] | None,
+    magnets: list[str] | None = None,
+) -> None:
+    # null in an override takes a key of the protocol away: `mesh: null` beside a tolerance.
+    parameters = {key: value for key, value in inputs["response"].items() if value is not None}
+    if "soi_masks" in parameters:
+        parameters["soi_masks"] = mask_weights(film, parameters["soi_masks"], magnets)
+    job = builder.response.dmi
+    job.code = code
+    job.parameters = orm.Dict(parameters)
+    job.metadata.options = {**_serial(options), **_one_thread(), "processes": _processors(code, options)}
+    limits = {key: value for key, value in inputs["quality"].items() if key in validation.RESPONSE}
+    builder.quality = orm.Dict(limits)
+    builder.force = orm.Bool(inputs["force"])
+
+
+def _overlaps_by_engine(program: Any) -> bool:
+    if program not in OVERLAPS:
+        raise ValueError(f"overrides: overlaps: {program!r} was given, expected one of {', '.join(OVERLAPS)}")
+    return bool(program == OVERLAPS[0])
+
+
+def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Namelists of another pw.x step: the scf's, with what this step changes."""
+    return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}
+
+
+def _set_pw(ports: Any, code: orm.AbstractCode, parameters: dict[str, Any], options: dict[str, Any] | None) -> None:
+    ports.code = code
+    ports.parameters = orm.Dict(parameters)
+    ports.metadata.options = _options(code, options)
+    # Pools of k points need no communication: they are the first thing to use processors for.
+    ports.parallelization = orm.Dict({"npool": _pools(ports.metadata.options)})
+
+
+def _set_relaxation(
+    builder: Any,
+    code: orm.AbstractCode,
+    structure: orm.StructureData,
+    scf: dict[str, Any],
+    relax: dict[str, Any],
+    options: dict[str, Any] | None,
+) -> None:
+    """Positions relaxed in the fixed cell; `fixed` names the atoms that stay, such as ['Pt.2']."""
+    step = builder.relax.base_relax
+    _set_pw(step.pw, code, _changed(scf, relax["parameters"]), options)
+    step.kpoints = builder.scf.kpoints
+    builder.relax.meta_convergence = orm.Bool(False)
+    fixed = sites_of(structure, relax["fixed"]) if relax["fixed"] else []
+    if fixed:
+        held = [list(FREE) if site in fixed else [False] * 3 for site in range(len(structure.sites))]
+        step.pw.settings = orm.Dict({"FIXED_COORDS": held})
 
 
 def starting_moments(
     structure: orm.StructureData, given: dict[str, float] | None, table: dict[str, float]
 ) -> dict[str, float]:
-    """Starting moment (mu_B) of every kind: as given by kind or element, else by the protocol's table.
+    """Starting moment (mu_B) of every kind: as given by element, layer or kind, else by the protocol's table.
 
     Raises
     ------
     ValueError
-        If no kind of the structure is magnetic, or a name is none of its kinds or elements.
+        If no kind of the structure is magnetic, or a name is no part of the film.
     """
     kinds = {kind.name: kind.symbol for kind in structure.kinds}
-    unknown = sorted(set(given or {}) - set(kinds) - set(kinds.values()))
-    if unknown:
-        raise ValueError(f"magnetic_moments: {', '.join(unknown)} is no kind or element of {', '.join(kinds)}")
-    chosen = given if given is not None else table
-    moments = {kind: float(chosen.get(kind, chosen.get(symbol, 0.0))) for kind, symbol in kinds.items()}
+    if given is None:
+        moments = {kind: float(table.get(symbol, 0.0)) for kind, symbol in kinds.items()}
+    else:
+        moments = moments_by_name(structure, given)
     if not any(moments.values()):
         raise ValueError(
             f"structure: no magnetic atom among the kinds {', '.join(kinds)} (known: {', '.join(table)}); "
@@ -205,6 +315,10 @@ def _options(code: orm.AbstractCode, options: dict[str, Any] | None, share: int 
         **(options or {}),
         "resources": {"num_machines": machines, "num_mpiprocs_per_machine": per_machine},
     }
+
+
+def _one_thread() -> dict[str, Any]:
+    return {"environment_variables": {"OMP_NUM_THREADS": "1"}}
 
 
 def _serial(options: dict[str, Any] | None) -> dict[str, Any]:

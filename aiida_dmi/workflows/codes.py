@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+
 from aiida.orm import AbstractCode
 from aiida.plugins import CalculationFactory
+
+
+def _wannier90() -> str:
+    """The official plugin where it is installed (aiida-wannier90), else the bundled one with the same ports."""
+    return "wannier90.wannier90" if find_spec("aiida_wannier90") else "dmi.wannier90"
+
 
 CODES = {
     "pw": "quantumespresso.pw",
     "pw2wannier90": "quantumespresso.pw2wannier90",
-    "wannier90": "dmi.wannier90",
+    "wannier90": _wannier90(),
     "engine": "dmi.model",
 }
 """Names that `get_builder_from_protocol` takes codes under, with the plugin each code is set up for."""
 
-Wannier90Calculation = CalculationFactory("dmi.wannier90")
+Wannier90Calculation = CalculationFactory(CODES["wannier90"])
 
 
-def check_codes(codes: dict[str, AbstractCode]) -> None:
+def check_codes(codes: Mapping[str, AbstractCode], optional: Sequence[str] = ()) -> None:
     """Refuse missing or unknown codes.
+
+    Parameters
+    ----------
+    codes : dict
+    optional : sequence of str
+        Names that may be missing.
 
     Raises
     ------
     ValueError
         Naming what is missing or not known.
     """
-    missing, unknown = sorted(set(CODES) - set(codes)), sorted(set(codes) - set(CODES))
+    missing, unknown = sorted(set(CODES) - set(optional) - set(codes)), sorted(set(codes) - set(CODES))
     if missing or unknown:
         what = [f"missing {', '.join(missing)}"] if missing else []
         what += [f"unknown {', '.join(unknown)}"] if unknown else []

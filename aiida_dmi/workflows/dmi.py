@@ -9,10 +9,13 @@ from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
 
 from aiida_dmi.calculations.functions import headline
-from aiida_dmi.calculations.response import DmiCalculation
+from aiida_dmi.calculations.quality import assess_response, quality_summary
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.workflows.builders import dmi_builder
+from aiida_dmi.workflows import validation
+from aiida_dmi.workflows.builders import dmi_builder, response_builder
+from aiida_dmi.workflows.response_base import DmiBaseWorkChain
+from aiida_dmi.workflows.wannier_functions import last_words, start
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 
@@ -27,13 +30,31 @@ class DmiWorkChain(WorkChain):
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, required=False, help="The film, normal +z.")
-        spec.input("model", valid_type=WannierModelData, required=False, help="A finished Wannier model.")
+        spec.input(
+            "model",
+            valid_type=WannierModelData,
+            required=False,
+            help="A finished Wannier model; given with a structure, it has to be that structure's.",
+        )
         spec.input(
             "thickness",
             valid_type=orm.Float,
             required=False,
             help="Of the magnetic film, Angstrom, for mJ/m^2.",
             validator=lambda node, _: None if node is None or node.value > 0 else "thickness: must be positive",
+        )
+        spec.input(
+            "quality",
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict({}),
+            validator=validation.limits,
+            help="Limits of the response's gate: closure, symmetry_residual, k_error.",
+        )
+        spec.input(
+            "force",
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help="End well whatever the response's gate says; the outputs carry the warning.",
         )
         spec.expose_inputs(
             WannierModelWorkChain,
@@ -45,7 +66,7 @@ class DmiWorkChain(WorkChain):
                 "help": "From the structure to the model.",
             },
         )
-        spec.expose_inputs(DmiCalculation, namespace="response", exclude=("model",))
+        spec.expose_inputs(DmiBaseWorkChain, namespace="response", exclude=("dmi.model",))
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(
@@ -57,7 +78,9 @@ class DmiWorkChain(WorkChain):
 
         spec.output("response", valid_type=DmiData, help="D, Q, D(1), Q(1), a(I), a(II): axes, units, errors.")
         spec.output("model", valid_type=WannierModelData, required=False, help="The Wannier model.")
+        spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed film.")
         spec.output("scf_parameters", valid_type=orm.Dict, required=False, help="Output parameters of the scf run.")
+        spec.output("quality", valid_type=orm.Dict, required=False, help="The gates of model and response, warnings.")
         spec.output("output_parameters", valid_type=orm.Dict, help="Headline values with units and errors.")
         spec.exit_code(
             401,
@@ -67,88 +90,114 @@ class DmiWorkChain(WorkChain):
         spec.exit_code(
             402,
             "ERROR_SUB_PROCESS_FAILED_RESPONSE",
-            message="step response: dmi-engine run failed ({pk}, exit {status}): {message}",
+            message="step response: DmiBaseWorkChain<{pk}> failed, exit {status}: {message}",
         )
+        spec.exit_code(430, "ERROR_QUALITY", message="quality gate of the response: {message}")
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
         """Either a finished model, or a structure with all that makes its model."""
         if "model" in inputs:
-            if "wannier_model" in inputs or "structure" in inputs:
-                return "model: given together with a structure; give one of them"
-            return None
+            if inputs.get("wannier_model"):
+                return "model: given together with the inputs of wannier_model; give one of them"
+            return validation.same_atoms(inputs["model"], inputs["structure"]) if "structure" in inputs else None
         if "structure" not in inputs or "wannier_model" not in inputs:
             return "structure: missing; give a structure with the inputs of `wannier_model`, or a finished `model`"
         structure = inputs["structure"]
-        message = WannierModelWorkChain.validate_structure(structure, None)
+        message = validation.structure(structure)
         if message is None:
             message = WannierModelWorkChain.validate_inputs({**inputs["wannier_model"], "structure": structure}, None)
-        masks = inputs["response"]["parameters"].get("soi_masks", None) or {}
+        masks = inputs["response"]["dmi"]["parameters"].get("soi_masks", None) or {}
         for name, weights in masks.items():
             if message is None and len(weights) != len(structure.sites):
                 atoms = len(structure.sites)
-                message = f"response.parameters: soi_masks: {name} has {len(weights)} weights for {atoms} atoms"
+                message = f"response.dmi.parameters: soi_masks: {name} has {len(weights)} weights for {atoms} atoms"
         return message
 
     def needs_model(self) -> bool:
         """Whether DFT has to be run."""
+        if "model" in self.inputs:
+            self.ctx.model = self.inputs.model
         return "model" not in self.inputs
 
     def run_model(self) -> ToContext:
         """From the structure to the model."""
         inputs = AttributeDict(self.exposed_inputs(WannierModelWorkChain, namespace="wannier_model"))
         inputs.structure = self.inputs.structure
-        inputs.metadata.call_link_label = "wannier_model"
-        return ToContext(wannier_model=self.submit(WannierModelWorkChain, **inputs))
+        return ToContext(wannier_model=start(self, WannierModelWorkChain, inputs, "wannier_model"))
 
     def inspect_model(self) -> ExitCode | None:
         """Take over the model."""
         node = self.ctx.wannier_model
+        for name in ("model", "structure", "scf_parameters"):
+            if name in node.outputs:
+                self.out(name, node.outputs[name])
         if not node.is_finished_ok:
+            if "quality" in node.outputs:
+                self.out("quality", quality_summary(model=node.outputs.quality))
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_MODEL.format(
-                pk=node.pk, status=node.exit_status, message=node.exit_message
+                pk=node.pk, status=node.exit_status, message=last_words(node)
             )
-        self.out_many({"model": node.outputs.model, "scf_parameters": node.outputs.scf_parameters})
+        self.ctx.model = node.outputs.model
         return None
 
     def run_response(self) -> ToContext:
         """Every xi, shift, direction, mask and temperature in one job."""
-        inputs = AttributeDict(self.exposed_inputs(DmiCalculation, namespace="response"))
-        inputs.model = self.inputs.model if "model" in self.inputs else self.ctx.wannier_model.outputs.model
-        inputs.metadata.call_link_label = "response"
-        node = self.submit(DmiCalculation, **inputs)
-        self.report(f"response: DmiCalculation<{node.pk}> started")
-        return ToContext(response=node)
+        inputs = AttributeDict(self.exposed_inputs(DmiBaseWorkChain, namespace="response"))
+        inputs.dmi.model = self.ctx.model
+        return ToContext(response=start(self, DmiBaseWorkChain, inputs, "response"))
 
     def inspect_response(self) -> ExitCode | None:
         """Take over the arrays."""
         node = self.ctx.response
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_RESPONSE.format(
-                pk=node.pk, status=node.exit_status, message=node.exit_message
+                pk=node.pk, status=node.exit_status, message=last_words(node)
             )
         self.out("response", node.outputs.response)
         return None
 
-    def results(self) -> None:
-        """Headline values."""
-        optional = {}
+    def results(self) -> ExitCode | None:
+        """Headline values, and the gate of the response: numbers that fail it are kept, with the exit code."""
+        response = self.ctx.response.outputs.response
+        optional, gates = {}, {"response": assess_response(response, self.inputs.quality)}
         if "wannier_model" in self.ctx:
             optional["scf_parameters"] = self.ctx.wannier_model.outputs.scf_parameters
+            gates["model"] = self.ctx.wannier_model.outputs.quality
         if "thickness" in self.inputs:
             optional["thickness"] = self.inputs.thickness
-        self.out("output_parameters", headline(self.ctx.response.outputs.response, **optional))
+        self.out("output_parameters", headline(response, **optional))
+        self.out("quality", quality_summary(**gates))
+        failed = gates["response"]["messages"]
+        if failed and not self.inputs.force.value:
+            return self.exit_codes.ERROR_QUALITY.format(message="; ".join(failed))
+        self.report("quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) or "passed"))
+        return None
 
     @classmethod
-    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, **options: Any) -> Any:
+    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, *args: Any, **options: Any) -> Any:
         """Builder with all inputs by a protocol.
 
         Parameters
         ----------
         codes : dict
-            `pw`, `pw2wannier90`, `wannier90`, `engine`.
+            `pw`, `wannier90`, `engine`; `pw2wannier90` where the overlaps are to come from it.
         structure : StructureData
-        **options
+        *args, **options
             protocol, overrides, pseudos, magnetic_moments, options; see `aiida_dmi.workflows.builders`.
         """
-        return dmi_builder(cls, codes, structure, **options)
+        return dmi_builder(cls, codes, structure, *args, **options)
+
+    @classmethod
+    def get_builder_from_model(cls, code: orm.AbstractCode, model: WannierModelData, **options: Any) -> Any:
+        """Builder that starts from a finished model: another xi, shift, direction or mask runs only the response.
+
+        Parameters
+        ----------
+        code : Code
+            dmi-engine.
+        model : WannierModelData
+        **options
+            protocol, overrides (its section `response`), options; see `aiida_dmi.workflows.builders`.
+        """
+        return response_builder(cls, code, model, **options)

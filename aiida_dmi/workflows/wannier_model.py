@@ -1,4 +1,4 @@
-"""WorkChain `dmi.wannier_model`: from a slab to its Wannier model."""
+"""WorkChain `dmi.wannier_model`: from a slab to a Wannier model that passed the quality gate."""
 
 from __future__ import annotations
 
@@ -6,345 +6,380 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain
-from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida.engine import (
+    BaseRestartWorkChain,
+    ExitCode,
+    ProcessHandlerReport,
+    ProcessSpec,
+    ToContext,
+    if_,
+    process_handler,
+    while_,
+)
+from aiida.plugins import WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import (
-    complete_mesh,
+    control_kpoints,
     plan_wannierisation,
-    read_pseudo,
     scalar_relativistic_average,
-    wannier90_parameters,
+    wannierisation_choice,
 )
-from aiida_dmi.calculations.model import WannierModelCalculation
+from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.engine.errors import InputError
+from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
-from aiida_dmi.workflows.codes import Wannier90Calculation
+from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain, one_way_to_overlaps, start
 
 PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
-Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
+PwRelaxWorkChain = WorkflowFactory("quantumespresso.pw.relax")
 
-SPINS = ("up", "down")
+LEAST_MOMENT = 0.05
+"""mu_B per cell (absolute magnetisation) below which the scf has lost its moment."""
+Try = WannierFunctionsWorkChain.exit_codes
 
 
-class WannierModelWorkChain(WorkChain):
-    """scf, nscf, Wannier functions of both spins and the model file of one collinear film."""
+class WannierModelWorkChain(BaseRestartWorkChain):
+    """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
+
+    A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
+    by the next entry of `wannierisation: attempts`. The scf is done once, the nscf again only for more bands.
+    """
+
+    _process_class = WannierFunctionsWorkChain
 
     @classmethod
     def define(cls, spec: ProcessSpec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
-        spec.input("structure", valid_type=orm.StructureData, validator=cls.validate_structure, help="The film.")
+        spec.input("structure", valid_type=orm.StructureData, validator=validation.structure, help="The film.")
         spec.input_namespace(
             "pseudos",
             valid_type=UpfData,
             dynamic=True,
             required=True,
-            validator=cls.validate_pseudos,
+            validator=validation.pseudos,
             help="Fully relativistic norm-conserving pseudopotential of every kind.",
         )
         spec.input(
             "kpoints",
             valid_type=orm.KpointsData,
-            validator=cls.validate_kpoints,
+            validator=validation.mesh,
             help="The ab-initio mesh of the Wannier functions: Gamma-centred, complete.",
         )
         spec.input(
             "wannierisation",
             valid_type=orm.Dict,
-            help="`orbitals` (of s, p, d, f, on every atom), `bands_per_function`, `frozen_window` (eV above E_F).",
+            validator=validation.wannierisation,
+            help="`orbitals` (of s, p, d, f, on every atom), `bands_per_function`, `frozen_window` (eV above E_F), and "
+            "`attempts`: a list of what to change of them in the second and later tries.",
         )
-        spec.expose_inputs(PwBaseWorkChain, namespace="scf", exclude=("pw.structure", "pw.pseudos", "pw.parent_folder"))
+        spec.input(
+            "quality",
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict({}),
+            validator=validation.limits,
+            help="Limits of the quality gate; a quantity without one is measured and not judged.",
+        )
+        spec.input(
+            "force",
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help="Take the first model whatever the gate says; the outputs carry the warning.",
+        )
+        spec.input(
+            "parent_folder",
+            valid_type=orm.RemoteData,
+            required=False,
+            validator=validation.finished_run,
+            help="Of a finished scf run of this film: none is run then.",
+        )
+        optional = {"required": False, "populate_defaults": False}
+        chained = ("pw.structure", "pw.pseudos", "pw.parent_folder")
+        spec.expose_inputs(
+            PwRelaxWorkChain,
+            namespace="relax",
+            exclude=("structure", "base_relax.pw.pseudos", "base_init_relax"),
+            namespace_options={**optional, "help": "Relaxation of the collinear film before anything else."},
+        )
+        spec.expose_inputs(PwBaseWorkChain, namespace="scf", exclude=chained)
         spec.expose_inputs(
             PwBaseWorkChain,
-            namespace="nscf",
-            exclude=(
-                "kpoints",
-                "kpoints_distance",
-                "kpoints_force_parity",
-                "pw.structure",
-                "pw.pseudos",
-                "pw.parent_folder",
-            ),
+            namespace="bands",
+            exclude=(*chained, "kpoints", "kpoints_distance", "kpoints_force_parity"),
+            namespace_options={**optional, "help": "Bands off the mesh, which the model is held against."},
         )
         spec.expose_inputs(
-            Pw2wannier90Calculation,
-            namespace="pw2wannier90",
-            exclude=("nnkp_file", "parent_folder", "parameters"),
+            PwBaseWorkChain,
+            namespace="spin_orbit_bands",
+            exclude=(*chained, "kpoints", "kpoints_distance", "kpoints_force_parity"),
+            namespace_options={**optional, "help": "Noncollinear bands (lforcet), which Hbar + V is held against."},
         )
-        spec.expose_inputs(
-            Wannier90Calculation,
-            namespace="wannier90",
-            exclude=("structure", "kpoints", "projections", "remote_input_folder", "local_input_folder"),
-        )
-        spec.expose_inputs(
-            WannierModelCalculation,
-            namespace="model",
-            exclude=("nscf", "wannier_up", "wannier_down", "pseudos", "scf_parameters"),
-        )
+        steps = ("nscf", "overlaps", "pw2wannier90", "wannier90", "model")
+        spec.expose_inputs(WannierFunctionsWorkChain, include=steps)
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(
-            cls.average_pseudos,
-            cls.run_scf,
-            cls.inspect_scf,
+            cls.setup,
+            if_(cls.needs_relaxation)(cls.run_relax, cls.inspect_relax),
+            if_(cls.needs_scf)(cls.run_scf, cls.inspect_scf),
+            cls.check_magnet,
             cls.plan,
-            cls.run_nscf,
-            cls.inspect_nscf,
-            cls.run_neighbours,
-            cls.inspect_neighbours,
-            cls.run_overlaps,
-            cls.inspect_overlaps,
-            cls.run_wannier90,
-            cls.inspect_wannier90,
-            cls.run_model,
-            cls.inspect_model,
+            cls.run_bands,
+            cls.inspect_bands,
+            while_(cls.should_run_process)(
+                cls.prepare_process,
+                cls.run_process,
+                cls.inspect_process,
+            ),
+            cls.results,
         )
 
         spec.output("model", valid_type=WannierModelData, help="The Wannier model.")
+        spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed film.")
         spec.output("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
-        spec.exit_code(
-            401,
-            "ERROR_SUB_PROCESS_FAILED_SCF",
-            message="step scf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: convergence, "
-            "cutoff, starting moments",
-        )
-        spec.exit_code(
-            402,
-            "ERROR_SUB_PROCESS_FAILED_NSCF",
-            message="step nscf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: "
-            "number of bands, disk",
-        )
-        spec.exit_code(
-            403,
-            "ERROR_SUB_PROCESS_FAILED_NEIGHBOURS",
-            message="step wannier90 -pp, spin {spin}: failed ({pk}, exit {status}); see `verdi calcjob "
-            "outputcat {pk}`: mesh and cell",
-        )
-        spec.exit_code(
-            404,
-            "ERROR_SUB_PROCESS_FAILED_OVERLAPS",
-            message="step pw2wannier90, spin {spin}: failed ({pk}, exit {status}); see `verdi calcjob outputcat {pk}`",
-        )
-        spec.exit_code(
-            405,
-            "ERROR_SUB_PROCESS_FAILED_WANNIER90",
-            message="step wannier90, spin {spin}: failed ({pk}, exit {status}); see `verdi calcjob outputcat {pk}`: "
-            "frozen window (too many states?), projections",
-        )
-        spec.exit_code(
-            406,
-            "ERROR_SUB_PROCESS_FAILED_MODEL",
-            message="step model: dmi-engine build failed ({pk}, exit {status}): {message}",
-        )
+        spec.output("scf_folder", valid_type=orm.RemoteData, required=False, help="Of the scf run.")
+        spec.output("quality", valid_type=orm.Dict, required=False, help="The gate: values, limits, what failed.")
+        step = "step {step}: pw.x failed ({{pk}}, exit {{status}}); see `verdi process report {{pk}}`: {hint}"
         spec.exit_code(
             410,
+            "ERROR_SUB_PROCESS_FAILED_RELAX",
+            message=step.format(step="relax", hint="starting geometry, scf convergence"),
+        )
+        spec.exit_code(
+            411,
+            "ERROR_SUB_PROCESS_FAILED_SCF",
+            message=step.format(step="scf", hint="convergence, cutoff, starting moments"),
+        )
+        spec.exit_code(
+            412,
+            "ERROR_SUB_PROCESS_FAILED_BANDS",
+            message=step.format(step="{{step}}", hint="number of bands, memory"),
+        )
+        spec.exit_code(
+            413,
             "ERROR_NO_MAGNETIC_MOMENT",
             message="step scf: the film lost its moment (absolute magnetization {moment:.3f} mu_B); without exchange "
             "splitting there is no DMI: check the starting moments and the structure",
         )
-
-    # -- validation ----------------------------------------------------------------------------------
-
-    @staticmethod
-    def validate_structure(structure: orm.StructureData, _: Any) -> str | None:
-        """A film: periodic in x and y, its vectors in the xy plane."""
-        if tuple(structure.pbc) != (True, True, False):
-            return f"structure: pbc {tuple(structure.pbc)} was given, a film needs (True, True, False)"
-        if any(abs(vector[2]) > 1e-6 for vector in structure.cell[:2]):
-            return "structure: the film's lattice vectors do not lie in the xy plane; turn its normal to z"
-        if any("." in kind or not kind.isidentifier() for kind in structure.get_kind_names()):
-            return f"structure: kind names {structure.get_kind_names()} must be letters and digits, such as Pt1"
-        return None
-
-    @staticmethod
-    def validate_pseudos(pseudos: dict[str, UpfData], _: Any) -> str | None:
-        """Fully relativistic and norm-conserving: checked before anything runs."""
-        for kind, pseudo in (pseudos or {}).items():
-            try:
-                read_pseudo(pseudo).require_fully_relativistic(pseudo.filename)
-            except InputError as error:
-                return f"pseudos.{kind}: {error}"
-        return None
-
-    @staticmethod
-    def validate_kpoints(kpoints: orm.KpointsData, _: Any) -> str | None:
-        """A Gamma-centred mesh."""
-        try:
-            _, offset = kpoints.get_kpoints_mesh()
-        except AttributeError:
-            return "kpoints: a list was given, a mesh is needed"
-        return f"kpoints: offset {offset} was given, a Gamma-centred mesh is needed" if any(offset) else None
+        spec.exit_code(
+            420,
+            "ERROR_WANNIERISATION_FAILED",
+            message="no choice of Wannier functions worked ({tries} tried); the last one: {message}",
+        )
+        spec.exit_code(430, "ERROR_QUALITY", message="quality gate: {message}")
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
-        """One pseudopotential a kind, and a film that starts magnetic."""
-        if "structure" not in inputs:
-            return None
+        """One pseudopotential a kind, a film that starts magnetic, one way to the overlaps."""
+        message = one_way_to_overlaps(inputs)
+        if message is not None or "structure" not in inputs:
+            return message
         kinds = inputs["structure"].get_kind_names()
         if sorted(inputs.get("pseudos", {})) != sorted(kinds):
             return f"pseudos: given for {sorted(inputs.get('pseudos', {}))}, the structure's kinds are {sorted(kinds)}"
-        system = inputs["scf"]["pw"]["parameters"].get_dict().get("SYSTEM", {})
-        if system.get("nspin") != 2:
-            return f"scf: nspin = {system.get('nspin')} was given, a collinear run (nspin = 2) is needed"
-        starting = system.get("starting_magnetization", {})
-        if not any(starting.get(kind) for kind in kinds) and not system.get("tot_magnetization"):
-            return (
-                f"structure: no magnetic atom among the kinds {', '.join(kinds)}: starting_magnetization is zero for "
-                "all; give `magnetic_moments` for the kinds that carry the film's magnetism"
-            )
-        return None
+        if "parent_folder" not in inputs:
+            return validation.magnetic_start(inputs["scf"]["pw"]["parameters"], kinds)
+        if inputs.get("relax"):
+            return "parent_folder: given with relax; the density of another geometry would be used, give one"
+        return validation.scf_of_another_film(inputs["parent_folder"], inputs["structure"])
 
-    # -- steps -----------------------------------------------------------------------------------------
+    # -- relax, scf and bands --------------------------------------------------------------------------
 
-    def average_pseudos(self) -> None:
+    def setup(self) -> None:
         """Scalar-relativistic average of every pseudopotential; one element is averaged once."""
+        super().setup()
         averages: dict[str, UpfData] = {}
         for pseudo in self.inputs.pseudos.values():
             if pseudo.uuid not in averages:
                 averages[pseudo.uuid] = scalar_relativistic_average(pseudo)
         self.ctx.averaged = {kind: averages[pseudo.uuid] for kind, pseudo in self.inputs.pseudos.items()}
+        self.ctx.structure = self.inputs.structure
+        self.ctx.choice = 0
+        if "parent_folder" in self.inputs:
+            self.ctx.scf_folder = self.inputs.parent_folder
+            self.ctx.scf_parameters = self.inputs.parent_folder.creator.outputs.output_parameters
+            self.report(f"scf: taken from PwCalculation<{self.inputs.parent_folder.creator.pk}>")
+
+    def needs_relaxation(self) -> bool:
+        """Whether the film is to be relaxed."""
+        return bool(self.inputs.get("relax", None))
+
+    def run_relax(self) -> ToContext:
+        """Positions of the atoms, in the cell as it is."""
+        inputs = AttributeDict(self.exposed_inputs(PwRelaxWorkChain, namespace="relax"))
+        inputs.structure = self.ctx.structure
+        inputs.base_relax.pw.pseudos = self.ctx.averaged
+        return ToContext(relax=start(self, PwRelaxWorkChain, inputs, "relax", "collinear film, cell fixed"))
+
+    def inspect_relax(self) -> ExitCode | None:
+        """The relaxed film takes the place of the given one."""
+        if not self.ctx.relax.is_finished_ok:
+            return self._failed("RELAX", self.ctx.relax)
+        self.ctx.structure = self.ctx.relax.outputs.output_structure
+        self.out("structure", self.ctx.structure)
+        return None
+
+    def needs_scf(self) -> bool:
+        """Whether there is no density yet."""
+        return "parent_folder" not in self.inputs
 
     def run_scf(self) -> ToContext:
         """Self-consistent density."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="scf"))
-        inputs.pw.structure = self.inputs.structure
+        inputs.pw.structure = self.ctx.structure
         inputs.pw.pseudos = self.ctx.averaged
-        return ToContext(scf=self._submit(PwBaseWorkChain, inputs, "scf"))
+        return ToContext(scf=start(self, PwBaseWorkChain, inputs, "scf", "collinear density, no spin-orbit"))
 
     def inspect_scf(self) -> ExitCode | None:
-        """The scf must have converged, to a magnet."""
+        """The scf must have converged."""
         if not self.ctx.scf.is_finished_ok:
             return self._failed("SCF", self.ctx.scf)
-        moment = self.ctx.scf.outputs.output_parameters.get("absolute_magnetization", None)
-        if moment is not None and abs(moment) < 0.05:
+        self.ctx.scf_folder = self.ctx.scf.outputs.remote_folder
+        self.ctx.scf_parameters = self.ctx.scf.outputs.output_parameters
+        return None
+
+    def check_magnet(self) -> ExitCode | None:
+        """... to a magnet."""
+        moment = self.ctx.scf_parameters.get("absolute_magnetization", None)
+        if moment is not None and abs(moment) < LEAST_MOMENT:
             return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=moment)
-        self.out("scf_parameters", self.ctx.scf.outputs.output_parameters)
+        self.out_many({"scf_parameters": self.ctx.scf_parameters, "scf_folder": self.ctx.scf_folder})
         return None
 
     def plan(self) -> None:
-        """Projections, semicore, bands and window of the Wannier functions."""
-        self.ctx.plan = plan_wannierisation(
-            self.inputs.structure, self.inputs.wannierisation, **dict(self.inputs.pseudos)
-        )
-        self.ctx.wannier90 = wannier90_parameters(
-            self.inputs.wannier90.parameters,
-            self.inputs.wannierisation,
-            self.ctx.plan,
-            self.ctx.scf.outputs.output_parameters,
-            self.inputs.kpoints,
-        )
+        """Projections, semicore and number of bands of the present choice."""
+        self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
+        self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 
-    def run_nscf(self) -> ToContext:
-        """Bands and wave functions on the complete mesh."""
-        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
-        parameters = inputs.pw.parameters.get_dict()
-        parameters.setdefault("SYSTEM", {}).setdefault("nbnd", self.ctx.plan["nbnd"])
-        inputs.pw.parameters = orm.Dict(parameters)
-        inputs.pw.structure = self.inputs.structure
-        inputs.pw.pseudos = self.ctx.averaged
-        inputs.pw.parent_folder = self.ctx.scf.outputs.remote_folder
-        inputs.kpoints = complete_mesh(self.inputs.kpoints)
-        self.ctx.kpoints = inputs.kpoints
-        return ToContext(nscf=self._submit(PwBaseWorkChain, inputs, "nscf"))
+    def run_bands(self) -> ToContext:
+        """Bands off the mesh, with few bands: some seconds."""
+        excluded, functions = len(self.ctx.plan["exclude_bands"]), self.ctx.plan["num_wann"]
+        started = {}
+        for step, spinors, pseudos in (("bands", 1, self.ctx.averaged), ("spin_orbit_bands", 2, self.inputs.pseudos)):
+            if not self.inputs.get(step, None):
+                continue
+            self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
+            inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace=step))
+            parameters = inputs.pw.parameters.get_dict()
+            parameters.setdefault("SYSTEM", {}).setdefault("nbnd", spinors * (excluded + functions))
+            inputs.pw.parameters = orm.Dict(parameters)
+            inputs.pw.structure = self.ctx.structure
+            inputs.pw.pseudos = dict(pseudos)
+            inputs.pw.parent_folder = self.ctx.scf_folder
+            inputs.kpoints = self.ctx.control
+            # The highest of so few bands is occupied here and there by design.
+            inputs.handler_overrides = orm.Dict({"sanity_check_insufficient_bands": {"enabled": False}})
+            started[step] = start(self, PwBaseWorkChain, inputs, step, "off the mesh, for the quality gate")
+        return ToContext(**started)
 
-    def inspect_nscf(self) -> ExitCode | None:
-        """The nscf must have converged."""
-        return None if self.ctx.nscf.is_finished_ok else self._failed("NSCF", self.ctx.nscf)
-
-    def run_neighbours(self) -> ToContext:
-        """wannier90.x -pp for both spins."""
-        settings = orm.Dict({"postproc_setup": True})
-        return self._for_both_spins("neighbours", Wannier90Calculation, self._wannier90, settings=settings)
-
-    def inspect_neighbours(self) -> ExitCode | None:
-        """Both must have written their .nnkp."""
-        return self._inspect_both("neighbours", "NEIGHBOURS")
-
-    def run_overlaps(self) -> ToContext:
-        """pw2wannier90.x for both spins."""
-        return self._for_both_spins("overlaps", Pw2wannier90Calculation, self._pw2wannier90)
-
-    def inspect_overlaps(self) -> ExitCode | None:
-        """Both must have finished."""
-        return self._inspect_both("overlaps", "OVERLAPS")
-
-    def run_wannier90(self) -> ToContext:
-        """wannier90.x for both spins."""
-        return self._for_both_spins("wannier90", Wannier90Calculation, self._wannier90)
-
-    def inspect_wannier90(self) -> ExitCode | None:
-        """Both must have finished."""
-        return self._inspect_both("wannier90", "WANNIER90")
-
-    def run_model(self) -> ToContext:
-        """dmi-engine build."""
-        inputs = AttributeDict(self.exposed_inputs(WannierModelCalculation, namespace="model"))
-        inputs.nscf = self.ctx.nscf.outputs.remote_folder
-        for spin in SPINS:
-            inputs[f"wannier_{spin}"] = self.ctx[f"wannier90_{spin}"].outputs.remote_folder
-        inputs.pseudos = dict(self.inputs.pseudos)
-        inputs.scf_parameters = self.ctx.scf.outputs.output_parameters
-        return ToContext(model=self._submit(WannierModelCalculation, inputs, "model"))
-
-    def inspect_model(self) -> ExitCode | None:
-        """Output the model."""
-        job = self.ctx.model
-        if not job.is_finished_ok:
-            return self._failed("MODEL", job, message=job.exit_message)
-        self.out("model", job.outputs.model)
+    def inspect_bands(self) -> ExitCode | None:
+        """They must have converged."""
+        for step in ("bands", "spin_orbit_bands"):
+            if step in self.ctx and not self.ctx[step].is_finished_ok:
+                return self._failed("BANDS", self.ctx[step], step=step)
         return None
 
-    # -- helpers ---------------------------------------------------------------------------------------
+    # -- tries -----------------------------------------------------------------------------------------
 
-    def _wannier90(self, spin: str) -> AttributeDict:
-        inputs = AttributeDict(self.exposed_inputs(Wannier90Calculation, namespace="wannier90"))
-        inputs.structure = self.inputs.structure
-        inputs.parameters = self.ctx.wannier90
-        inputs.kpoints = self.ctx.kpoints
-        inputs.projections = (
-            self.ctx.projections if "projections" in self.ctx else orm.List(self.ctx.plan["projections"])
-        )
-        self.ctx.projections = inputs.projections
-        if f"overlaps_{spin}" in self.ctx:
-            inputs.remote_input_folder = self.ctx[f"overlaps_{spin}"].outputs.remote_folder
-        return inputs
+    def prepare_process(self) -> None:
+        """Inputs of the next try."""
+        # Handlers work on the context alone: the settings and the plan follow from the number of the choice.
+        self.plan()
+        inputs = AttributeDict(self.exposed_inputs(WannierFunctionsWorkChain))
+        inputs.structure = self.ctx.structure
+        inputs.pseudos = dict(self.inputs.pseudos)
+        inputs.averaged = self.ctx.averaged
+        inputs.kpoints = self.inputs.kpoints
+        inputs.settings, inputs.plan = self.ctx.settings, self.ctx.plan
+        inputs.scf_folder, inputs.scf_parameters = self.ctx.scf_folder, self.ctx.scf_parameters
+        bands = self.ctx.get("nscf_bands", None)
+        if bands is not None and bands.get_bands().shape[-1] >= self.ctx.plan["nbnd"]:
+            inputs.nscf_folder, inputs.nscf_bands = self.ctx.nscf_folder, bands
+        self.ctx.inputs = inputs
+        settings = ", ".join(f"{key} {value}" for key, value in sorted(self.ctx.settings.get_dict().items()))
+        self.report(f"Wannier functions, choice {self.ctx.choice + 1} of {1 + len(self._attempts())}: {settings}")
 
-    def _pw2wannier90(self, spin: str) -> AttributeDict:
-        inputs = AttributeDict(self.exposed_inputs(Pw2wannier90Calculation, namespace="pw2wannier90"))
-        inputs.parent_folder = self.ctx.nscf.outputs.remote_folder
-        inputs.nnkp_file = self.ctx[f"neighbours_{spin}"].outputs.nnkp_file
-        inputs.parameters = orm.Dict({"INPUTPP": {"spin_component": spin, "write_amn": True, "write_mmn": True}})
-        return inputs
+    @process_handler(priority=600)
+    def keep_nscf(self, node: orm.WorkChainNode) -> None:
+        """Bands that a try computed serve the later ones."""
+        if "nscf_bands" in node.outputs:
+            self.ctx.nscf_folder, self.ctx.nscf_bands = node.outputs.nscf_folder, node.outputs.nscf_bands
 
-    def _for_both_spins(self, step: str, process: Any, prepare: Any, **extra: Any) -> ToContext:
-        return ToContext(
-            **{
-                f"{step}_{spin}": self._submit(process, {**prepare(spin), **extra}, f"{step}, spin {spin}")
-                for spin in SPINS
-            }
-        )
+    @process_handler(
+        priority=500,
+        exit_codes=[
+            Try.ERROR_SUB_PROCESS_FAILED_WANNIER90,
+            Try.ERROR_SUB_PROCESS_FAILED_MODEL,
+            Try.ERROR_FROZEN_WINDOW,
+        ],
+    )
+    def try_next_choice(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
+        """Wannier90 or the model's own checks refused the functions: the next choice."""
+        if self._next_choice(node.exit_message):
+            return ProcessHandlerReport(True)
+        code = self.exit_codes.ERROR_WANNIERISATION_FAILED
+        return ProcessHandlerReport(True, code.format(tries=self.ctx.choice + 1, message=node.exit_message))
 
-    def _submit(self, process: Any, inputs: dict[str, Any], step: str) -> Any:
-        inputs = AttributeDict(inputs)
-        metadata = AttributeDict(inputs.get("metadata", {}))
-        metadata.call_link_label = step.replace(", spin ", "_").replace(" ", "_")
-        inputs.metadata = metadata
-        node = self.submit(process, **inputs)
-        self.report(f"{step}: {process.__name__}<{node.pk}> started")
-        return node
+    @process_handler(
+        priority=400,
+        exit_codes=[
+            Try.ERROR_SUB_PROCESS_FAILED_NSCF,
+            Try.ERROR_SUB_PROCESS_FAILED_NEIGHBOURS,
+            Try.ERROR_SUB_PROCESS_FAILED_OVERLAPS,
+        ],
+    )
+    def give_up(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
+        """Steps that no other choice mends; pw.x has had its own restarts by then."""
+        code = self.exit_codes.ERROR_WANNIERISATION_FAILED
+        return ProcessHandlerReport(True, code.format(tries=self.ctx.choice + 1, message=node.exit_message))
 
-    def _inspect_both(self, step: str, code: str) -> ExitCode | None:
-        failed = [(s, self.ctx[f"{step}_{s}"]) for s in SPINS if not self.ctx[f"{step}_{s}"].is_finished_ok]
-        return self._failed(code, failed[0][1], spin=failed[0][0]) if failed else None
+    @process_handler(priority=300, exit_codes=[ExitCode(0)])
+    def quality_gate(self, node: orm.WorkChainNode) -> ProcessHandlerReport | None:
+        """The model against its limits."""
+        bands = {step: self.ctx[step].outputs.output_band for step in ("bands", "spin_orbit_bands") if step in self.ctx}
+        self.ctx.quality = assess_model(node.outputs.model, self.inputs.quality, self.ctx.scf_parameters, **bands)
+        messages = self.ctx.quality["messages"]
+        if not messages:
+            self.report("quality gate: passed")
+            return None
+        if self.inputs.force.value:
+            self.report(f"quality gate: {'; '.join(messages)}; goes on by force")
+            return None
+        if self.ctx.quality["retry"] and self._next_choice(f"quality gate: {'; '.join(messages)}"):
+            return ProcessHandlerReport(True)
+        self.out("quality", self.ctx.quality)
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_QUALITY.format(message="; ".join(messages)))
+
+    def results(self) -> ExitCode | None:
+        """The model and how good it is."""
+        self.out("model", self.ctx.children[-1].outputs.model)
+        self.out("quality", self.ctx.quality)
+        return None
+
+    def on_terminated(self) -> None:
+        """Remove what the jobs left on the computer once the model is stored, where that is asked for."""
+        super(BaseRestartWorkChain, self).on_terminated()
+        if self.inputs.clean_workdir.value and self.node.is_finished_ok:
+            self.report(f"cleaned the folders of {cleaning.clean(self.node)} jobs; they no longer serve as cache")
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        return list(self.inputs.wannierisation.get("attempts", []))
+
+    def _next_choice(self, why: str) -> bool:
+        """Go on to the next choice; False if there is none."""
+        if self.ctx.choice >= len(self._attempts()):
+            return False
+        self.ctx.choice += 1
+        changes = ", ".join(f"{key} {value}" for key, value in self._attempts()[self.ctx.choice - 1].items())
+        self.report(f"{why}; next: {changes}")
+        return True
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         details = {"pk": node.pk, "status": node.exit_status, **context}
         return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
 
     @classmethod
-    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, **options: Any) -> Any:
+    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, *args: Any, **options: Any) -> Any:
         """Builder with all inputs by a protocol; see `aiida_dmi.workflows.builders.wannier_model_builder`."""
-        return wannier_model_builder(cls, codes, structure, **options)
+        return wannier_model_builder(cls, codes, structure, *args, **options)

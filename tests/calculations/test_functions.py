@@ -35,7 +35,7 @@ def test_average_is_scalar_and_keeps_the_element(pseudos):
 
 def test_plan_counts_semicore_from_the_pseudopotentials(pseudos):
     settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
-    plan = functions.plan_wannierisation(co_pt111(), settings, **pseudos).get_dict()
+    plan = functions.plan_wannierisation(co_pt111(1, 1), settings, **pseudos).get_dict()
     assert plan["semicore_bands"] == {"Co": 4, "Pt": 4}
     assert plan["exclude_bands"] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert (plan["num_wann"], plan["num_bands"], plan["nbnd"]) == (18, 32, 40)
@@ -44,7 +44,7 @@ def test_plan_counts_semicore_from_the_pseudopotentials(pseudos):
 
 def test_wannier90_parameters(pseudos, kpoints):
     settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
-    plan = functions.plan_wannierisation(co_pt111(), settings, **pseudos)
+    plan = functions.plan_wannierisation(co_pt111(1, 1), settings, **pseudos)
     base, scf = orm.Dict({"num_iter": 0}), orm.Dict({"fermi_energy": 3.687})
     parameters = functions.wannier90_parameters(base, settings, plan, scf, kpoints).get_dict()
     assert parameters["dis_froz_max"] == pytest.approx(6.687)

@@ -7,8 +7,9 @@ import pytest
 
 from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.bandstructure import bands
-from aiida_dmi.engine.export import per_volume, to_mumax3, to_ubermag
+from aiida_dmi.engine.export import to_mumax3, to_ubermag
 from aiida_dmi.engine.resolved import k_map
+from aiida_dmi.engine.results import per_volume
 
 A = 4.0  # Angstrom
 DIRECTIONS = [(0, 0, 1), (1, 0, 0), (0, 1, 0)]

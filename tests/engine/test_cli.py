@@ -286,11 +286,21 @@ BUILD = "nscf: x.save\nwannier_up: up\nwannier_down: dn\npseudopotentials: {Co: 
 
 
 @pytest.mark.parametrize(
-    "name", ["spec.yaml", "Co.UPF", "up.mmn", "dn_u_dis.mat", "x.save/data-file-schema.xml", "x.save/wfcup1.dat"]
+    "name",
+    [
+        "spec.yaml",
+        "Co.UPF",
+        "up.mmn",
+        "dn_u_dis.mat",
+        "x.save/data-file-schema.xml",
+        "x.save/wfcup1.dat",
+        "x.save/wfcup1.hdf5",
+    ],
 )
 def test_model_in_place_of_what_it_is_built_from(tmp_path, name, capsys):
     (tmp_path / "x.save").mkdir()
-    for path in ("Co.UPF", "up.mmn", "dn_u_dis.mat", "x.save/data-file-schema.xml", "x.save/wfcup1.dat"):
+    folder = ("x.save/data-file-schema.xml", "x.save/wfcup1.dat", "x.save/wfcup1.hdf5")
+    for path in ("Co.UPF", "up.mmn", "dn_u_dis.mat", *folder):
         (tmp_path / path).write_text(path)
     spec = write(tmp_path, BUILD + f"output: {name}\n")
     before = (tmp_path / name).read_text()

@@ -334,7 +334,7 @@ def test_energies_far_away_are_not_kept(copt, monkeypatch):
     for result, energies, (low, high) in kept:
         assert result.near.size == ((energies >= low) & (energies <= high)).sum()
         assert result.below == (energies < low).sum()
-        assert high - low < 1.2
+        assert high - low < 1.3  # twice margin and 40 kT, and the two levels next to mu on 8 x 8 points
     assert sum(r.near.size for r, *_ in kept) < 0.5 * sum(e.size for _, e, _ in kept)
 
 
@@ -569,6 +569,7 @@ BAD = {
     "memory_limit": [0, -1, 1e9, "1 GiB", True],
     "cutoff": [0.5],
     "symmetry": [True, "no", 1, None],
+    "save": ["result.nc"],
 }
 
 
@@ -584,6 +585,14 @@ def test_bad_argument(small_model, key, value):
 def test_bad_cutoff(cutoff):
     with pytest.raises(InputError, match="cutoff"):
         compute(RashbaModel(0.1, 1.0), 4, cutoff=cutoff)
+
+
+def test_fermi_level_of_a_rashba_model():
+    """It holds no number of electrons, so all modes are its own zero; a slip of the pen is still refused."""
+    model = RashbaModel(0.1, 1.0)
+    assert compute(model, 4, cutoff=0.5).attrs["fermi_level"] == "dft"
+    with pytest.raises(InputError, match="fermi_level: 'neutrl'"):
+        compute(model, 4, cutoff=0.5, fermi_level="neutrl")
 
 
 @pytest.mark.parametrize(("mesh", "max_mesh"), [(24, 8), (9, 9), (None, 12)])

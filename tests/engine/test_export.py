@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from aiida_dmi.engine import InputError, RashbaModel, compute
-from aiida_dmi.engine.export import energy_current, lifshitz_constant, per_volume, to_mumax3, to_ubermag
-from aiida_dmi.engine.results import per_area
+from aiida_dmi.engine.export import energy_current, lifshitz_constant, to_mumax3, to_ubermag
+from aiida_dmi.engine.results import per_area, per_length, per_volume
 
 AREA, VOLUME, THICKNESS = 6.5, 95.0, 8.1
 MEV = 1.602176634e-22  # J
@@ -213,8 +213,13 @@ def test_bad_input():
         to_mumax3(film.drop_vars("D"), 3.0)
     with pytest.raises(InputError, match="shape"):
         lifshitz_constant(np.zeros((2, 2)), (0, 0, 1))
-    with pytest.raises(InputError, match="volume"):
-        per_volume(bulk.D, 0.0)
+    for value in (0.0, -1.0, np.nan):
+        with pytest.raises(InputError, match=r"^volume: .* positive number of Angstrom\^3"):
+            per_volume(bulk.D, value)
+        with pytest.raises(InputError, match=r"^area: "):
+            per_length(film.D, value)
+        with pytest.raises(InputError, match=r"^area: "):
+            per_area(film.D, value, 3.0)
     for arguments in (((0, 0, 1), (1, 0)), ((0, 0, 0), (1, 0, 0))):
         with pytest.raises(InputError):
             energy_current(film.D, *arguments)

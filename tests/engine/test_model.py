@@ -391,6 +391,39 @@ def test_flat_cell(small_model):
         dataclasses.replace(small_model, cell=cell)
 
 
+def imaginary_part(array, size=0.06):
+    array[..., 0, 1] += 1j * size
+    array[..., 1, 0] -= 1j * size
+    return array
+
+
+def only_first_function(array):
+    array[:, 1:] = 0
+    return array
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "words"),
+    [
+        ("hamiltonian/up", imaginary_part, ["hamiltonian", "time reversal", "1.2e-01"]),
+        ("position/down", imaginary_part, ["position", "time reversal", "1.2e-01"]),
+        ("overlap", imaginary_part, ["overlap", "time reversal", "1.2e-01"]),
+        ("overlap", only_first_function, ["do not correspond", "1.00"]),
+        ("kpoints", lambda k: k + 0.1, ["kpoints", "mesh (3, 3, 1)", "unshifted"]),
+        ("mesh", lambda m: m + 1, ["mesh (4, 4, 2)", "32", "9"]),
+        ("electrons", lambda e: e + 10, ["electrons", "between 0 and 4"]),
+        ("cell", lambda c: c * [[1, 1, 1], [1, 0, 1], [1, 1, 1]], ["cell", "no volume"]),
+        ("periodic", lambda p: p & False, ["periodic", "two or three"]),
+    ],
+)
+def test_broken_file_is_refused(path, name, spoil, words):
+    """The checks on values as a user meets them: the file, the dataset and what was found, in one line."""
+    change(path, name, spoil)
+    refused(path, *words)
+    with pytest.raises(InputError, match=r"\A[^\n]*\Z"):
+        WannierModel.load(path)
+
+
 # -- what it offers ------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.cli import COMPLETE
+from aiida_dmi.engine.errors import StoppedError
 from aiida_dmi.engine.kernel import Kernel
 from aiida_dmi.engine.settings import Settings
 from aiida_dmi.engine.workers import Workers, mpi_communicator
@@ -85,6 +86,85 @@ def test_error_in_a_batch(processes):
     """It reaches the caller as it is, and the pool ends."""
     with Workers(Broken(), processes) as workers, pytest.raises(InputError, match=r"^batch: 3"):
         list(workers.map("work", range(6)))
+
+
+class Fatal:
+    """A kernel whose fourth batch ends its process as the kernel's memory killer does, or asks for too much."""
+
+    def work(self, batch, how):
+        if batch == 3 and how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if batch == 3:
+            np.zeros(2**50)
+        return batch
+
+
+def test_killed_worker():
+    """What is done before it is kept; the others are ended."""
+    done = []
+    with Workers(Fatal(), 2) as workers:
+        results = workers.map("work", range(50), "killed")
+        with pytest.raises(StoppedError, match=r"^processes: a worker process was killed"):
+            done.extend(results)
+    assert done == list(range(len(done)))
+    assert len(done) <= 3
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_too_much_memory(processes):
+    with Workers(Fatal(), processes) as workers, pytest.raises(StoppedError, match=r"^memory: .*smaller memory_limit"):
+        list(workers.map("work", range(6), "allocates"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_run_with_a_killed_worker(data, tmp_path):
+    """dmi-engine ends, says why and what to do, and goes on from its checkpoint when given fewer processes."""
+    shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
+    (tmp_path / "spec.yaml").write_text("model: model.h5\nmesh: 40\nfermi_level: dft\nmemory_limit: 16777216\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", EAGER, "run", "spec.yaml", "--processes", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    checkpoint = tmp_path / "result.nc.checkpoint"
+    end = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < end:
+        time.sleep(0.005)
+    workers = [pid for pid in processes_of(process.pid) if pid != process.pid]
+    os.kill(workers[0], signal.SIGKILL)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, 2)
+    assert "processes: a worker process was killed" in errors.splitlines()[-1]
+    assert "fewer processes" in errors.splitlines()[-1]
+    assert COMPLETE not in output
+    assert processes_of(process.pid) == []
+    assert checkpoint.exists()
+    assert not (tmp_path / "result.nc").exists()
+    for name in ("result.nc", "whole.nc"):
+        done = subprocess.run(
+            [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", name],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+    assert not checkpoint.exists()
+    assert load_result(tmp_path / "result.nc").identical(load_result(tmp_path / "whole.nc"))
+
+
+EAGER = """
+import functools, sys
+from importlib import import_module
+from aiida_dmi.engine.cli import main
+
+driver = import_module("aiida_dmi.engine.compute")
+driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def processes_of(group):
@@ -318,13 +398,57 @@ def test_ranks_without_mpi4py(folder, variable):
     assert not (folder / "without.nc").exists()
 
 
-def test_one_rank_needs_no_mpi4py(monkeypatch):
+SLURM_JOB = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "2", "SLURM_NPROCS": "2", "SLURM_TASKS_PER_NODE": "2"}
+SLURM_STEP = SLURM_JOB | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
+ONE = {"SLURM_STEP_NUM_TASKS": "1", "PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.pmix.17.0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "ranks"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 4),
+        ({"PMI_SIZE": "3", "PMI_RANK": "0"}, 3),
+        ({"PMI_SIZE": "no number"}, 1),
+        # A batch script, and srun without MPI: Slurm's numbers are not those of MPI ranks.
+        (SLURM_JOB, 1),
+        (SLURM_STEP, 1),
+        # srun --mpi=pmix
+        (SLURM_STEP | {"PMIX_RANK": "1", "PMIX_NAMESPACE": "slurm.pmix.17.0"}, 2),
+        (SLURM_JOB | {"PMIX_RANK": "0"}, 2),
+        # one task of a larger job
+        (SLURM_JOB | ONE, 1),
+        (SLURM_JOB | ONE | {"OMPI_COMM_WORLD_SIZE": "2"}, 2),
+    ],
+)
+def test_how_many_ranks_were_started(monkeypatch, environment, ranks):
+    """Without mpi4py several ranks are refused, and one is not."""
+    for name in [name for name in os.environ if name.startswith(("OMPI_", "PMI", "SLURM_"))]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    assert mpi_communicator() is None
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
-    assert mpi_communicator() is None
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"^MPI"):
-        mpi_communicator()
+    if ranks == 1:
+        assert mpi_communicator() is None
+    else:
+        with pytest.raises(InputError, match=r"^MPI: .*mpi4py is not installed"):
+            mpi_communicator()
+
+
+@mpi
+def test_ranks_that_do_not_find_each_other(folder):
+    """mpi4py built with another library than the launcher's: every rank would be the first of its own world."""
+    done = subprocess.run(
+        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", "alone.nc"],
+        cwd=folder,
+        env=os.environ | {"PMI_SIZE": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "MPI: 2 ranks were started, but mpi4py's" in done.stderr
+    assert "finds only this one" in done.stderr
+    assert not (folder / "alone.nc").exists()

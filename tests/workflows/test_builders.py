@@ -22,7 +22,7 @@ def overrides(pseudo_family):
 
 def test_fast_protocol_is_the_prototype(codes, overrides):
     """Cutoff, meshes and window of the prototype; the Wannier functions as it made them."""
-    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), protocol="fast", overrides=overrides)
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), protocol="fast", overrides=overrides)
     model = builder.wannier_model
     system = model.scf.pw.parameters["SYSTEM"]
     assert (system["ecutwfc"], system["nspin"]) == (50.0, 2)
@@ -35,19 +35,19 @@ def test_fast_protocol_is_the_prototype(codes, overrides):
     assert model.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == 50.0
     assert model.wannier90.parameters.get_dict() == {"num_iter": 0, "dis_num_iter": 0}
     assert builder.thickness.value == pytest.approx(2.0432130552)
-    assert builder.response.parameters["directions"] == [[0, 0, 1]]
+    assert builder.response.dmi.parameters["directions"] == [[0, 0, 1]]
 
 
 def test_resources_reach_every_step(codes, overrides):
     options = {"resources": {"num_machines": 2, "num_mpiprocs_per_machine": 4}, "max_wallclock_seconds": 600}
-    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), overrides=overrides, options=options)
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides, options=options)
     scf = builder.wannier_model.scf.pw
     assert scf.metadata.options["resources"] == {"num_machines": 2, "num_mpiprocs_per_machine": 4}
     assert scf.parallelization["npool"] == 4
     assert builder.wannier_model.pw2wannier90.metadata.options["resources"]["num_mpiprocs_per_machine"] == 2
     assert builder.wannier_model.wannier90.metadata.options["withmpi"] is False
-    assert builder.response.metadata.options["processes"] == 4
-    assert builder.response.metadata.options["max_wallclock_seconds"] == 600
+    assert builder.response.dmi.metadata.options["processes"] == 4
+    assert builder.response.dmi.metadata.options["max_wallclock_seconds"] == 600
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,18 @@ def test_overrides_replace_and_add():
 
 def test_missing_and_unknown_codes(codes):
     with pytest.raises(ValueError, match="codes: missing engine; unknown dmi"):
-        DmiWorkChain.get_builder_from_protocol({**{k: codes[k] for k in codes if k != "engine"}, "dmi": 1}, co_pt111())
+        DmiWorkChain.get_builder_from_protocol(
+            {**{k: codes[k] for k in codes if k != "engine"}, "dmi": 1}, co_pt111(1, 1)
+        )
 
 
 def test_family_that_is_not_there(codes):
     with pytest.raises(ValueError, match="pseudo_family: 'nowhere'"):
-        DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), overrides={"pseudo_family": "nowhere"})
+        DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides={"pseudo_family": "nowhere"})
 
 
 def test_film_without_magnet_is_refused(codes, overrides):
-    film = orm.StructureData(cell=co_pt111().cell, pbc=(True, True, False))
+    film = orm.StructureData(cell=co_pt111(1, 1).cell, pbc=(True, True, False))
     film.append_atom(symbols="Pt", position=(0, 0, 5))
     film.append_atom(symbols="W", position=(0, 0, 7.2))
     with pytest.raises(ValueError, match="no magnetic atom among the kinds Pt, W"):
@@ -95,7 +97,7 @@ def test_film_without_magnet_is_refused(codes, overrides):
 
 def test_workchain_refuses_moments_taken_away(codes, overrides):
     """The same through the ports, for inputs made by hand."""
-    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), overrides=overrides)
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides)
     parameters = builder.wannier_model.scf.pw.parameters.get_dict()
     parameters["SYSTEM"]["starting_magnetization"] = {"Co": 0.0, "Pt": 0.0}
     builder.wannier_model.scf.pw.parameters = orm.Dict(parameters)
@@ -104,7 +106,7 @@ def test_workchain_refuses_moments_taken_away(codes, overrides):
 
 
 def test_scalar_pseudopotential_is_refused(codes, overrides, pseudo_family):
-    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), overrides=overrides)
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides)
     averaged = read_pseudo(pseudo_family.get_pseudo("Co")).scalar_relativistic()
     scalar = UpfData(io.BytesIO(averaged.to_upf().encode()), filename="Co.scalar.upf")
     with pytest.raises(
@@ -114,7 +116,7 @@ def test_scalar_pseudopotential_is_refused(codes, overrides, pseudo_family):
 
 
 def test_ultrasoft_pseudopotential_is_refused(codes, overrides, pseudo_family):
-    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(), overrides=overrides)
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides)
     text = pseudo_family.get_pseudo("Co").get_content().replace('pseudo_type="NC"', 'pseudo_type="US"')
     ultrasoft = UpfData(io.BytesIO(text.encode()), filename="Co.us.upf")
     with pytest.raises(ValueError, match=r"Co\.us\.upf: pseudo_type 'US' was given, a norm-conserving one"):
@@ -122,7 +124,7 @@ def test_ultrasoft_pseudopotential_is_refused(codes, overrides, pseudo_family):
 
 
 def test_bulk_structure_is_refused(codes, overrides):
-    film = co_pt111()
+    film = co_pt111(1, 1)
     bulk = orm.StructureData(cell=film.cell, pbc=(True, True, True))
     for site in film.sites:
         bulk.append_atom(symbols=site.kind_name, position=site.position)
@@ -134,5 +136,5 @@ def test_bulk_structure_is_refused(codes, overrides):
 
 def test_thickness_counts_magnetic_layers():
     film = co_pt111(magnet_layers=3, substrate_layers=2)
-    assert magnetic_thickness(film, ["Co"]) == pytest.approx(3 * 2.0432130552)
+    assert magnetic_thickness(film, ["Co"]) == pytest.approx(2.0432130552 + 2 * 1.9165)
     assert magnetic_thickness(film, ["Pt"]) == pytest.approx(2 * 3.92 / 3**0.5)

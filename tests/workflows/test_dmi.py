@@ -12,16 +12,35 @@ DmiWorkChain = WorkflowFactory("dmi.dmi")
 
 SMALL = {
     "scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "ecutrho": 120.0}}, "kpoints_mesh": [4, 4]},
-    "wannierisation": {"kpoints_mesh": [4, 4]},
-    "response": {"mesh": 12, "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.5, 0.0, 0.5], "temperatures": [1500.0]},
+    "wannierisation": {"kpoints_mesh": [4, 4], "attempts": [{"frozen_window": 2.5}]},
+    "response": {"mesh": 48, "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.5, 0.0, 0.5], "temperatures": [1500.0]},
+    # A 4x4 mesh at 30 Ry is no good model: its bands are 61 meV off, its moment 0.36 mu_B.
+    "quality": {"bands": 100.0, "moment": 0.5, "symmetry_residual": 0.2, "k_error": 0.3},
+    "check_spin_orbit": True,
 }
 
 
 def small_builder(codes, family, changes=None):
     """Inputs of the small run; `changes` replace some of the overrides."""
     return DmiWorkChain.get_builder_from_protocol(
-        codes, co_pt111(), overrides={"pseudo_family": family.label, **SMALL, **(changes or {})}
+        codes, co_pt111(1, 1), overrides={"pseudo_family": family.label, **SMALL, **(changes or {})}
     )
+
+
+def cached(builder):
+    """Run with what earlier runs computed."""
+    with enable_caching():
+        return engine.run_get_node(builder)[1]
+
+
+def reports(node):
+    """Everything that a process and those it called said."""
+    return [log.message for n in (node, *node.called_descendants) for log in orm.Log.collection.get_logs_for(n)]
+
+
+def pw_jobs(node):
+    """The pw.x runs of a workchain."""
+    return [n for n in node.called_descendants if n.process_label == "PwCalculation"]
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +81,44 @@ def test_provenance_shows_every_step(finished):
     steps = [node.process_label for node in finished.called_descendants]
     for label, count in {
         "scalar_relativistic_average": 2,
-        "PwCalculation": 2,
-        "Wannier90Calculation": 4,
-        "Pw2wannier90Calculation": 2,
+        "PwCalculation": 4,
+        "Wannier90Calculation": 3,
+        "OverlapsCalculation": 2,
         "WannierModelCalculation": 1,
+        "assess_model": 1,
         "DmiCalculation": 1,
+        "assess_response": 1,
         "headline": 1,
     }.items():
         assert steps.count(label) == count, (label, steps)
     query = orm.QueryBuilder().append(orm.Dict, filters={"uuid": finished.outputs.output_parameters.uuid}, tag="number")
     query.append(orm.StructureData, with_descendants="number", project="uuid")
     assert query.distinct().all(flat=True) == [finished.inputs.structure.uuid]
+
+
+def test_reports_in_plain_words(finished):
+    said = "\n".join(reports(finished))
+    for words in (
+        "scf: PwBaseWorkChain",
+        "40 bands on the complete mesh of 16 k points",
+        "Wannier functions, choice 1 of 2: bands_per_function 1.75, frozen_window 3.0",
+        "frozen window: up to 3.00 eV above the Fermi energy",
+        "quality gate: passed",
+    ):
+        assert words in said
+
+
+def test_quality_is_in_the_outputs(finished):
+    quality = finished.outputs.quality.get_dict()
+    assert quality["warnings"] == []
+    numbers = quality["model"]
+    assert 5 < numbers["bands"]["value"] < 100
+    assert numbers["bands"]["unit"] == "meV"
+    assert 5 < numbers["spin_orbit_bands"]["value"] < 100
+    assert 0.99 < numbers["spin_overlap"]["value"] <= 1
+    assert numbers["time_reversal"]["value"] < 1e-4
+    assert 1.5 < numbers["minimum_moment"]["value"] < 3.5
+    assert quality["response"]["closure"]["value"] == pytest.approx(finished.outputs.output_parameters["closure"])
 
 
 def test_model_node(finished):
@@ -89,27 +135,129 @@ def test_model_node(finished):
 def test_from_a_finished_model_no_dft_is_run(finished, codes):
     builder = DmiWorkChain.get_builder()
     builder.model = finished.outputs.model
-    builder.response.code = codes["engine"]
-    builder.response.parameters = orm.Dict(SMALL["response"])
+    builder.response.dmi.code = codes["engine"]
+    builder.response.dmi.parameters = orm.Dict(SMALL["response"])
     results, node = engine.run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
-    assert [n.process_label for n in node.called_descendants] == ["DmiCalculation", "headline"]
+    assert [n.process_label for n in node.called_descendants if isinstance(n, orm.CalcJobNode)] == ["DmiCalculation"]
     np.testing.assert_array_equal(results["response"].dataset.D, finished.outputs.response.dataset.D)
 
 
-def test_failing_wannier90_names_step_and_spin(finished, codes, pseudo_family):
-    """A frozen window with more states than functions; scf and nscf come from the cache."""
+def test_a_wide_window_is_cut_to_what_the_bands_allow(finished, codes, pseudo_family):
+    """40 eV would hold more states than functions: the window ends where the bands end."""
     assert finished.is_finished_ok
-    wide = {"wannierisation": {**SMALL["wannierisation"], "frozen_window": 40.0}}
-    with enable_caching():
-        _, node = engine.run_get_node(small_builder(codes, pseudo_family, wide))
+    wide = {"wannierisation": {**SMALL["wannierisation"], "frozen_window": 40.0, "attempts": []}}
+    node = cached(small_builder(codes, pseudo_family, {**wide, "force": True}))
+    job = next(n for n in node.called_descendants if n.process_label == "WannierModelCalculation")
+    assert any("40 eV were asked for: above it there are more states than functions" in line for line in reports(node))
+    window = next(n for n in node.called_descendants if n.process_label == "wannier90_parameters").outputs.result
+    bands = next(
+        job.outputs.output_band.get_bands()
+        for job in pw_jobs(node)
+        if job.inputs.parameters["CONTROL"]["calculation"] == "nscf"
+        and job.inputs.parameters["SYSTEM"].get("nspin") == 2
+    )
+    frozen = (bands[..., 8:] <= window["dis_froz_max"]).sum(axis=-1)
+    assert frozen.max() == 18
+    assert job.is_finished_ok
+
+
+def test_next_choice_then_the_gate_names_quantity_value_and_remedy(finished, codes, pseudo_family):
+    """Bands to 1 meV cannot be had: both choices are tried with one nscf, then it says what failed."""
+    assert finished.is_finished_ok
+    strict = {"quality": {**SMALL["quality"], "bands": 1.0}}
+    node = cached(small_builder(codes, pseudo_family, strict))
     assert node.exit_status == 401
     child = next(n for n in node.called if n.process_label == "WannierModelWorkChain")
-    assert child.exit_status == 405
-    assert "step wannier90, spin up" in child.exit_message
-    assert "frozen window" in node.exit_message
-    reused = [n for n in node.called_descendants if n.process_label == "PwCalculation"]
-    assert all(n.base.caching.is_created_from_cache for n in reused)
+    assert child.exit_status == 430
+    assert "bands = " in child.exit_message
+    assert "expected at most 1; try more bands" in child.exit_message
+    assert node.outputs.quality["model"]["bands"]["passed"] is False
+    assert any("next: frozen_window 2.5" in line for line in reports(node))
+    steps = [n.process_label for n in node.called_descendants]
+    assert steps.count("WannierFunctionsWorkChain") == 2
+    assert steps.count("PwCalculation") == 4
+    assert "DmiCalculation" not in steps
+
+
+def test_force_goes_on_with_a_warning(finished, codes, pseudo_family):
+    assert finished.is_finished_ok
+    strict = {"quality": {**SMALL["quality"], "bands": 1.0, "closure": 1e-6}, "force": True}
+    node = cached(small_builder(codes, pseudo_family, strict))
+    assert node.is_finished_ok, node.exit_message
+    warnings = node.outputs.quality["warnings"]
+    assert [line.partition(" = ")[0] for line in warnings] == ["bands", "closure"]
+    assert any("goes on by force" in line for line in reports(node))
+
+
+def test_response_that_fails_its_gate_is_kept(finished, codes):
+    builder = DmiWorkChain.get_builder_from_model(
+        codes["engine"],
+        finished.outputs.model,
+        overrides={"response": SMALL["response"], "quality": {"closure": 1e-6, "k_error": 0.3}},
+    )
+    node = cached(builder)
+    assert node.exit_status == 430
+    assert "quality gate of the response: closure = " in node.exit_message
+    assert "expected at most 1e-06; try a denser response mesh" in node.exit_message
+    np.testing.assert_array_equal(node.outputs.response.dataset.D, finished.outputs.response.dataset.D)
+
+
+def test_pw2wannier90_gives_the_same(finished, codes, pseudo_family):
+    """The other way to the overlaps: D to 1 %."""
+    node = cached(small_builder(codes, pseudo_family, {"overlaps": "pw2wannier90"}))
+    assert node.is_finished_ok, node.exit_message
+    steps = [n.process_label for n in node.called_descendants]
+    assert steps.count("Pw2wannier90Calculation") == 2
+    assert "OverlapsCalculation" not in steps
+    ours, theirs = (n.outputs.response.dataset.D.values for n in (finished, node))
+    assert np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()
+
+
+def test_starts_from_a_finished_scf(finished, codes, pseudo_family):
+    scf = next(n for n in pw_jobs(finished) if n.inputs.parameters["CONTROL"]["calculation"] == "scf")
+    builder = small_builder(codes, pseudo_family)
+    builder.wannier_model.parent_folder = scf.outputs.remote_folder
+    node = cached(builder)
+    assert node.is_finished_ok, node.exit_message
+    kinds = [job.inputs.parameters["CONTROL"]["calculation"] for job in pw_jobs(node)]
+    assert sorted(kinds) == ["bands", "nscf", "nscf"]
+    builder.structure = co_pt111(1, 2)
+    with pytest.raises(ValueError, match="parent_folder: the scf of StructureData"):
+        engine.run(builder)
+
+
+def test_masks_by_name_run_only_the_response(finished, codes):
+    builder = DmiWorkChain.get_builder_from_model(
+        codes["engine"],
+        finished.outputs.model,
+        overrides={
+            "response": {**SMALL["response"], "soi_masks": {"magnet": ["Co"], "interface": ["Co", "Pt.1"]}},
+            "quality": {"symmetry_residual": None, "closure": None, "k_error": None},
+        },
+    )
+    assert builder.response.dmi.parameters["soi_masks"] == {"magnet": [0.0, 1.0], "interface": [1.0, 1.0]}
+    node = cached(builder)
+    assert node.is_finished_ok, node.exit_message
+    result = node.outputs.response.dataset
+    np.testing.assert_allclose(result.D.sel(mask="interface"), finished.outputs.response.dataset.D.sel(mask="all"))
+    assert [n.process_label for n in node.called_descendants if isinstance(n, orm.CalcJobNode)] == ["DmiCalculation"]
+    with pytest.raises(ValueError, match="'Ir' is no part of this film; it has elements Co, Pt"):
+        DmiWorkChain.get_builder_from_model(
+            codes["engine"], finished.outputs.model, overrides={"response": {"soi_masks": {"x": ["Ir"]}}}
+        )
+
+
+def test_model_of_another_structure_is_refused(finished, codes):
+    builder = DmiWorkChain.get_builder_from_model(codes["engine"], finished.outputs.model)
+    builder.structure = co_pt111(1, 2)
+    with pytest.raises(ValueError, match="model: of Pt Co, the structure has Pt Pt Co"):
+        engine.run(builder)
+    moved = finished.inputs.structure.get_ase()
+    moved.positions[1, 2] += 0.1
+    builder.structure = orm.StructureData(ase=moved)
+    with pytest.raises(ValueError, match=r"model: of another structure \(positions differ by 0\.100"):
+        engine.run(builder)
 
 
 def test_failing_scf_names_the_step(codes, pseudo_family):

@@ -1,0 +1,214 @@
+"""The quality gate: numbers that tell whether a model and a response can be trusted, each against its limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_dmi.engine import quality
+
+DENSER = "a denser ab-initio mesh (wannierisation: kpoints_distance)"
+WANNIER = "more bands or another frozen window (wannierisation: bands_per_function, frozen_window)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """One number of the gate.
+
+    Parameters
+    ----------
+    meaning, unit : str
+    at_most : bool
+        Whether the limit is an upper one.
+    remedy : str
+        What to do when it is not met.
+    retry : bool
+        Whether another choice of the Wannier functions may mend it.
+    """
+
+    meaning: str
+    unit: str
+    at_most: bool
+    remedy: str
+    retry: bool = False
+
+
+MODEL = {
+    "bands": Quantity(
+        "weighted difference of the bands to pw.x off the mesh", "meV", True, f"{WANNIER}, or {DENSER}", True
+    ),
+    "spread": Quantity(
+        "largest spread of a Wannier function", "angstrom^2", True, f"{WANNIER}, or other orbitals", True
+    ),
+    "time_reversal": Quantity("largest |X(-q) - X(q)*|", "eV, angstrom", True, WANNIER, True),
+    "spin_overlap": Quantity("smallest |<up|down>| of a function with itself", "1", False, WANNIER, True),
+    "charge": Quantity(
+        "electrons below the ab-initio Fermi energy on the fine mesh, less those the model holds", "1", True,
+        f"a denser k mesh of the scf (scf: kpoints_distance), or {DENSER}",
+    ),
+    "moment": Quantity(
+        "moment on the fine mesh, less pw.x's", "bohr magneton", True,
+        f"a denser k mesh of the scf (scf: kpoints_distance), or {DENSER}",
+    ),
+    "minimum_moment": Quantity(
+        "moment per cell along the starting moments", "bohr magneton", False,
+        "other starting moments (magnetic_moments): the film is not the ferromagnet that was asked for",
+    ),
+    "states": Quantity(
+        "density of states at the Fermi level", "1/eV", False,
+        "this theory is for metals: check structure and scf, or use fermi_level='dft' with a shift into the bands",
+    ),
+    "spin_orbit_bands": Quantity(
+        "weighted difference of the bands of Hbar + V to pw.x with spin-orbit interaction", "meV", True,
+        f"{WANNIER}, or the pseudopotentials",
+    ),
+}  # fmt: skip
+"""What is asked of a model; the limits are the protocol's section `quality`."""
+
+RESPONSE = {
+    "closure": Quantity(
+        "|D(1) + Q(1)| / |D(1)|", "1", True, "a denser response mesh (response: mesh, tolerance)",
+    ),
+    "symmetry_residual": Quantity(
+        "part of D that the film's symmetry forbids", "1", True, f"symmetry: true in the response, or {DENSER}",
+    ),
+    "k_error": Quantity(
+        "largest error of D from the k mesh, of the largest |D|", "1", True,
+        "a denser response mesh (response: mesh, tolerance, max_mesh)",
+    ),
+}  # fmt: skip
+"""What is asked of a response."""
+
+
+@calcfunction
+def assess_model(
+    model: orm.Data,
+    limits: orm.Dict,
+    scf_parameters: orm.Dict,
+    bands: orm.BandsData | None = None,
+    spin_orbit_bands: orm.BandsData | None = None,
+) -> orm.Dict:
+    """Every number of the model's gate against its limit.
+
+    Parameters
+    ----------
+    model : WannierModelData
+    limits : Dict
+        Quantity to limit; a quantity without one is measured and not judged.
+    scf_parameters : Dict
+        Output parameters of the scf run.
+    bands, spin_orbit_bands : BandsData, optional
+        pw.x's bands at k points off the mesh, collinear, and with spin-orbit interaction along z.
+
+    Returns
+    -------
+    Dict
+        See `judged`.
+    """
+    loaded = model.load()
+    excluded = int(loaded.attributes.get("excluded_bands", 0))
+    numbers: dict[str, float | None] = {
+        "spread": quality.largest_spread(loaded),
+        "time_reversal": loaded.time_reversal_error,
+        "spin_overlap": quality.smallest_spin_overlap(loaded),
+    }
+    if bands is not None:
+        kept = bands.get_bands()[..., excluded:]
+        numbers["bands"] = quality.band_errors(loaded, bands.get_kpoints(), kept)[0]
+    if spin_orbit_bands is not None:
+        kept = spin_orbit_bands.get_bands()[..., 2 * excluded :]
+        numbers["spin_orbit_bands"] = quality.spin_orbit_band_errors(loaded, spin_orbit_bands.get_kpoints(), kept)[0]
+    filling = quality.filling(loaded)
+    moment = scf_parameters.get("total_magnetization", None)
+    numbers |= {
+        "charge": abs(filling["electrons"] - filling["expected_electrons"]),
+        "states": filling["states"],
+        "minimum_moment": filling["moment"],
+        "moment": None if moment is None else abs(filling["moment"] - moment),
+    }
+    return orm.Dict(judged(MODEL, numbers, limits.get_dict()))
+
+
+@calcfunction
+def assess_response(response: orm.Data, limits: orm.Dict) -> orm.Dict:
+    """Every number of the response's gate against its limit, at the largest xi and the shift nearest to zero.
+
+    Parameters
+    ----------
+    response : DmiData
+    limits : Dict
+        Quantity to limit.
+
+    Returns
+    -------
+    Dict
+        See `judged`; the worst over directions, masks and temperatures.
+    """
+    result = response.dataset
+    point = result.sel(soi_scale=result.soi_scale.max()).sel(fermi_shift=0.0, method="nearest")
+    size = float(abs(point.D).max())
+    numbers: dict[str, float | None] = {
+        "closure": _worst(point.closure),
+        "k_error": _worst(point.D_error / size) if size > 0 else None,
+    }
+    if "symmetry_residual" in point:
+        numbers["symmetry_residual"] = _worst(point.symmetry_residual)
+    return orm.Dict(judged(RESPONSE, numbers, limits.get_dict()))
+
+
+def _worst(values: Any) -> float | None:
+    """The largest; None where none is defined (closure without spin-orbit interaction, residual without moments)."""
+    found = float(values.max(skipna=True))
+    return None if math.isnan(found) else found
+
+
+def judged(quantities: dict[str, Quantity], numbers: dict[str, float | None], limits: dict[str, Any]) -> dict[str, Any]:
+    """Numbers with their limits.
+
+    Returns
+    -------
+    dict
+        `quantities`: name to value (None: not known), unit, limit (None: not judged), meaning, passed;
+        `failed`: names, in order; `retry`: whether another choice of Wannier functions may mend all of them;
+        `messages`: one line for each of them: quantity, value, limit, remedy.
+    """
+    entries, failed, messages = {}, [], []
+    for name, quantity in quantities.items():
+        value, limit = numbers.get(name), limits.get(name)
+        known = value is not None and math.isfinite(value)
+        judged_here = limit is not None and name in numbers and value is not None
+        passed = not judged_here or (known and (value <= limit if quantity.at_most else value >= limit))
+        entries[name] = {
+            "value": value if known else None,
+            "unit": quantity.unit,
+            "limit": limit,
+            "meaning": quantity.meaning,
+            "passed": bool(passed),
+        }
+        if not passed:
+            failed.append(name)
+            word = "at most" if quantity.at_most else "at least"
+            shown = f"{value:.4g}" if known else "not a number"
+            messages.append(
+                f"{name} = {shown} {quantity.unit} ({quantity.meaning}), expected {word} {limit:g}; "
+                f"try {quantity.remedy}"
+            )
+    return {
+        "quantities": entries,
+        "failed": failed,
+        "retry": bool(failed) and all(quantities[name].retry for name in failed),
+        "messages": messages,
+    }
+
+
+@calcfunction
+def quality_summary(model: orm.Dict | None = None, response: orm.Dict | None = None) -> orm.Dict:
+    """The gates of a run side by side, with all that failed as `warnings`."""
+    gates = {name: gate.get_dict() for name, gate in (("model", model), ("response", response)) if gate is not None}
+    warnings = [message for gate in gates.values() for message in gate["messages"]]
+    quantities = {name: gate["quantities"] for name, gate in gates.items()}
+    return orm.Dict({**quantities, "warnings": warnings})

@@ -1,0 +1,59 @@
+"""Files that are complete whenever they exist: written under a hidden name of their writer, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ABANDONED = 3600.0
+"""Seconds. No file takes that long to write: an older temporary of another machine is a killed run's."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary beside `path` to write to; it takes the name when the block ends well, and goes when it does not.
+
+    What killed writers of the same path have left is removed first.
+    """
+    remove_leftovers(path)
+    prefix = f".{path.name}.{socket.gethostname()}.{os.getpid()}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporaries of `path` whose writers have ended; not to be called while this process writes it."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(?P<host>.+)\.(?P<pid>\d+)\.[^.]+\.part")
+    for other in path.parent.iterdir():
+        found = pattern.fullmatch(other.name)
+        if found and not _writer_lives(other, found["host"], int(found["pid"])):
+            other.unlink(missing_ok=True)
+
+
+def _writer_lives(temporary: Path, host: str, pid: int) -> bool:
+    if host != socket.gethostname():
+        with contextlib.suppress(FileNotFoundError):  # its writer has just renamed it
+            return time.time() - temporary.stat().st_mtime < ABANDONED
+        return False
+    if pid == os.getpid():  # in a container the killed run had the same number
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

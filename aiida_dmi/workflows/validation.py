@@ -1,0 +1,159 @@
+"""What is refused before anything runs: one line each, what was given, what is expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida_pseudo.data.pseudo.upf import UpfData
+
+from aiida_dmi.calculations.functions import read_pseudo
+from aiida_dmi.calculations.quality import MODEL, RESPONSE
+from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.geometry import MIN_VACUUM
+
+SAME_PLACE = 1e-3
+"""Angstrom within which atoms of a model and of a structure are the same."""
+
+SETTINGS = ("orbitals", "bands_per_function", "frozen_window")
+
+
+def structure(node: orm.StructureData, _: Any = None) -> str | None:
+    """A film: periodic in x and y, its vectors in the xy plane, vacuum along z."""
+    if tuple(node.pbc) != (True, True, False):
+        return f"structure: pbc {tuple(node.pbc)} was given, a film needs (True, True, False)"
+    cell = np.array(node.cell)
+    if np.abs(cell[:2, 2]).max() > 1e-6 or np.abs(cell[2, :2]).max() > 1e-6:
+        return (
+            "structure: the first two lattice vectors have to lie in the xy plane and the third along z; "
+            "turn the film's normal to z"
+        )
+    heights = np.sort([site.position[2] for site in node.sites])
+    vacuum = abs(cell[2, 2]) - (heights[-1] - heights[0])
+    if vacuum < MIN_VACUUM:
+        return (
+            f"structure: {vacuum:.2f} Angstrom of vacuum along z, at least {MIN_VACUUM:g} are needed; "
+            "give a slab, or more vacuum"
+        )
+    if any(not kind.isidentifier() or len(kind) > 3 for kind in node.get_kind_names()):
+        names = ", ".join(node.get_kind_names())
+        return f"structure: kinds {names} were given, expected letters and digits, three at most, such as Pt1"
+    return None
+
+
+def pseudos(nodes: dict[str, UpfData], _: Any = None) -> str | None:
+    """Fully relativistic and norm-conserving."""
+    for kind, pseudo in (nodes or {}).items():
+        try:
+            read_pseudo(pseudo).require_fully_relativistic(pseudo.filename)
+        except InputError as error:
+            return f"pseudos.{kind}: {error}"
+    return None
+
+
+def mesh(node: orm.KpointsData, _: Any = None) -> str | None:
+    """A Gamma-centred mesh of a film."""
+    try:
+        divisions, offset = node.get_kpoints_mesh()
+    except AttributeError:
+        return "kpoints: a list was given, a mesh is needed"
+    if any(offset):
+        return f"kpoints: offset {offset} was given, a Gamma-centred mesh is needed"
+    if divisions[2] != 1:
+        return f"kpoints: {'x'.join(map(str, divisions))} was given, a film has one point along its normal"
+    return None
+
+
+def wannierisation(node: orm.Dict, _: Any = None) -> str | None:
+    """Orbitals, bands and window of the first choice and of the others."""
+    settings = node.get_dict()
+    attempts = settings.pop("attempts", [])
+    missing = [key for key in SETTINGS if key not in settings]
+    if missing:
+        return f"wannierisation: {', '.join(missing)} missing; expected {', '.join(SETTINGS)} and attempts"
+    for label, choice in [("", settings), *((f"attempts, entry {i}: ", c) for i, c in enumerate(attempts, 1))]:
+        for key, value in choice.items():
+            message = _setting(key, value)
+            if message:
+                return f"wannierisation: {label}{message}"
+    return None
+
+
+def _setting(key: str, value: Any) -> str | None:
+    if key not in SETTINGS:
+        return f"{key} is unknown; expected {', '.join(SETTINGS)}"
+    if key == "orbitals":
+        fits = isinstance(value, list) and value and len(set(value)) == len(value) and set(value) <= set("spdf")
+        return None if fits else f"orbitals {value!r} was given, expected a list of s, p, d, f"
+    least = 1.0 if key == "bands_per_function" else 0.0
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return None if number and value > least else f"{key} {value!r} was given, expected a number above {least:g}"
+
+
+def limits(node: orm.Dict, _: Any = None) -> str | None:
+    """Limits of the quality gate: known quantities, numbers or null."""
+    for name, limit in node.get_dict().items():
+        if name not in {**MODEL, **RESPONSE}:
+            return f"quality: {name} is unknown; expected {', '.join([*MODEL, *RESPONSE])}"
+        if limit is not None and (not isinstance(limit, (int, float)) or isinstance(limit, bool)):
+            return f"quality: {name} {limit!r} was given, expected a number, or null not to judge it"
+    return None
+
+
+def finished_run(folder: orm.RemoteData, _: Any = None) -> str | None:
+    """The folder of a finished collinear scf run: its energies and Fermi level come from its outputs."""
+    creator = folder.creator
+    if creator is None or "output_parameters" not in creator.outputs:
+        return "parent_folder: no finished pw.x run made it; give the remote_folder of a collinear scf PwCalculation"
+    if folder.is_cleaned:
+        return f"parent_folder: RemoteData<{folder.pk}> was cleaned, its density is gone; run the scf again"
+    parameters = creator.inputs.parameters.get_dict()
+    if parameters.get("CONTROL", {}).get("calculation", "scf") not in ("scf", "relax"):
+        return f"parent_folder: PwCalculation<{creator.pk}> is no scf run; give the remote_folder of one"
+    if parameters.get("SYSTEM", {}).get("nspin") != 2:
+        return f"parent_folder: PwCalculation<{creator.pk}> is not collinear (nspin = 2); run such a scf"
+    return None
+
+
+def scf_of_another_film(folder: orm.RemoteData, node: orm.StructureData) -> str | None:
+    """Whether a scf run's folder is that of a structure."""
+    theirs = folder.creator.inputs.structure
+    if theirs.base.caching.compute_hash() == node.base.caching.compute_hash():
+        return None
+    return (
+        f"parent_folder: the scf of StructureData<{theirs.pk}>, not of the given one; leave parent_folder out, or give "
+        "that structure"
+    )
+
+
+def magnetic_start(parameters: orm.Dict, kinds: Sequence[str]) -> str | None:
+    """A collinear run that starts magnetic."""
+    system = parameters.get_dict().get("SYSTEM", {})
+    if system.get("nspin") != 2:
+        return f"scf: nspin = {system.get('nspin')} was given, a collinear run (nspin = 2) is needed"
+    starting = system.get("starting_magnetization", {})
+    if any(starting.get(kind) for kind in kinds) or system.get("tot_magnetization"):
+        return None
+    return (
+        f"structure: no magnetic atom among the kinds {', '.join(kinds)}: starting_magnetization is zero for all; "
+        "give `magnetic_moments` for the kinds that carry the film's magnetism"
+    )
+
+
+def same_atoms(model: WannierModelData, node: orm.StructureData) -> str | None:
+    """Whether a model is that of a structure."""
+    loaded = model.load()
+    symbols = [node.get_kind(site.kind_name).symbol for site in node.sites]
+    if list(loaded.symbols) != symbols:
+        return f"model: of {' '.join(loaded.symbols)}, the structure has {' '.join(symbols)}; give one of the two"
+    moved = np.abs(np.array([site.position for site in node.sites]) - loaded.positions).max()
+    strained = np.abs(np.array(node.cell) - loaded.cell).max()
+    if max(moved, strained) > SAME_PLACE:
+        return (
+            f"model: of another structure (positions differ by {moved:.3f}, lattice vectors by {strained:.3f} "
+            "Angstrom); give one of the two"
+        )
+    return None

@@ -1,0 +1,309 @@
+"""WorkChain `dmi.wannier_functions`: one try, from a converged density to the model file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
+from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida_pseudo.data.pseudo.upf import UpfData
+
+from aiida_dmi.calculations.functions import complete_mesh, wannier90_parameters
+from aiida_dmi.calculations.model import WannierModelCalculation
+from aiida_dmi.calculations.overlaps import OverlapsCalculation
+from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.workflows import validation
+from aiida_dmi.workflows.codes import Wannier90Calculation
+
+PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
+Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
+
+SPINS = ("up", "down")
+LEAST_WINDOW = 0.5
+"""eV above the Fermi energy that the frozen window has to reach: D comes from there."""
+
+
+class WannierFunctionsWorkChain(WorkChain):
+    """nscf, overlaps and Wannier functions of both spins and the model file, with one choice of settings."""
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:
+        """Define ports, outline and exit codes."""
+        super().define(spec)
+        spec.input("structure", valid_type=orm.StructureData, validator=validation.structure, help="The film.")
+        pseudos = {"valid_type": UpfData, "dynamic": True, "required": True}
+        spec.input_namespace("pseudos", help="Fully relativistic pseudopotential of every kind.", **pseudos)
+        spec.input_namespace("averaged", help="Their scalar-relativistic averages.", **pseudos)
+        spec.input("kpoints", valid_type=orm.KpointsData, validator=validation.mesh, help="The ab-initio mesh.")
+        spec.input("settings", valid_type=orm.Dict, help="`frozen_window` (eV above the Fermi energy).")
+        spec.input("plan", valid_type=orm.Dict, help="From `plan_wannierisation`.")
+        spec.input("scf_folder", valid_type=orm.RemoteData, help="Of the scf run.")
+        spec.input("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
+        spec.input("nscf_folder", valid_type=orm.RemoteData, required=False, help="Of a nscf run with enough bands.")
+        spec.input("nscf_bands", valid_type=orm.BandsData, required=False, help="The bands of that run.")
+        chained = (
+            "kpoints",
+            "kpoints_distance",
+            "kpoints_force_parity",
+            "pw.structure",
+            "pw.pseudos",
+            "pw.parent_folder",
+        )
+        spec.expose_inputs(PwBaseWorkChain, namespace="nscf", exclude=chained)
+        either = {"required": False, "populate_defaults": False}
+        spec.expose_inputs(
+            OverlapsCalculation,
+            namespace="overlaps",
+            exclude=("nscf", "nnkp_file", "spin"),
+            namespace_options={**either, "help": "Overlaps by dmi-engine, in seconds."},
+        )
+        spec.expose_inputs(
+            Pw2wannier90Calculation,
+            namespace="pw2wannier90",
+            exclude=("nnkp_file", "parent_folder", "parameters"),
+            namespace_options={**either, "help": "Overlaps by pw2wannier90.x, instead."},
+        )
+        spec.expose_inputs(
+            Wannier90Calculation,
+            namespace="wannier90",
+            exclude=("structure", "kpoints", "projections", "remote_input_folder", "local_input_folder"),
+        )
+        spec.expose_inputs(
+            WannierModelCalculation,
+            namespace="model",
+            exclude=("nscf", "wannier_up", "wannier_down", "pseudos", "scf_parameters"),
+        )
+        spec.inputs.validator = cls.validate_inputs
+
+        spec.outline(
+            if_(cls.needs_nscf)(cls.run_nscf, cls.inspect_nscf),
+            cls.choose_window,
+            cls.run_neighbours,
+            cls.inspect_neighbours,
+            cls.run_overlaps,
+            cls.inspect_overlaps,
+            cls.run_wannier90,
+            cls.inspect_wannier90,
+            cls.run_model,
+            cls.inspect_model,
+        )
+
+        spec.output("model", valid_type=WannierModelData, required=False, help="The Wannier model.")
+        spec.output("nscf_folder", valid_type=orm.RemoteData, required=False, help="Of the nscf run.")
+        spec.output("nscf_bands", valid_type=orm.BandsData, required=False, help="The nscf run's bands.")
+        spec.exit_code(
+            402,
+            "ERROR_SUB_PROCESS_FAILED_NSCF",
+            message="step nscf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: "
+            "number of bands, disk, walltime",
+        )
+        spec.exit_code(
+            403,
+            "ERROR_SUB_PROCESS_FAILED_NEIGHBOURS",
+            message="step wannier90 -pp: failed ({pk}, exit {status}); see `verdi calcjob outputcat {pk}`: mesh and "
+            "cell",
+        )
+        spec.exit_code(
+            404,
+            "ERROR_SUB_PROCESS_FAILED_OVERLAPS",
+            message="step overlaps, spin {spin}: failed ({pk}, exit {status}): {message}",
+        )
+        spec.exit_code(
+            405,
+            "ERROR_SUB_PROCESS_FAILED_WANNIER90",
+            message="step wannier90, spin {spin}: failed ({pk}, exit {status}); see `verdi calcjob outputcat {pk}`: "
+            "frozen window (too many states?), projections",
+        )
+        spec.exit_code(
+            406,
+            "ERROR_SUB_PROCESS_FAILED_MODEL",
+            message="step model: dmi-engine build failed ({pk}, exit {status}): {message}",
+        )
+        spec.exit_code(
+            407,
+            "ERROR_FROZEN_WINDOW",
+            message="step frozen window: more states than the {functions} Wannier functions a spin lie below "
+            "{reach:.2f} eV above the Fermi energy; give more orbitals",
+        )
+
+    @staticmethod
+    def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+        """One way to the overlaps; a nscf run with its bands."""
+        if ("nscf_folder" in inputs) != ("nscf_bands" in inputs):
+            return "nscf_folder and nscf_bands go together: give both or neither"
+        return one_way_to_overlaps(inputs)
+
+    # -- steps -----------------------------------------------------------------------------------------
+
+    def needs_nscf(self) -> bool:
+        """Whether the bands have to be computed."""
+        if "nscf_folder" in self.inputs:
+            self.ctx.nscf_folder, self.ctx.nscf_bands = self.inputs.nscf_folder, self.inputs.nscf_bands
+        self.ctx.kpoints = complete_mesh(self.inputs.kpoints)
+        return "nscf_folder" not in self.inputs
+
+    def run_nscf(self) -> ToContext:
+        """Bands and wave functions on the complete mesh."""
+        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
+        parameters = inputs.pw.parameters.get_dict()
+        parameters.setdefault("SYSTEM", {}).setdefault("nbnd", self.inputs.plan["nbnd"])
+        inputs.pw.parameters = orm.Dict(parameters)
+        inputs.pw.structure = self.inputs.structure
+        inputs.pw.pseudos = dict(self.inputs.averaged)
+        inputs.pw.parent_folder = self.inputs.scf_folder
+        inputs.kpoints = self.ctx.kpoints
+        bands = parameters["SYSTEM"]["nbnd"]
+        why = f"{bands} bands on the complete mesh of {len(inputs.kpoints.get_kpoints())} k points"
+        return ToContext(nscf=start(self, PwBaseWorkChain, inputs, "nscf", why))
+
+    def inspect_nscf(self) -> ExitCode | None:
+        """The nscf must have converged."""
+        if not self.ctx.nscf.is_finished_ok:
+            return self._failed("NSCF", self.ctx.nscf)
+        self.ctx.nscf_folder, self.ctx.nscf_bands = (
+            self.ctx.nscf.outputs.remote_folder,
+            self.ctx.nscf.outputs.output_band,
+        )
+        return None
+
+    def choose_window(self) -> ExitCode | None:
+        """Wannier90's parameters, from the bands that were computed."""
+        self.out_many({"nscf_folder": self.ctx.nscf_folder, "nscf_bands": self.ctx.nscf_bands})
+        self.ctx.parameters = wannier90_parameters(
+            self.inputs.wannier90.parameters,
+            self.inputs.settings,
+            self.inputs.plan,
+            self.inputs.scf_parameters,
+            self.inputs.kpoints,
+            self.ctx.nscf_bands,
+        )
+        asked = self.inputs.settings["frozen_window"]
+        reach = self.ctx.parameters["dis_froz_max"] - self.inputs.scf_parameters["fermi_energy"]
+        if reach < min(LEAST_WINDOW, asked):
+            return self.exit_codes.ERROR_FROZEN_WINDOW.format(functions=self.inputs.plan["num_wann"], reach=reach)
+        cut = f", {asked:g} eV were asked for: above it there are more states than functions" if reach < asked else ""
+        self.report(f"frozen window: up to {reach:.2f} eV above the Fermi energy{cut}")
+        self.ctx.projections = orm.List(self.inputs.plan["projections"])
+        return None
+
+    def run_neighbours(self) -> ToContext:
+        """wannier90.x -pp: which k points are neighbours, the same for both spins."""
+        inputs = self._wannier90()
+        inputs.settings = orm.Dict({"postproc_setup": True})
+        return ToContext(neighbours=start(self, Wannier90Calculation, inputs, "neighbours"))
+
+    def inspect_neighbours(self) -> ExitCode | None:
+        """It must have written its .nnkp."""
+        job = self.ctx.neighbours
+        return None if job.is_finished_ok else self._failed("NEIGHBOURS", job)
+
+    def run_overlaps(self) -> ToContext:
+        """Overlaps between neighbours and with the trial functions, for both spins."""
+        return self._for_both_spins("overlaps", *self._overlaps())
+
+    def inspect_overlaps(self) -> ExitCode | None:
+        """Both must have finished."""
+        return self._inspect_both("overlaps", "OVERLAPS")
+
+    def run_wannier90(self) -> ToContext:
+        """wannier90.x for both spins."""
+
+        def prepare(spin: str) -> AttributeDict:
+            inputs = self._wannier90()
+            inputs.remote_input_folder = self.ctx[f"overlaps_{spin}"].outputs.remote_folder
+            return inputs
+
+        return self._for_both_spins("wannier90", Wannier90Calculation, prepare)
+
+    def inspect_wannier90(self) -> ExitCode | None:
+        """Both must have finished."""
+        return self._inspect_both("wannier90", "WANNIER90")
+
+    def run_model(self) -> ToContext:
+        """dmi-engine build."""
+        inputs = AttributeDict(self.exposed_inputs(WannierModelCalculation, namespace="model"))
+        inputs.nscf = self.ctx.nscf_folder
+        for spin in SPINS:
+            inputs[f"wannier_{spin}"] = self.ctx[f"wannier90_{spin}"].outputs.remote_folder
+        inputs.pseudos = dict(self.inputs.pseudos)
+        inputs.scf_parameters = self.inputs.scf_parameters
+        return ToContext(model=start(self, WannierModelCalculation, inputs, "model"))
+
+    def inspect_model(self) -> ExitCode | None:
+        """Output the model."""
+        job = self.ctx.model
+        if not job.is_finished_ok:
+            return self._failed("MODEL", job)
+        self.out("model", job.outputs.model)
+        return None
+
+    # -- helpers ---------------------------------------------------------------------------------------
+
+    def _wannier90(self) -> AttributeDict:
+        inputs = AttributeDict(self.exposed_inputs(Wannier90Calculation, namespace="wannier90"))
+        inputs.structure = self.inputs.structure
+        inputs.parameters = self.ctx.parameters
+        inputs.kpoints = self.ctx.kpoints
+        inputs.projections = self.ctx.projections
+        return inputs
+
+    def _overlaps(self) -> tuple[Any, Any]:
+        """Which program computes the overlaps, and its inputs for one spin."""
+        nnkp = self.ctx.neighbours.outputs.nnkp_file
+        if "overlaps" in self.inputs:
+
+            def by_engine(spin: str) -> AttributeDict:
+                inputs = AttributeDict(self.exposed_inputs(OverlapsCalculation, namespace="overlaps"))
+                inputs.update({"nscf": self.ctx.nscf_folder, "nnkp_file": nnkp, "spin": orm.Str(spin)})
+                return inputs
+
+            return OverlapsCalculation, by_engine
+
+        def by_pw2wannier90(spin: str) -> AttributeDict:
+            inputs = AttributeDict(self.exposed_inputs(Pw2wannier90Calculation, namespace="pw2wannier90"))
+            inputs.update({"parent_folder": self.ctx.nscf_folder, "nnkp_file": nnkp})
+            inputs.parameters = orm.Dict({"INPUTPP": {"spin_component": spin, "write_amn": True, "write_mmn": True}})
+            return inputs
+
+        return Pw2wannier90Calculation, by_pw2wannier90
+
+    def _for_both_spins(self, step: str, process: Any, prepare: Any) -> ToContext:
+        return ToContext(
+            **{f"{step}_{spin}": start(self, process, prepare(spin), f"{step}, spin {spin}") for spin in SPINS}
+        )
+
+    def _inspect_both(self, step: str, code: str) -> ExitCode | None:
+        failed = [(s, self.ctx[f"{step}_{s}"]) for s in SPINS if not self.ctx[f"{step}_{s}"].is_finished_ok]
+        return self._failed(code, failed[0][1], spin=failed[0][0]) if failed else None
+
+    def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
+        details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
+        return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
+
+
+def one_way_to_overlaps(inputs: dict[str, Any]) -> str | None:
+    """`overlaps` or `pw2wannier90`."""
+    given = [name for name in ("overlaps", "pw2wannier90") if inputs.get(name)]
+    if len(given) == 1:
+        return None
+    return f"{' and '.join(given) or 'neither overlaps nor pw2wannier90'} given; give the inputs of one of the two"
+
+
+def start(workchain: WorkChain, process: Any, inputs: dict[str, Any], step: str, why: str = "") -> Any:
+    """Submit a step, name its link, and report it in plain words."""
+    inputs = AttributeDict(inputs)
+    metadata = AttributeDict(inputs.get("metadata", {}))
+    metadata.call_link_label = step.replace(", spin ", "_").replace(" ", "_").replace("-", "_")
+    inputs.metadata = metadata
+    node = workchain.submit(process, **inputs)
+    workchain.report(f"{step}: {process.__name__}<{node.pk}> started{f', {why}' if why else ''}")
+    return node
+
+
+def last_words(node: Any) -> str:
+    """Why a process did not end well, in its own words."""
+    if node.is_excepted:
+        return f"broke off with an exception; see `verdi process report {node.pk}`"
+    return node.exit_message or ("killed" if node.is_killed else "no message")

@@ -1,0 +1,111 @@
+"""What is reused from earlier runs, and what is not once the folders it needs were removed."""
+
+import os
+
+import numpy as np
+import pytest
+from aiida import engine
+from aiida.manage.caching import enable_caching
+
+from .conftest import jobs_of, said
+
+STRICT = {"quality": {"bands": 1.0}, "force": False}
+
+
+def cached(builder):
+    """Run with what earlier runs computed."""
+    with enable_caching():
+        return engine.run_get_node(builder)[1]
+
+
+def folders(node):
+    """Remote folders of a workchain's jobs but the response's, which nothing but its own restart reads."""
+    return [job.outputs.remote_folder for job in jobs_of(node) if job.process_label != "DmiCalculation"]
+
+
+@pytest.fixture(scope="module")
+def reused(quick_finished, quick_builder):
+    """The same again, with caching."""
+    assert quick_finished.is_finished_ok
+    return cached(quick_builder())
+
+
+@pytest.fixture(scope="module")
+def failed(reused, quick_builder):
+    """The same jobs, a model that fails the gate, and the wish to clean."""
+    assert reused.is_finished_ok
+    node = cached(quick_builder({**STRICT, "clean_workdir": True}))
+    return node, [os.listdir(folder.get_remote_path()) for folder in folders(node)]
+
+
+@pytest.fixture(scope="module")
+def cleaned(failed, quick_builder):
+    """The same again; all jobs come from the cache, and share their folders with those of the runs before."""
+    assert failed[0].is_failed
+    return cached(quick_builder({"clean_workdir": True}))
+
+
+@pytest.fixture(scope="module")
+def anew(cleaned, quick_builder):
+    """The same again, once the folders are gone."""
+    assert cleaned.is_finished_ok
+    return cached(quick_builder())
+
+
+def test_second_run_computes_nothing(quick_finished, reused):
+    assert reused.is_finished_ok, reused.exit_message
+    originals, clones = jobs_of(quick_finished), jobs_of(reused)
+    assert [job.process_label for job in clones] == [job.process_label for job in originals]
+    assert not any(job.base.caching.is_created_from_cache for job in originals)
+    sources = {job.process_label: job.base.caching.get_cache_source() for job in clones}
+    assert all(sources.values()), sources
+    assert {job.uuid for job in originals} >= set(sources.values())
+    # Everything that computes a number: four programs of dmi-engine's and Quantum ESPRESSO's, and Wannier90.
+    expected = {"PwCalculation", "Wannier90Calculation", "OverlapsCalculation", "WannierModelCalculation"}
+    assert set(sources) == {*expected, "DmiCalculation"}
+    np.testing.assert_array_equal(reused.outputs.response.dataset.D, quick_finished.outputs.response.dataset.D)
+
+
+def test_failed_run_is_not_cleaned(failed):
+    """Somebody will want to look at it, or go on from it."""
+    node, contents = failed
+    assert node.exit_status == 401
+    assert "quality gate: bands = " in node.exit_message
+    assert contents
+    assert all(contents)
+    assert not any(folder.is_cleaned for folder in folders(node))
+    assert all(job.base.caching.is_valid_cache for job in jobs_of(node))
+
+
+def test_folders_are_empty_after_cleaning(cleaned):
+    assert cleaned.is_finished_ok, cleaned.exit_message
+    jobs = jobs_of(cleaned)
+    assert all(job.base.caching.is_created_from_cache for job in jobs)
+    for folder in folders(cleaned):
+        assert folder.is_cleaned
+        assert os.listdir(folder.get_remote_path()) == []
+    assert f"cleaned {len(folders(cleaned))} folders" in said(cleaned)
+
+
+def test_no_job_of_a_cleaned_folder_is_a_cache_source(cleaned, reused, quick_finished, failed):
+    """Neither the jobs of the run that cleaned, nor those that its jobs were taken from."""
+    for node in (cleaned, reused, quick_finished, failed[0]):
+        for folder in folders(node):
+            assert folder.is_cleaned
+            assert not folder.creator.base.caching.is_valid_cache
+
+
+def test_after_cleaning_all_is_computed_anew(quick_finished, anew):
+    assert anew.is_finished_ok, anew.exit_message
+    reused = {job.process_label for job in jobs_of(anew) if job.base.caching.is_created_from_cache}
+    # The same model once more: its response needs no folder.
+    assert reused <= {"DmiCalculation"}
+    ours, theirs = (n.outputs.response.dataset.D.values for n in (anew, quick_finished))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max())
+
+
+def test_cleaned_scf_is_refused_as_parent(cleaned, quick_builder):
+    scf = next(job for job in jobs_of(cleaned, "PwCalculation"))
+    builder = quick_builder()
+    with pytest.raises(ValueError, match="was cleaned, its density is gone; run the scf again"):
+        builder.wannier_model.parent_folder = scf.outputs.remote_folder
