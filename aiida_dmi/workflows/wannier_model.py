@@ -318,8 +318,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         """Wannier90 or the model's own checks refused the functions: the next choice."""
         if self._next_choice(node.exit_message):
             return ProcessHandlerReport(True)
-        code = self.exit_codes.ERROR_WANNIERISATION_FAILED
-        return ProcessHandlerReport(True, code.format(tries=self.ctx.choice + 1, message=node.exit_message))
+        return self._end("ERROR_WANNIERISATION_FAILED", tries=self.ctx.choice + 1, message=node.exit_message)
 
     @process_handler(
         priority=400,
@@ -331,8 +330,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
     )
     def give_up(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
         """Steps that no other choice mends; pw.x has had its own restarts by then."""
-        code = self.exit_codes.ERROR_WANNIERISATION_FAILED
-        return ProcessHandlerReport(True, code.format(tries=self.ctx.choice + 1, message=node.exit_message))
+        return self._end("ERROR_WANNIERISATION_FAILED", tries=self.ctx.choice + 1, message=node.exit_message)
 
     @process_handler(priority=300, exit_codes=[ExitCode(0)])
     def quality_gate(self, node: orm.WorkChainNode) -> ProcessHandlerReport | None:
@@ -349,7 +347,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         if self.ctx.quality["retry"] and self._next_choice(f"quality gate: {'; '.join(messages)}"):
             return ProcessHandlerReport(True)
         self.out("quality", self.ctx.quality)
-        return ProcessHandlerReport(True, self.exit_codes.ERROR_QUALITY.format(message="; ".join(messages)))
+        return self._end("ERROR_QUALITY", message="; ".join(messages))
 
     def results(self) -> ExitCode | None:
         """The model and how good it is."""
@@ -361,7 +359,8 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         """Remove what the jobs left on the computer once the model is stored, where that is asked for."""
         super(BaseRestartWorkChain, self).on_terminated()
         if self.inputs.clean_workdir.value and self.node.is_finished_ok:
-            self.report(f"cleaned the folders of {cleaning.clean(self.node)} jobs; they no longer serve as cache")
+            removed, kept = cleaning.clean(self.node)
+            self.report("; ".join([f"cleaned {removed} folders, their jobs no longer serve as cache", *kept]))
 
     def _attempts(self) -> list[dict[str, Any]]:
         return list(self.inputs.wannierisation.get("attempts", []))
@@ -374,6 +373,11 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         changes = ", ".join(f"{key} {value}" for key, value in self._attempts()[self.ctx.choice - 1].items())
         self.report(f"{why}; next: {changes}")
         return True
+
+    def _end(self, code: str, **details: Any) -> ProcessHandlerReport:
+        """No further try; also after the last one the exit code says why, not merely that there are no more."""
+        self.ctx.is_finished = True
+        return ProcessHandlerReport(True, self.exit_codes[code].format(**details))
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         details = {"pk": node.pk, "status": node.exit_status, **context}

@@ -36,7 +36,8 @@ def model(model_file):
     """Co/Pt(111) 1+1, with the attributes that `dmi-engine build` writes."""
     loaded = WannierModel.load(model_file)
     attributes = {"excluded_bands": EXCLUDED, "spreads_up_angstrom2": [3.4], "spreads_down_angstrom2": [3.5]}
-    return dataclasses.replace(loaded, attributes={**loaded.attributes, **attributes})
+    moments = np.array([0.3, 2.2])
+    return dataclasses.replace(loaded, attributes={**loaded.attributes, **attributes}, moments=moments)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_resources_reach_every_step(codes, overrides):
     scf = builder.wannier_model.scf.pw
     assert scf.metadata.options["resources"] == {"num_machines": 2, "num_mpiprocs_per_machine": 4}
     assert scf.parallelization["npool"] == 4
-    assert builder.wannier_model.pw2wannier90.metadata.options["resources"]["num_mpiprocs_per_machine"] == 2
+    assert builder.wannier_model.overlaps.metadata.options["withmpi"] is False
     assert builder.wannier_model.wannier90.metadata.options["withmpi"] is False
     assert builder.response.dmi.metadata.options["processes"] == 4
     assert builder.response.dmi.metadata.options["max_wallclock_seconds"] == 600
@@ -61,6 +61,90 @@ def test_resources_reach_every_step(codes, overrides):
 def test_unknown_keys_are_refused_by_name(name, changes, message):
     with pytest.raises(ValueError, match=message):
         load_protocol(name, changes)
+
+
+@pytest.mark.parametrize("protocol", ["fast", "balanced", "stringent"])
+def test_every_protocol_gives_valid_inputs(codes, overrides, protocol):
+    """From the coarsest to the finest: cutoffs and meshes grow, limits shrink."""
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), protocol, overrides)
+    system = builder.wannier_model.scf.pw.parameters["SYSTEM"]
+    limits = builder.wannier_model.quality.get_dict()
+    expected = {
+        "fast": (50.0, [8, 8, 1], [6, 6, 1], 60.0),
+        "balanced": (65.0, [12, 12, 1], [9, 9, 1], 30.0),
+        "stringent": (85.0, [18, 18, 1], [12, 12, 1], 15.0),
+    }[protocol]
+    meshes = [node.get_kpoints_mesh()[0] for node in (builder.wannier_model.scf.kpoints, builder.wannier_model.kpoints)]
+    assert (system["ecutwfc"], *meshes, limits["bands"]) == expected
+    assert system["ecutrho"] == 4 * system["ecutwfc"]
+    assert ("tolerance" in builder.response.dmi.parameters.get_dict()) is (protocol == "stringent")
+    assert "mesh" not in builder.response.dmi.parameters.get_dict() or protocol != "stringent"
+    # Complete inputs: the process itself accepts them.
+    inputs = builder._inputs(prune=True)
+    assert DmiWorkChain.spec().inputs.validate(inputs) is None
+
+
+def test_optional_steps(codes, overrides):
+    film = co_pt111(1, 2)
+    options = {
+        **overrides,
+        "check_spin_orbit": True,
+        "relax": {"fixed": ["Pt.2"]},
+        "overlaps": "pw2wannier90",
+        "clean_workdir": True,
+        "force": True,
+    }
+    model = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=options).wannier_model
+    assert model.spin_orbit_bands.pw.parameters["SYSTEM"]["lforcet"] is True
+    assert "nspin" not in model.spin_orbit_bands.pw.parameters["SYSTEM"]
+    relax = model.relax.base_relax.pw
+    assert relax.parameters["CONTROL"]["calculation"] == "relax"
+    # Atoms from below: Pt.2, Pt.1, Co.1.
+    assert relax.settings["FIXED_COORDS"] == [[True] * 3, [False] * 3, [False] * 3]
+    assert model.pw2wannier90.code.label == "pw2wannier90"
+    assert "code" not in model._inputs(prune=True).get("overlaps", {})
+    assert (model.clean_workdir.value, model.force.value) == (True, True)
+    plain = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides).wannier_model
+    assert not {"relax", "spin_orbit_bands", "pw2wannier90"} & set(plain._inputs(prune=True))
+    assert plain.overlaps.code.label == "engine"
+
+
+def test_masks_and_moments_by_name(codes, overrides):
+    film = co_pt111(1, 2)
+    options = {**overrides, "response": {"soi_masks": {"interface": ["Co", "Pt.1"], "half": {"Pt": 0.5}}}}
+    builder = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=options, magnetic_moments={"Co.1": 1.7})
+    assert builder.response.dmi.parameters["soi_masks"] == {"interface": [0.0, 1.0, 1.0], "half": [0.5, 0.5, 0.0]}
+    system = builder.wannier_model.scf.pw.parameters["SYSTEM"]
+    assert system["starting_magnetization"]["Co"] == pytest.approx(1.7 / 17)
+    options["response"] = {"soi_masks": {"interface": ["Co", "Pt.3"]}}
+    with pytest.raises(ValueError, match=r"mask interface: 'Pt\.3' is no part of this film; it has elements Co, Pt"):
+        DmiWorkChain.get_builder_from_protocol(codes, film, overrides=options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overlaps": "wannier"}, "overlaps: 'wannier' was given, expected one of dmi-engine, pw2wannier90"),
+        ({"relax": {"fix": ["Pt"]}}, "overrides: relax.fix is unknown; expected one of fixed, parameters"),
+        ({"relax": {"fixed": ["Ir"]}}, "'Ir' is no part of this film"),
+        ({"quality": {"band": 1}}, "overrides: quality.band is unknown"),
+        ({"wannierisation": {"orbitals": ["s", "g"]}}, r"orbitals \['s', 'g'\] was given"),
+        ({"wannierisation": {"frozen_window": -1}}, "frozen_window -1 was given, expected a number above 0"),
+        ({"wannierisation": {"attempts": [{"bands": 3}]}}, "attempts, entry 1: bands is unknown"),
+        ({"wannierisation": {"kpoints_mesh": [4, 4, 2]}}, "kpoints: 4x4x2 was given, a film has one point along"),
+        ({"scf": []}, r"overrides: scf \[\] was given, expected a mapping"),
+    ],
+)
+def test_bad_overrides_are_refused(codes, overrides, changes, message):
+    with pytest.raises(ValueError, match=message):
+        DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides={**overrides, **changes})
+
+
+def test_slab_without_vacuum_is_refused(codes, overrides):
+    film = co_pt111(1, 1).get_ase()
+    film.cell[2, 2] = film.positions[:, 2].max() - film.positions[:, 2].min() + 2.26
+    with pytest.raises(ValueError, match=r"structure: 2\.26 Angstrom of vacuum along z, at least .* are needed"):
+        DmiWorkChain.get_builder_from_protocol(codes, orm.StructureData(ase=film), overrides=overrides)
 
 
 def test_overrides_replace_and_add():

@@ -77,13 +77,14 @@ def test_failed_run_is_not_cleaned(failed):
     assert all(job.base.caching.is_valid_cache for job in jobs_of(node))
 
 
-def test_folders_are_empty_after_cleaning(cleaned):
+def test_folders_are_gone_after_cleaning(cleaned):
     assert cleaned.is_finished_ok, cleaned.exit_message
     jobs = jobs_of(cleaned)
     assert all(job.base.caching.is_created_from_cache for job in jobs)
     for folder in folders(cleaned):
         assert folder.is_cleaned
-        assert os.listdir(folder.get_remote_path()) == []
+        assert folder.is_empty
+        assert not os.path.exists(folder.get_remote_path())
     assert f"cleaned {len(folders(cleaned))} folders" in said(cleaned)
 
 
