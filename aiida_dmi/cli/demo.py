@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -20,6 +21,19 @@ from aiida_dmi.workflows.dmi import DmiWorkChain
 
 JOBS = 10
 """pw.x three times (scf, bands for the gate, nscf); wannier90 -pp; overlaps and wannier90 of two spins; build; run."""
+
+
+@click.command()
+@click.option("--output", type=click.Path(file_okay=False), default="demo", show_default=True, help="Folder for plots.")
+@click.option("--fresh", is_flag=True, help="Compute again what an earlier run has computed.")
+def command(output: str, fresh: bool) -> None:
+    """The main job on a small film: Co/Pt(111), one layer each, from the slab to D and its decomposition.
+
+    \b
+    Example:
+        aiida-dmi demo --output pictures
+    """
+    sys.exit(run_demo(Path(output), fresh))
 
 
 def run_demo(output: Path, fresh: bool = False) -> int:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -105,15 +106,25 @@ def mpirun_command() -> list[str]:
     return command
 
 
-def ensure_codes(computer: orm.Computer) -> dict[str, orm.AbstractCode]:
+def ensure_codes(computer: orm.Computer, given: Mapping[str, str] | None = None) -> dict[str, orm.AbstractCode]:
     """Codes for pw.x, pw2wannier90.x, wannier90.x and dmi-engine as found on this machine.
+
+    Parameters
+    ----------
+    computer : Computer
+    given : mapping, optional
+        Full paths of programs that are not to be looked for on PATH.
 
     Raises
     ------
     SetupError
-        Naming the programs that are not on PATH.
+        Naming the programs that are not there.
     """
     paths = {name: find_executable(executable) for name, executable in EXECUTABLES.items()}
+    for name, path in (given or {}).items():
+        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
+            raise SetupError(f"{name}: {path} is no program; give the full path of {EXECUTABLES[name]}")
+        paths[name] = os.path.abspath(path)
     missing = [EXECUTABLES[name] for name, path in paths.items() if path is None]
     if missing:
         raise SetupError(

@@ -72,19 +72,21 @@ class _Watch:
         for node in query.order_by({"job": {"id": "asc"}}).all(flat=True):
             if node.pk not in self._started:
                 self._started[node.pk] = time.monotonic()
-                self._say(f"{_step(node)} started, {node.process_label}<{node.pk}>")
+                self._say(f"{step_name(node)} started, {node.process_label}<{node.pk}>")
             if node.is_terminated and node.pk not in self._ended:
                 self._ended.add(node.pk)
                 cached = " (reused from an earlier run)" if node.base.caching.is_created_from_cache else ""
                 outcome = "done" if node.is_finished_ok else f"FAILED, exit {node.exit_status}: {node.exit_message}"
                 seconds = time.monotonic() - self._started[node.pk]
-                self._say(f"{_step(node)} {outcome} in {seconds:.0f} s{cached}, {len(self._ended)}/{self._jobs} jobs")
+                self._say(
+                    f"{step_name(node)} {outcome} in {seconds:.0f} s{cached}, {len(self._ended)}/{self._jobs} jobs"
+                )
 
     def _say_running(self) -> None:
         running = [pk for pk in self._started if pk not in self._ended]
         for pk in running:
             node = orm.load_node(pk)
-            self._say(f"{_step(node)} running for {time.monotonic() - self._started[pk]:.0f} s{_detail(node)}")
+            self._say(f"{step_name(node)} running for {time.monotonic() - self._started[pk]:.0f} s{job_detail(node)}")
 
     def _say(self, text: str) -> None:
         click.echo(f"  [{self._elapsed():5.0f} s] {text}")
@@ -93,7 +95,7 @@ class _Watch:
         return time.monotonic() - self._began
 
 
-def _step(node: orm.ProcessNode) -> str:
+def step_name(node: orm.ProcessNode) -> str:
     """The workchains' own name of the step that a job belongs to, such as 'nscf'."""
     current = node
     while True:
@@ -113,7 +115,7 @@ MARKS = {
 """Output files of local jobs, and what a line that tells how far a program is looks like."""
 
 
-def _detail(node: orm.CalcJobNode) -> str:
+def job_detail(node: orm.CalcJobNode) -> str:
     """How far a job on this machine is, in its program's own words; empty where it does not tell."""
     folder = node.get_remote_workdir()
     if folder is None or node.computer.transport_type != "core.local":

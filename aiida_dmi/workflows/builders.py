@@ -10,7 +10,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.structures.layers import mask_weights, moments_by_name, sites_of
+from aiida_dmi.structures.layers import cluster_layers, mask_weights, moments_by_name, sites_of
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import check_codes
 from aiida_dmi.workflows.protocols.utils import load_protocol
@@ -77,7 +77,8 @@ def wannier_model_builder(
     builder.wannierisation = orm.Dict(
         {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
     )
-    builder.max_iterations = orm.Int(len(attempts) + 1)
+    # Every choice, and one of them again where a job was killed.
+    builder.max_iterations = orm.Int(len(attempts) + 2)
     builder.quality = orm.Dict(inputs["quality"])
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
@@ -167,7 +168,11 @@ def response_builder(
     inputs = load_protocol(protocol, overrides)
     builder = workchain.get_builder()
     builder.model = model
-    _set_response(builder, code, model.load(), inputs, options)
+    loaded = model.load()
+    _set_response(builder, code, loaded, inputs, options)
+    magnetic = [symbol in inputs["magnetic_moments"] for symbol in loaded.symbols]
+    if any(magnetic):
+        builder.thickness = orm.Float(_thickness(loaded.positions[:, 2].tolist(), magnetic))
     return builder
 
 
@@ -183,6 +188,7 @@ def _set_response(
     parameters = {key: value for key, value in inputs["response"].items() if value is not None}
     if "soi_masks" in parameters:
         parameters["soi_masks"] = mask_weights(film, parameters["soi_masks"], magnets)
+    builder.response.clean_workdir = orm.Bool(inputs["clean_workdir"])
     job = builder.response.dmi
     job.code = code
     job.parameters = orm.Dict(parameters)
@@ -259,19 +265,18 @@ def magnetic_thickness(structure: orm.StructureData, kinds: list[str]) -> float:
     Layers are atoms of one height within 0.3 Angstrom. A single magnetic layer thus counts with its distance
     from the substrate, a film without substrate with its mean spacing.
     """
-    sites = sorted(structure.sites, key=lambda site: site.position[2])
-    layers: list[list[Any]] = []
-    for site in sites:
-        if layers and site.position[2] - layers[-1][-1].position[2] < 0.3:
-            layers[-1].append(site)
-        else:
-            layers.append([site])
-    heights = [sum(site.position[2] for site in layer) / len(layer) for layer in layers]
-    magnetic = [index for index, layer in enumerate(layers) if any(site.kind_name in kinds for site in layer)]
-    steps = [heights[index] - heights[index - 1] for index in magnetic if index > 0]
+    sites = structure.sites
+    return _thickness([site.position[2] for site in sites], [site.kind_name in kinds for site in sites])
+
+
+def _thickness(heights: list[float], magnetic: list[bool]) -> float:
+    layers = cluster_layers(heights)
+    means = [sum(heights[site] for site in layer) / len(layer) for layer in layers]
+    chosen = [index for index, layer in enumerate(layers) if any(magnetic[site] for site in layer)]
+    steps = [means[index] - means[index - 1] for index in chosen if index > 0]
     if not steps:
         raise ValueError("structure: the thickness of a single free-standing layer is not defined; give `thickness`")
-    return sum(steps) / len(steps) * len(magnetic)
+    return sum(steps) / len(steps) * len(chosen)
 
 
 def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]:

@@ -1,0 +1,216 @@
+"""`aiida-dmi launch`: the workchains from the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from aiida import engine, orm
+from aiida.common.exceptions import NotExistent
+from aiida.manage.caching import disable_caching, enable_caching
+
+from aiida_dmi.cli import inputs, load_profile
+from aiida_dmi.cli.setup import COMPUTER, FAMILY
+from aiida_dmi.cli.watch import run_with_progress
+from aiida_dmi.structures.layers import layer_names
+from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
+
+JOBS = {"dmi": 10, "model": 9, "response": 1}
+"""CalcJobs of a run that needs no second try."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def launch(context: click.Context) -> None:
+    """Run a film or a model, here or by the daemon."""
+    if not set(sys.argv) & {"-h", "--help"}:
+        load_profile(context)
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of all launches."""
+    options = [
+        click.option("--protocol", default="fast", show_default=True, help="fast, balanced or stringent."),
+        click.option("--overrides", type=click.Path(exists=True, dir_okay=False), help="YAML, nested as the protocol."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One override: response.mesh=96."),
+        click.option("--computer", default=COMPUTER, show_default=True, help="Where the codes are."),
+        click.option("--np", "ranks", type=click.IntRange(min=1), help="MPI ranks of pw.x, processes of dmi-engine."),
+        click.option("--walltime", type=click.IntRange(min=1), help="Of each job, seconds."),
+        click.option("--label", help="Label of the workchain."),
+        click.option("--fresh", is_flag=True, help="Do not reuse jobs of earlier runs (AiiDA's caching)."),
+        click.option("--daemon", is_flag=True, help="Submit and return; `verdi daemon start` runs it."),
+        click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@launch.command()
+@click.argument("film")
+@click.option("--family", default=FAMILY, show_default=True, help="Pseudopotential family, fully relativistic.")
+@click.option("--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7.")
+@common
+def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
+    """From a film to D, Q, Q(1), a(I), a(II).
+
+    FILM: a preset such as 'Mn/W(001):1+9' or 'Co/Pt(111):1+1', a structure file, or a pk or uuid.
+
+    \b
+    Example:
+        aiida-dmi launch dmi 'Co/Pt(111):1+1' --set response.mesh=96 --daemon
+    """
+    _launch_film("dmi", DmiWorkChain, film, family, moments, options)
+
+
+@launch.command()
+@click.argument("film")
+@click.option("--family", default=FAMILY, show_default=True, help="Pseudopotential family, fully relativistic.")
+@click.option("--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7.")
+@common
+def model(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
+    """From a film to its Wannier model.
+
+    \b
+    Example:
+        aiida-dmi launch model 'Mn/W(001):1+3' --np 2
+    """
+    _launch_film("model", WannierModelWorkChain, film, family, moments, options)
+
+
+@launch.command()
+@click.argument("source", metavar="MODEL")
+@common
+def response(source: str, **options: Any) -> None:
+    """From a finished model to D and its decomposition: another xi, direction, shift or mask.
+
+    MODEL: a model file, or pk or uuid of a model or of the workchain that made it.
+
+    \b
+    Example:
+        aiida-dmi launch response 1234 --set 'response.directions=[[1,0,0]]' --set response.mesh=288
+    """
+    node = inputs.load_model(source)
+    overrides = inputs.load_overrides(options["overrides"], options["settings"])
+    builder = DmiWorkChain.get_builder_from_model(
+        _codes(options["computer"])["engine"],
+        node,
+        protocol=options["protocol"],
+        overrides=overrides,
+        options=_scheduling(options),
+    )
+    builder.metadata.label = options["label"] or "response of a finished model"
+    lines = [f"model      {' '.join(node.base.attributes.get('symbols'))}, {node.filename}"]
+    _start("response", builder, [*lines, *_describe_response(builder.response.dmi.parameters.get_dict())], options)
+
+
+def _launch_film(
+    what: str, workchain: Any, text: str, family: str, moments: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    film = inputs.load_film(text)
+    overrides = inputs.load_overrides(options["overrides"], options["settings"])
+    overrides.setdefault("pseudo_family", family)
+    builder = workchain.get_builder_from_protocol(
+        _codes(options["computer"]),
+        film,
+        protocol=options["protocol"],
+        overrides=overrides,
+        magnetic_moments=inputs.load_moments(moments),
+        options=_scheduling(options),
+    )
+    builder.metadata.label = options["label"] or film.label or text
+    ports = builder.wannier_model if what == "dmi" else builder
+    lines = _describe_film(film, ports)
+    if what == "dmi":
+        lines += _describe_response(builder.response.dmi.parameters.get_dict())
+    _start(what, builder, lines, options)
+
+
+def _codes(computer: str) -> dict[str, orm.AbstractCode]:
+    """The codes that `aiida-dmi setup` made on a computer."""
+    found = {}
+    for name in CODES:
+        try:
+            found[name] = orm.load_code(f"{name}@{computer}")
+        except NotExistent as error:
+            if name != "pw2wannier90":
+                raise click.UsageError(
+                    f"--computer {computer}: no code {name}@{computer}; make it with `aiida-dmi setup --computer "
+                    f"{computer}`"
+                ) from error
+    return found
+
+
+def _scheduling(options: dict[str, Any]) -> dict[str, Any] | None:
+    chosen: dict[str, Any] = {}
+    if options["ranks"]:
+        chosen["resources"] = {"num_machines": 1, "num_mpiprocs_per_machine": options["ranks"]}
+    if options["walltime"]:
+        chosen["max_wallclock_seconds"] = options["walltime"]
+    return chosen or None
+
+
+def _describe_film(film: orm.StructureData, ports: Any) -> list[str]:
+    names = layer_names(film)
+    heights = [site.position[2] for site in film.sites]
+    layers = ", ".join(
+        f"{name} at {height:.2f}" for name, height in sorted(zip(names, heights, strict=True), key=lambda x: x[1])
+    )
+    system = ports.scf.pw.parameters["SYSTEM"]
+    meshes = {name: "x".join(map(str, node.get_kpoints_mesh()[0][:2])) for name, node in
+              (("scf", ports.scf.kpoints), ("wannier", ports.kpoints))}  # fmt: skip
+    resources = ports.scf.pw.metadata.options["resources"]
+    ranks = resources["num_machines"] * resources["num_mpiprocs_per_machine"]
+    settings = ports.wannierisation.get_dict()
+    relaxes = "base_relax" in (ports._inputs(prune=True).get("relax") or {})
+    return [
+        f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
+        f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
+        f"pw.x       {system['ecutwfc']:g} Ry, scf mesh {meshes['scf']}, {ranks} ranks",
+        f"moments    starting_magnetization {system['starting_magnetization']}",
+        f"Wannier    mesh {meshes['wannier']}, orbitals {' '.join(settings['orbitals'])} on every atom, window to "
+        f"E_F + {settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
+        f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
+    ]
+
+
+def _describe_response(parameters: dict[str, Any]) -> list[str]:
+    mesh = parameters.get("mesh") or f"to {parameters['tolerance']:g} meV*Angstrom"
+    axes = ", ".join(
+        f"{len(parameters[key])} {words}"
+        for key, words in (
+            ("soi_scales", "xi"),
+            ("fermi_shifts", "shifts"),
+            ("temperatures", "temperatures"),
+            ("directions", "directions"),
+            ("soi_masks", "masks"),
+        )
+        if parameters.get(key)
+    )
+    return [f"response   mesh {mesh}; {axes}"]
+
+
+def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -> None:
+    for line in lines:
+        click.echo(line)
+    if options["dry_run"]:
+        click.echo("dry run: nothing was started")
+        return
+    with disable_caching() if options["fresh"] else enable_caching():
+        if options["daemon"]:
+            node = engine.submit(builder)
+            click.echo(f"submitted {node.process_label} pk {node.pk}; follow it with `aiida-dmi status {node.pk}`")
+            return
+        node = run_with_progress(builder, JOBS[what])
+    if not node.is_finished_ok:
+        raise click.ClickException(f"{node.process_label}<{node.pk}> exit {node.exit_status}: {node.exit_message}")
+    if what == "model":
+        click.echo(f"model pk {node.outputs.model.pk}, uuid {node.outputs.model.uuid}")
+    else:
+        from aiida_dmi.cli.demo import report
+
+        click.echo(report(node))

