@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test lint setup bench clean
+.PHONY: help demo test lint setup bench docs clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
 	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default] for the comparison)"
+	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
 
 demo:
@@ -34,6 +35,11 @@ lint:
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs:
+	@scripts/bootstrap.sh docs
+	python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 clean:
 	rm -rf .venv .aiida demo

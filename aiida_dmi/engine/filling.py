@@ -137,7 +137,7 @@ def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) ->
     """The doping that a shift of the Fermi level stands for (Figs. 4, 5): one electron per substituted atom.
 
     x = (N(shift) - N(0)) / (number of atoms of the substituted kinds): every one of these kinds is replaced to the
-    same part |x| by its neighbour in the periodic table, on the left for x < 0 and on the right for x > 0.
+    same part abs(x) by its neighbour in the periodic table, on the left for x < 0 and on the right for x > 0.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) ->
     -------
     xarray.Dataset
         `doping` x over (temperature, fermi_shift), with its `units` 1, and the coordinate `compound` along
-        fermi_shift, such as 'Mn1-xCrx/W1-xTax' below 0; x in the label is |doping|. Attributes `negative`, `positive`.
+        fermi_shift, such as 'Mn1-xCrx/W1-xTax' below 0; x in the label is its absolute value. Attributes `negative`, `positive`.
 
     Raises
     ------
