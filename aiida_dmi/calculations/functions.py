@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any
 
@@ -10,6 +9,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.quality import control_points
 from aiida_dmi.engine.results import per_area, per_length
@@ -34,7 +34,7 @@ def read_pseudo(pseudo: UpfData) -> Pseudopotential:
 def scalar_relativistic_average(pseudo: UpfData) -> UpfData:
     """Average a fully relativistic pseudopotential over j = l +- 1/2 (exact as an operator, physics.md)."""
     averaged = read_pseudo(pseudo).scalar_relativistic()
-    return UpfData(io.BytesIO(averaged.to_upf().encode()), filename=f"{averaged.element}.scalar.upf")
+    return upf_data(averaged, f"{averaged.element}.scalar.upf")
 
 
 @calcfunction

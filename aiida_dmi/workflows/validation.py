@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.build.ghost_states import can_be_searched, require_no_ghost_states
+from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.geometry import MIN_VACUUM
 
@@ -45,12 +47,24 @@ def structure(node: orm.StructureData, _: Any = None) -> str | None:
 
 
 def pseudos(nodes: dict[str, UpfData], _: Any = None) -> str | None:
-    """Fully relativistic and norm-conserving."""
+    """Fully relativistic, norm-conserving, and without ghost states as far as those can be searched for."""
     for kind, pseudo in (nodes or {}).items():
-        try:
-            read_pseudo(pseudo).require_fully_relativistic(pseudo.filename)
-        except InputError as error:
-            return f"pseudos.{kind}: {error}"
+        message = _pseudo_message(pseudo.get_content(), pseudo.filename)
+        if message is not None:
+            return f"pseudos.{kind}: {message}"
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _pseudo_message(content: str, filename: str) -> str | None:
+    """What is wrong with a UPF file; the search takes half a second, so that a file is searched once a process."""
+    try:
+        found = Pseudopotential.from_text(content, filename)
+        found.require_fully_relativistic(filename)
+        if can_be_searched(found):
+            require_no_ghost_states(found, filename)
+    except InputError as error:
+        return str(error)
     return None
 
 

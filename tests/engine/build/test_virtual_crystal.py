@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError
+from aiida_dmi.engine import InputError, compute
 from aiida_dmi.engine.build import BuildSpec, Pseudopotential, build
 from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
 from aiida_dmi.engine.build.projectors import Projectors
@@ -16,7 +16,8 @@ from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.constants import HARTREE_EV
 
 PAIRS = [("Co", "Fe"), ("Co", "Ni"), ("Mn", "Fe"), ("Mn", "Cr"), ("Pt", "Ir"), ("Pt", "Au"), ("W", "Ta")]
-"""What the paper and screening dope with; none of these files has a core correction."""
+"""What the paper and screening dope with; none of these files has a core correction. (Fe's has a ghost state, so it
+serves here as an operator only.)"""
 CORE_PAIRS = [("Bi", "Po"), ("Pb", "Bi")]
 """Bi and Po have a core correction, Pb has none."""
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -339,7 +340,7 @@ def chain(tmp_path_factory, run, read):
     (folder / "mixture.UPF").write_text(mixture.to_upf())
     (folder / "X.UPF").write_text(mixture.scalar_relativistic().to_upf())
     magnet = "nspin=2, starting_magnetization(1)=0.3, nbnd=30"
-    text = SCF.format(**LAYER, system=magnet, kpoints="automatic\n4 4 1 0 0 0")
+    text = SCF.format(**LAYER, system=magnet, kpoints="automatic\n3 3 1 0 0 0")
     (folder / "scf.in").write_text(text)
     output = run(folder, "pw.x", ["-in", "scf.in"], ranks=1)
     fermi_energy = float(re.findall(r"the Fermi energy is\s+(\S+) ev", output)[-1])
@@ -374,16 +375,24 @@ def test_model_of_a_mixture(chain):
     )
     assert model.electrons == pytest.approx(17.2 - 8, abs=1e-6)
     assert model.symbols == ("Co",)
-    assert model.coupling[0].shape == (3, 32, 32)
+    assert model.coupling[0].shape == (3, 64, 64)
     assert 1.5 < model.moments[0] < 2.5
     assert model.time_reversal_error < 1e-3
-    interaction = model.spin_orbit([1])
-    np.testing.assert_allclose(interaction, interaction.conj().swapaxes(-1, -2), atol=1e-12)
+    for block in model.spin_orbit([1])[[0, 2]]:
+        np.testing.assert_allclose(block, block.conj().swapaxes(-1, -2), atol=1e-12)
+        assert np.abs(block).max() > 0.03
+    # A free-standing layer has a centre of inversion: no Dzyaloshinskii-Moriya interaction.
+    result = compute(model, 12, temperatures=[1500.0])
+    assert result.electrons.item() == pytest.approx(9.2, abs=1e-6)
+    assert np.abs(result.D).max() < 1e-4
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_spin_orbit_of_a_mixture_against_pw(chain, run, tmp_path, sign):
-    """Hbar + V in the nscf's bands against pw.x's own spinor bands of the same density and mixture (lforcet)."""
+    """Hbar + V in the nscf's bands against pw.x's own spinor bands of the same density and mixture (lforcet).
+
+    Without V they are off by 0.07 eV.
+    """
     folder, _ = chain
     save = SaveFolder.read(folder / "out" / "x.save")
     chosen = (0, 4)
@@ -422,4 +431,7 @@ def test_spin_orbit_of_a_mixture_against_pw(chain, run, tmp_path, sign):
             sign, k, np.abs(ours - spinor)[valence].max(), np.abs(np.sort(bare)[: len(spinor)] - spinor)[valence].max()
         )
         worst = max(worst, np.abs(ours - spinor)[valence].max())
-    assert (worst < 0.003) == (sign > 0)
+    if sign > 0:
+        assert worst < 5e-4
+    else:
+        assert worst > 2e-3
