@@ -14,6 +14,7 @@ from aiida.manage.caching import disable_caching, enable_caching
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import run_with_progress
+from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.layers import layer_names
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
@@ -211,6 +212,4 @@ def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -
     if what == "model":
         click.echo(f"model pk {node.outputs.model.pk}, uuid {node.outputs.model.uuid}")
     else:
-        from aiida_dmi.cli.demo import report
-
-        click.echo(report(node))
+        click.echo(as_text(node))

@@ -47,7 +47,7 @@ def control_points(mesh: Sequence[int], count: int = 6) -> Floats:
     [[0.5, 0.5, 0.0]]
     """
     divisions = np.asarray(mesh)
-    cells = np.indices(divisions).reshape(3, -1).T
+    cells = np.indices(tuple(int(m) for m in mesh)).reshape(3, -1).T
     points = (cells + np.where(divisions > 1, 0.5, 0.0)) / divisions
     if divisions.max() == 1:
         return np.array([[0.5, 0.5, 0.0]])

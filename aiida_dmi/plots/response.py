@@ -1,4 +1,4 @@
-"""The paper's Figs. 3 and 4: D and Q against the SOI scale, the decomposition against the Fermi level."""
+"""The paper's Figs. 3 to 5: D and Q against the SOI scale, the decomposition against the shift of the Fermi level."""
 
 from __future__ import annotations
 
@@ -6,97 +6,217 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours.
-COLOURS = {"D": "#0072B2", "Q": "#D55E00", "Q_1": "#009E73", "a_I": "#CC79A7", "a_II": "#E69F00"}
-MARKERS = {"D": "s", "Q": "o", "Q_1": "o", "a_I": "^", "a_II": "D"}
-NAMES = {
-    "D": "$D_{{{0}}}$",
-    "Q": "$Q_{{{0}}}$",
-    "Q_1": "$Q^{{(1)}}_{{{0}}}$",
-    "a_I": "$a^{{(\\mathrm{{I}})}}_{{{0}}}$",
-    "a_II": "$a^{{(\\mathrm{{II}})}}_{{{0}}}$",
-}
-UNIT = "meV $\\mathrm{\\AA}$ per cell"
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.filling import doping_axis
+
+from .selection import Results, by_title, described, direction_name, heading, point
+from .style import NEUTRAL, Plot, drawn, panels, plain_unit, series, symbol, unit, zero_line
+
+ALONG = 1e-6
+FULL_LENGTH = 0.999
+SHIFT = "shift of the Fermi level $\\Delta E_\\mathrm{F}$ (eV)"
 
 
-def plot_spin_orbit(result: xr.Dataset, title: str = "", i: str = "y", j: str = "x", **choice: Any) -> Figure:
+@drawn
+def plot_spin_orbit(results: Results, title: str = "", i: str = "y", j: str = "x", **choice: Any) -> Plot:
     """D and -Q against the SOI scale xi (the paper's Fig. 3).
 
     Parameters
     ----------
-    result : xarray.Dataset
-        From `compute`.
+    results : xarray.Dataset, or title to xarray.Dataset
+        From `compute`; several become panels side by side.
     title : str
+        Of a single result.
     i, j : str
         Component: of the DMI vector, and direction of propagation.
     **choice
-        Position on the other axes, such as temperature=300.0; default the first of each, zero shift.
+        Label on the other axes, such as temperature=300.0; default the first of each, zero shift, and every direction
+        for which D_ij can differ from zero (D.n = 0).
+
+    Returns
+    -------
+    Plot
+        meV*Angstrom per cell, or meV/Angstrom of a RashbaModel; shaded: the error from the k mesh.
+
+    Raises
+    ------
+    InputError
+        If a label is not in the result.
     """
-    point = _point(result, i, j, choice)
-    figure, axes = _figure()
-    order = np.argsort(point.soi_scale.values)
-    for name, sign in (("D", 1.0), ("Q", -1.0)):
-        _line(axes, point.soi_scale.values[order], point, name, sign, i + j, order)
-    axes.set_xlabel("SOI scale $\\xi$")
-    return _finish(figure, axes, title, point)
+    found = by_title(results, title)
+    plot, axes = panels(list(found))
+    for panel, (name, result) in zip(axes, found.items(), strict=True):
+        given = choice.get("direction")
+        directions = [given] if given is not None else _directions(result, i)
+        for number, direction in enumerate(directions):
+            selected = point(result, i, j, {**choice, "direction": direction}, keep=("soi_scale",))
+            extra = f" ($n \\parallel$ {direction_name(direction)})" if len(directions) > 1 else ""
+            rows: dict[str, Any] = {"panel": [name] * selected.sizes["soi_scale"]} if len(found) > 1 else {}
+            rows |= {"direction": [direction] * selected.sizes["soi_scale"], "xi (1)": selected.soi_scale.values}
+            for quantity, sign in (("D", 1.0), ("Q", -1.0)):
+                label = symbol(quantity, i + j, sign, extra)
+                _draw(panel, selected, "soi_scale", quantity, sign, label, number > 0)
+                # The table keeps the sign of the definition: -Q is drawn, Q is written.
+                rows |= _columns(selected, quantity, f"{quantity}_{i}{j}")
+            plot.table.add(rows)
+        panel.set_xlabel("scale $\\xi$ of the spin-orbit interaction")
+        _finish(panel, name, selected if len(directions) == 1 else selected.drop_vars("direction"))
+        notes = described(selected.drop_vars("direction"))
+        plot.table.notes += [f"{name}: {note}".removeprefix(": ") for note in notes]
+    plot.caption = (
+        f"D and -Q, component {i}{j}, against the scale of the spin-orbit interaction; to first order they are equal "
+        "(Eq. 40). Shaded: error from the k mesh."
+    )
+    return plot
 
 
-def plot_fermi_level(result: xr.Dataset, title: str = "", i: str = "y", j: str = "x", **choice: Any) -> Figure:
+@drawn
+def plot_fermi_level(results: Results, title: str = "", i: str = "y", j: str = "x", **choice: Any) -> Plot:
     """Q, Q(1), a(I) and a(II) against the shift of the Fermi level (the paper's Fig. 4).
 
-    Parameters
-    ----------
-    As `plot_spin_orbit`; Q at xi = 1 or the largest.
+    The upper axis is the doping that a shift stands for (`filling.doping_axis`).
+
+    Parameters, returns, raises as `plot_spin_orbit`; Q at xi = 1 or the largest.
     """
-    scales = result.soi_scale.values
-    choice = {"soi_scale": 1.0 if 1.0 in scales else float(scales.max()), **choice}
-    point = _point(result, i, j, choice, keep=("fermi_shift",))
-    figure, axes = _figure()
-    order = np.argsort(point.fermi_shift.values)
-    for name in ("Q", "Q_1", "a_I", "a_II"):
-        _line(axes, point.fermi_shift.values[order], point, name, 1.0, i + j, order)
-    axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
-    axes.set_xlabel("shift of the Fermi level $\\Delta E_\\mathrm{F}$ (eV)")
-    return _finish(figure, axes, title, point)
+    drawn = (("Q", None), ("Q_1", None), ("a_I", None), ("a_II", None))
+    plot = _against_shift(results, title, i, j, drawn, choice)
+    plot.caption = (
+        f"Spin current Q, its first order Q(1) = -a(I) - a(II), and the two contributions, component {i}{j}, against "
+        "the shift of the Fermi level; above: the doping of every kind of atom that the shift stands for. "
+        "Shaded: error from the k mesh."
+    )
+    return plot
 
 
-def _point(
-    result: xr.Dataset, i: str, j: str, choice: dict[str, Any], keep: tuple[str, ...] = ("soi_scale",)
-) -> xr.Dataset:
-    """The result at one direction, mask, temperature and component; `keep` stays an axis."""
-    point = result.sel(i=i, j=j)
-    for axis in ("direction", "mask", "temperature", "soi_scale", "fermi_shift"):
-        if axis in choice:
-            point = point.sel({axis: choice[axis]})
-        elif axis == "fermi_shift" and axis not in keep:
-            point = point.sel(fermi_shift=0.0, method="nearest")
-        elif axis not in keep:
-            point = point.isel({axis: 0})
-    return point
+@drawn
+def plot_masked(
+    results: Results, title: str = "", i: str = "y", j: str = "x", part: str | None = None, **choice: Any
+) -> Plot:
+    """D and a(I, mask), with SOI on some atoms only, against the shift of the Fermi level (the paper's Fig. 5).
+
+    Parameters, returns, raises as `plot_spin_orbit`, and
+    part : str, optional
+        Mask of a(I); default the first that leaves an atom out. D is that of the mask 'all' (or the first).
+    """
+    found = by_title(results, title)
+    part = part or _partial_mask(next(iter(found.values())))
+    plot = _against_shift(found, title, i, j, (("D", None), ("a_I", part)), choice)
+    plot.caption = (
+        f"D with all spin-orbit interaction, and a(I) with that of the mask '{part}' only, component {i}{j}, against "
+        "the shift of the Fermi level. Shaded: error from the k mesh."
+    )
+    return plot
 
 
-def _figure() -> tuple[Figure, Any]:
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+# -- what the figures share -----------------------------------------------------------------------------------
 
 
-def _line(axes: Any, x: Any, point: xr.Dataset, name: str, sign: float, component: str, order: Any) -> None:
-    values, errors = sign * point[name].values[order], point[f"{name}_error"].values[order]
-    label = ("$-$" if sign < 0 else "") + NAMES[name].format(component)
-    axes.plot(x, values, marker=MARKERS[name], markersize=4, linewidth=1.2, color=COLOURS[name], label=label)
-    axes.fill_between(x, values - errors, values + errors, color=COLOURS[name], alpha=0.2, linewidth=0)
+def _against_shift(
+    results: Results,
+    title: str,
+    i: str,
+    j: str,
+    drawn: tuple[tuple[str, str | None], ...],
+    choice: dict[str, Any],
+) -> Plot:
+    """Quantities (each with a mask of its own, or None) against the shift, one panel a result."""
+    found = by_title(results, title)
+    plot, axes = panels(list(found), height=3.9)
+    for panel, (name, result) in zip(axes, found.items(), strict=True):
+        selected = point(result, i, j, choice, keep=("fermi_shift",))
+        rows: dict[str, Any] = {"panel": [name] * selected.sizes["fermi_shift"]} if len(found) > 1 else {}
+        rows |= {"shift (eV)": selected.fermi_shift.values}
+        for quantity, mask in drawn:
+            shown, label, column = selected, symbol(quantity, i + j), f"{quantity}_{i}{j}"
+            if mask is not None:
+                shown = point(result, i, j, {**choice, "mask": mask}, keep=("fermi_shift",))
+                label, column = symbol(quantity, i + j, extra=f" ({mask})"), f"{column}, mask {mask}"
+            _draw(panel, shown, "fermi_shift", quantity, 1.0, label)
+            rows |= _columns(shown, quantity, column)
+        panel.axvline(0.0, color=NEUTRAL, linewidth=0.8, linestyle=":", zorder=0)
+        panel.set_xlabel(SHIFT)
+        panel.margins(x=0)
+        doping = _doping_axis(panel, result, float(selected.temperature))
+        if doping is not None:
+            rows["doping (electrons per atom)"] = doping
+        plot.table.add(rows)
+        _finish(panel, name, selected)
+        plot.table.notes += [f"{name}: {note}".removeprefix(": ") for note in described(selected)]
+    return plot
 
 
-def _finish(figure: Figure, axes: Any, title: str, point: xr.Dataset) -> Figure:
-    axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
-    axes.set_ylabel(UNIT)
-    mesh = "x".join(str(int(m)) for m in np.atleast_1d(point.attrs["mesh"]))
-    details = f"$T$ = {float(point.temperature):g} K, $n$ = {point.direction.item()}, mesh {mesh}; shaded: k error"
-    axes.set_title(f"{title}\n{details}" if title else details, fontsize=8)
-    axes.tick_params(direction="in", top=True, right=True)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+def _draw(
+    axes: Axes, selected: xr.Dataset, axis: str, name: str, sign: float, label: str, dashed: bool = False
+) -> None:
+    values, errors = selected[name], selected[f"{name}_error"]
+    series(axes, selected[axis].values, sign * values.values, errors.values, name, label, dashed=dashed)
+    axes.set_ylabel(unit(values))
+
+
+def _columns(selected: xr.Dataset, name: str, column: str) -> dict[str, Any]:
+    """A quantity and its error, for the table."""
+    unit_ = plain_unit(selected[name])
+    return {
+        f"{column} ({unit_})": selected[name].values,
+        f"{column} error ({unit_})": selected[f"{name}_error"].values,
+    }
+
+
+def _finish(axes: Axes, title: str, selected: xr.Dataset) -> None:
+    zero_line(axes)
+    axes.set_title(f"{title}\n{heading(selected)}" if title else heading(selected))
+    axes.legend()
+
+
+def _doping_axis(axes: Axes, result: xr.Dataset, temperature: float) -> Any:
+    """The doping that a shift stands for as a second axis above; None where it is not defined."""
+    if "symbols" not in result.attrs or result.sizes["fermi_shift"] < 2:
+        return None
+    # From the magnet down, as films are named; their atoms stand from the substrate up.
+    kinds = list(dict.fromkeys(str(symbol_) for symbol_ in reversed(result.attrs["symbols"])))
+    try:
+        found = doping_axis(result, kinds)
+    except InputError:
+        # A fixed Fermi level without the shift 0, or an element at the end of the table: no doping, the figure stands.
+        return None
+    doping = found.doping.sel(temperature=temperature).values
+    shifts = found.fermi_shift.values
+    order = np.argsort(shifts)
+    if (np.diff(doping[order]) <= 0).any():
+        return doping
+    lowest, highest = doping.min(), doping.max()
+    inside = [tick for tick in MaxNLocator(7).tick_values(lowest, highest) if lowest <= tick <= highest]
+    upper = axes.twiny()
+    upper.set_xlim(axes.get_xlim())
+    upper.set_xticks(np.interp(inside, doping[order], shifts[order]), [f"{abs(tick):g}" for tick in inside])
+    upper.tick_params(direction="in", bottom=False)
+    axes.tick_params(top=False)
+    below, above = (_subscripts(str(found.attrs[side])) for side in ("negative", "positive"))
+    upper.set_xlabel(f"doping $x$:  {below}  $\\leftarrow$ | $\\rightarrow$  {above}", fontsize=8)
+    return doping
+
+
+def _subscripts(compound: str) -> str:
+    """'Co1-xFex' as a formula."""
+    return compound.replace("1-x", "$_{1-x}$").replace("x/", "$_x$/").removesuffix("x") + "$_x$"
+
+
+def _directions(result: xr.Dataset, i: str) -> list[str]:
+    """Those for which component i is not along n."""
+    along = np.abs(result.direction_vector.sel(i=i).values)
+    labels = [str(label) for label in result.direction.values]
+    return [label for label, cosine in zip(labels, along, strict=True) if cosine < FULL_LENGTH] or labels[:1]
+
+
+def _partial_mask(result: xr.Dataset) -> str:
+    weights = result.mask_weights.values
+    partial = [str(name) for name, own in zip(result.mask.values, weights, strict=True) if np.abs(own).min() < ALONG]
+    if not partial:
+        raise InputError(
+            f"mask: the result has {', '.join(map(str, result.mask.values))}, none of which leaves an atom out; run "
+            "the response with a mask such as soi_masks: {all: [all], interface: [Co, Pt.1]}"
+        )
+    return partial[0]

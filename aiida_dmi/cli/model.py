@@ -1,0 +1,58 @@
+"""`aiida-dmi model`: what a Wannier model holds."""
+
+from __future__ import annotations
+
+import click
+from tabulate import tabulate
+
+from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.inputs import load_model
+from aiida_dmi.engine import WannierModel, quality
+from aiida_dmi.engine.cli import describe
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.layers import Film
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def model() -> None:
+    """Wannier models."""
+
+
+@model.command()
+@click.argument("source", metavar="PK|FILE")
+@click.pass_context
+def inspect(context: click.Context, source: str) -> None:
+    """What a model holds, and whether it can be trusted.
+
+    PK|FILE: pk or uuid of a model or of the workchain that made it, or a model file.
+
+    \b
+    Example:
+        aiida-dmi model inspect 1234
+        aiida-dmi model inspect model.h5
+    """
+    load_profile(context)
+    found = load_model(source)
+    loaded = found.load()
+    click.echo(describe(loaded))
+    spread = quality.largest_spread(loaded)
+    click.echo(f"largest spread       {'not recorded' if spread is None else f'{spread:.2f} Angstrom^2'}")
+    click.echo(f"up and down overlap  {quality.smallest_spin_overlap(loaded):.4f} or more")
+    click.echo(f"\n{_atoms(loaded)}")
+    if found.is_stored:
+        click.echo(f"\nWannierModelData pk {found.pk}, uuid {found.uuid}")
+
+
+def _atoms(loaded: WannierModel) -> str:
+    """The atoms from the top down."""
+    try:
+        names = Film.of(loaded).names
+    except InputError:
+        names = loaded.symbols  # a film without one magnet to count from, or a bulk crystal
+    moments = [""] * loaded.atoms if loaded.moments is None else [f"{m:.2f}" for m in loaded.moments]
+    rows = [
+        [number, names[number], *(f"{x:.3f}" for x in loaded.positions[number]), moments[number]]
+        for number in sorted(range(loaded.atoms), key=lambda atom: -loaded.positions[atom, 2])
+    ]
+    headings = ["atom", "layer", "x (Angstrom)", "y", "z", "moment (mu_B)"]
+    return tabulate(rows, headings, disable_numparse=True)

@@ -1,0 +1,96 @@
+"""Convergence with the k mesh: the numbers, and how much they still change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from aiida_dmi.engine import WannierModel, compute
+from aiida_dmi.engine.errors import InputError
+
+from .selection import described, heading, point
+from .style import COLOURS, MARKERS, Plot, drawn, panels, plain_unit, symbol, unit, zero_line
+
+DRAWN = (("D", 1.0), ("Q", -1.0), ("a_I", 1.0), ("a_II", 1.0))
+
+
+def converge(model: WannierModel, meshes: Iterable[int], **point_: Any) -> list[xr.Dataset]:
+    """The results of `compute` on several meshes.
+
+    Parameters
+    ----------
+    model : WannierModel
+    meshes : iterable of int
+        Points along each direction; even numbers, for an error of each.
+    **point_
+        Further arguments of `compute`: one temperature, direction, mask, xi and shift.
+    """
+    return [compute(model, mesh, **point_) for mesh in sorted(set(meshes))]
+
+
+@drawn
+def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y", j: str = "x", **choice: Any) -> Plot:
+    """D, -Q, a(I), a(II) and their change against the k mesh.
+
+    Parameters
+    ----------
+    results : sequence of xarray.Dataset
+        Of one model, on two or more meshes.
+    title, i, j, **choice
+        As `response.plot_spin_orbit`.
+
+    Returns
+    -------
+    Plot
+        Left: values with the change from the nested mesh as bars; right: that change alone, on logarithmic axes.
+
+    Raises
+    ------
+    InputError
+        If all results are on one mesh.
+    """
+    selected = sorted((point(result, i, j, choice) for result in results), key=_points)
+    meshes = [_points(one) for one in selected]
+    if len(set(meshes)) < 2:
+        raise InputError(f"results: meshes {sorted(set(meshes))} were given, expected two or more different ones")
+    # D alone must not come from two different films in one line.
+    if len({float(one.attrs["cell_area"]) for one in selected}) > 1:
+        raise InputError("results: of different cells were given, expected the results of one model")
+    plot, (left, right) = panels(["", ""], width=4.2)
+    rows: dict[str, Any] = {"mesh (points a side)": meshes}
+    for name, sign in DRAWN:
+        values = np.array([float(one[name]) for one in selected])
+        errors = np.array([float(one[f"{name}_error"]) for one in selected])
+        look = {"marker": MARKERS[name], "color": COLOURS[name], "label": symbol(name, i + j, sign)}
+        left.errorbar(meshes, sign * values, errors, capsize=2.5, elinewidth=0.9, **look)
+        right.loglog(meshes, errors, **look)
+        unit_ = plain_unit(selected[0][name])
+        rows |= {f"{name}_{i}{j} ({unit_})": values, f"{name}_{i}{j} error ({unit_})": errors}
+    zero_line(left)
+    shown = np.array([sign * float(one[name]) for one in selected for name, sign in DRAWN])
+    # The errors of coarse meshes would squeeze the values into a line.
+    margin = 0.3 * np.ptp(shown)
+    left.set_ylim(shown.min() - margin, shown.max() + margin)
+    left.set_xscale("log")
+    for panel, label in ((left, unit(selected[0].D)), (right, f"error ({unit(selected[0].D)})")):
+        panel.set_xticks(meshes, [str(mesh) for mesh in meshes])
+        panel.set_xticks([], minor=True)
+        panel.set_xlabel("$k$ points along each direction")
+        panel.set_ylabel(label)
+    details = heading(selected[0]).rpartition(", mesh")[0]
+    plot.suptitle(f"{title}: {details}" if title else details, fontsize="medium")
+    left.legend()
+    plot.table.add(rows)
+    plot.table.notes += [note for note in described(selected[-1]) if not note.startswith("mesh")]
+    plot.caption = (
+        f"Left: D, -Q, a(I) and a(II), component {i}{j}, against the k mesh; right: their change from the nested mesh, "
+        "which is the error that is quoted."
+    )
+    return plot
+
+
+def _points(result: xr.Dataset) -> int:
+    return int(np.max(result.attrs["mesh"]))

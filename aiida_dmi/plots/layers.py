@@ -1,0 +1,138 @@
+"""a(I) and a(II) layer by layer: where in the film the interaction arises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.brillouin import Mesh
+from aiida_dmi.engine.resolved import k_map
+from aiida_dmi.structures.layers import Film
+
+from .selection import direction_name
+from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, mesh_label, panels, symbol, unit
+
+PARTS = ("a_I", "a_II")
+WIDTH = 0.38
+
+
+def layer_parts(
+    model: WannierModel,
+    mesh: int | Sequence[int],
+    *,
+    temperature: float = 300.0,
+    mu: float | str = "dft",
+    direction: Sequence[float] = (0, 0, 1),
+    names: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """a(I) and a(II) with the spin-orbit interaction of one layer at a time; their sum over layers is the film's.
+
+    Both are linear in the spin-orbit interaction (Eqs. 22, 23), so a layer's part is a well-defined number.
+
+    Parameters
+    ----------
+    model : WannierModel
+        Of a film.
+    mesh : int or sequence of int
+    temperature : float
+        K.
+    mu : float or 'dft'
+        Chemical potential of Hbar, eV (`mu_bare` of a result).
+    direction : vector
+        Axis n of the spin-up spinor.
+    names : sequence of str, optional
+        Layer of every atom; default `structures.layers.layer_names`.
+
+    Returns
+    -------
+    xarray.Dataset
+        a_I, a_II over (layer, i, j), meV*Angstrom per cell, layers from the lowest to the highest, and *_error: the
+        change from the nested mesh at the same mu (nan without one).
+    """
+    divided = Mesh.from_input(mesh, model.dimension)
+    own = tuple(Film.of(model).names if names is None else names)
+    heights = {name: np.mean([z for z, n in zip(model.positions[:, 2], own, strict=True) if n == name]) for name in own}
+    layers = sorted(heights, key=lambda name: heights[name])
+    found: dict[str, list[npt.NDArray[np.float64]]] = {key: [] for part in PARTS for key in (part, f"{part}_error")}
+    for layer in layers:
+        mask = [float(name == layer) for name in own]
+        at_k = k_map(model, divided.divisions, PARTS, temperature=temperature, mu=mu, direction=direction, mask=mask)
+        for part in PARTS:
+            values = at_k[part].values.reshape(*divided.divisions, 3, model.dimension)
+            mean = values.mean(axis=(0, 1))
+            step = divided.ratio
+            nested = np.nan if step is None else values[::step, ::step].mean(axis=(0, 1))
+            found[part].append(mean)
+            found[f"{part}_error"].append(np.abs(mean - nested))
+    attrs = {"units": "meV angstrom", "per": "cell"}
+    return xr.Dataset(
+        {key: (("layer", "i", "j"), np.stack(values), attrs) for key, values in found.items()},
+        {"layer": layers, "i": list("xyz"), "j": list("xyz")[: model.dimension]},
+        {**at_k.attrs, "mesh": list(divided.divisions)},
+    )
+
+
+@drawn
+def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") -> Plot:
+    """Bars of a(I) and a(II) by layer, and their sum.
+
+    Parameters
+    ----------
+    parts : xarray.Dataset
+        From `layer_parts`.
+    title : str
+    i, j : str
+        Component.
+
+    Returns
+    -------
+    Plot
+        From the substrate (left) to the surface; lines on the bars: the error from the k mesh.
+    """
+    selected = parts.sel(i=i, j=j)
+    names = [str(name) for name in selected.layer.values]
+    plot, (axes,) = panels([title], width=max(3.6, 1.4 + 0.75 * len(names)))
+    places = np.arange(len(names), dtype=float)
+    rows = {"layer": names}
+    for number, part in enumerate(PARTS):
+        values, errors = selected[part].values, selected[f"{part}_error"].values
+        known = errors if np.isfinite(errors).all() else None
+        axes.bar(
+            places + (number - 0.5) * WIDTH,
+            values,
+            WIDTH,
+            yerr=known,
+            ecolor=NEUTRAL,
+            capsize=2,
+            color=COLOURS[part],
+            label=symbol(part, i + j),
+        )
+        rows[f"{part}_{i}{j} (meV angstrom per cell)"] = values
+        rows[f"{part}_{i}{j} error (meV angstrom per cell)"] = errors
+    total = selected.a_I.values + selected.a_II.values
+    axes.plot(places, total, "_", color=axes.xaxis.label.get_color(), markersize=24, label=symbol("sum", i + j))
+    axes.axhline(0.0, color=NEUTRAL, linewidth=0.8)
+    axes.set_xticks(places, names)
+    axes.tick_params(axis="x", top=False, length=0)
+    axes.set_ylabel(unit(selected.a_I))
+    attrs = parts.attrs
+    details = (
+        f"$T$ = {attrs['temperature']:g} K, $n$ = {direction_name(attrs['direction'])}, "
+        f"mesh {mesh_label(attrs['mesh'], TIMES)}"
+    )
+    axes.set_title(f"{title}\n{details}" if title else details)
+    axes.legend()
+    plot.table.add(rows)
+    plot.table.notes += [
+        f"T = {attrs['temperature']:g} K, mu = {attrs['mu']:.6g} eV, n = {attrs['direction']}, "
+        f"mesh {mesh_label(attrs['mesh'])}; spin-orbit interaction of one layer at a time"
+    ]
+    plot.caption = (
+        f"a(I), a(II) and their sum, component {i}{j}, with the spin-orbit interaction of one layer at a time, from "
+        "the substrate to the surface; the parts add up to the film's."
+    )
+    return plot

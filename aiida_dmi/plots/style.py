@@ -1,0 +1,257 @@
+"""The look of every figure, and the files it becomes: PNG, SVG, PDF, and its data as CSV beside."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from aiida_dmi.engine.atomic import whole_file
+from aiida_dmi.engine.errors import InputError
+
+FORMATS = ("png", "svg", "pdf")
+TIMES = "$\\times$"
+DOTS_PER_INCH = 200
+
+# Okabe and Ito's colours, the light ones darkened: each has a contrast of 3 or more to white and to a dark page.
+COLOURS = {
+    "D": "#0072B2",
+    "Q": "#D55E00",
+    "D_1": "#3A86C8",
+    "Q_1": "#00966E",
+    "a_I": "#B8629B",
+    "a_II": "#A87B00",
+    "sum": "#00966E",
+}
+MARKERS = {"D": "s", "Q": "o", "D_1": "s", "Q_1": "o", "a_I": "^", "a_II": "D", "sum": "v"}
+NAMES = {
+    "D": "D_{{{0}}}",
+    "Q": "Q_{{{0}}}",
+    "D_1": "D^{{(1)}}_{{{0}}}",
+    "Q_1": "Q^{{(1)}}_{{{0}}}",
+    "a_I": "a^{{(\\mathrm{{I}})}}_{{{0}}}",
+    "a_II": "a^{{(\\mathrm{{II}})}}_{{{0}}}",
+    "sum": "a^{{(\\mathrm{{I}})}}_{{{0}}} + a^{{(\\mathrm{{II}})}}_{{{0}}}",
+}
+NEUTRAL = "0.55"
+"""Lines that are no data: visible on white and on black."""
+
+PAPER = {
+    "font.size": 9.0,
+    "axes.titlesize": 8.5,
+    "axes.linewidth": 0.8,
+    "axes.labelsize": 9.5,
+    "mathtext.fontset": "dejavusans",
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+}
+DARK_PAGE, DARK_INK = "#15171A", "#E4E6E8"
+DARK = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), DARK_PAGE),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), DARK_INK),
+}
+THEMES: dict[str, dict[str, Any]] = {"light": PAPER, "dark": {**PAPER, **DARK}}
+
+
+@dataclass
+class Table:
+    """The numbers of a figure.
+
+    Parameters
+    ----------
+    columns : dict
+        Heading with its unit, such as 'D_yx (meV angstrom per cell)', to one value a row.
+    notes : list of str
+        What the numbers belong to: temperature, direction, mesh, sign.
+    """
+
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, rows: Mapping[str, Iterable[Any]]) -> None:
+        """Append rows, given as columns; what is new to the table, or missing from the rows, is left empty."""
+        new = {heading: list(np.asarray(values).tolist()) for heading, values in rows.items()}
+        size = len(next(iter(self.columns.values()), []))
+        more = max((len(values) for values in new.values()), default=0)
+        for heading in [*self.columns, *(h for h in new if h not in self.columns)]:
+            column = self.columns.setdefault(heading, [""] * size)
+            column += new.get(heading, [""] * more)
+
+    def write(self, path: Path) -> None:
+        """As CSV; the notes go before it as lines that begin with #."""
+        with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+            handle.writelines(f"# {' '.join(note.split())}\n" for note in self.notes)
+            writer = csv.writer(handle)
+            writer.writerow(self.columns)
+            writer.writerows(zip(*self.columns.values(), strict=True))
+
+
+class Plot(Figure):
+    """A figure that carries its numbers.
+
+    Attributes
+    ----------
+    table : Table
+        What is drawn.
+    caption : str
+        One or two sentences for a page that shows the figure.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"layout": "constrained", **options})
+        FigureCanvasAgg(self)
+        self.table = Table()
+        self.caption = ""
+
+    def write(self, stem: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+        """Files `stem`.png (.svg, .pdf) and `stem`.csv, each complete when it is there.
+
+        Parameters
+        ----------
+        stem : Path
+            Folder and name without an ending.
+        formats : sequence of str
+            From `FORMATS`.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        unknown = [suffix for suffix in formats if suffix not in FORMATS]
+        if unknown:
+            raise InputError(f"format: {', '.join(unknown)} was given, expected some of {', '.join(FORMATS)}")
+        paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in (*formats, "csv")]
+        for path in paths[:-1]:
+            with whole_file(path) as temporary:
+                temporary.write_bytes(self.rendered(path.suffix[1:]))
+        self.table.write(paths[-1])
+        return paths
+
+    def rendered(self, suffix: str) -> bytes:
+        """The picture in one of `FORMATS`; the same figure gives the same bytes, whenever it is drawn."""
+        buffer = io.BytesIO()
+        # Without a date, and with names of the parts of an SVG that do not come from chance.
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
+        with mpl.rc_context({"svg.hashsalt": "aiida-dmi"}):
+            self.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
+        return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def theme(name: str = "light") -> Iterator[None]:
+    """Figures made inside have the look of a paper ('light'), or that of a dark page ('dark')."""
+    if name not in THEMES:
+        raise InputError(f"theme: {name!r} was given, expected one of {', '.join(THEMES)}")
+    with mpl.rc_context(THEMES[name]):
+        yield
+
+
+def drawn(function: Callable[..., Plot]) -> Callable[..., Plot]:
+    """A function that draws: in the look of a paper, and in the colours of the theme in force."""
+
+    @functools.wraps(function)
+    def with_look(*args: Any, **options: Any) -> Plot:
+        with mpl.rc_context(PAPER | {key: mpl.rcParams[key] for key in DARK}):
+            return function(*args, **options)
+
+    return with_look
+
+
+def panels(
+    titles: Sequence[str], width: float = 4.6, height: float = 3.5, letters: bool = True
+) -> tuple[Plot, list[Axes]]:
+    """A plot with one panel a title side by side, lettered (a), (b), ... where there are several."""
+    plot = Plot(figsize=(width * len(titles), height))
+    axes = [plot.add_subplot(1, len(titles), number) for number in range(1, len(titles) + 1)]
+    if letters and len(titles) > 1:
+        for letter, panel in zip("abcdefgh", axes, strict=False):
+            panel.set_title(f"({letter})", loc="left")
+    return plot, axes
+
+
+def symbol(name: str, component: str, sign: float = 1.0, extra: str = "") -> str:
+    """A quantity as it stands in the paper, such as $-Q_{yx}$.
+
+    Parameters
+    ----------
+    name : str
+        From `NAMES`.
+    component : str
+        Such as 'yx'.
+    sign : float
+        Negative: with a minus.
+    extra : str
+        Plain text after it.
+    """
+    return f"${'-' if sign < 0 else ''}{NAMES[name].format(component)}${extra}"
+
+
+def unit(array: Any) -> str:
+    """For an axis: 'meV Å per cell' from the attributes of an array of a result."""
+    text = str(array.attrs["units"]).replace("angstrom", "$\\mathrm{\\AA}$").replace(" / ", "/")
+    return f"{text} per cell" if array.attrs.get("per") == "cell" else text
+
+
+def plain_unit(array: Any) -> str:
+    """For a CSV heading: 'meV angstrom per cell'."""
+    return f"{array.attrs['units']}{' per cell' if array.attrs.get('per') == 'cell' else ''}"
+
+
+def series(
+    axes: Axes,
+    x: Any,
+    values: Any,
+    errors: Any,
+    name: str,
+    label: str,
+    *,
+    dashed: bool = False,
+) -> None:
+    """One quantity: line, markers, and a band of its error where it is known."""
+    x, values, errors = (np.asarray(array, dtype=float) for array in (x, values, errors))
+    order = np.argsort(x)
+    x, values, errors = x[order], values[order], errors[order]
+    colour = COLOURS[name]
+    axes.plot(
+        x,
+        values,
+        marker=MARKERS[name],
+        linestyle="--" if dashed else "-",
+        markerfacecolor=axes.get_facecolor() if dashed else colour,
+        color=colour,
+        label=label,
+        clip_on=False,
+        zorder=3,
+    )
+    if np.isfinite(errors).any():
+        axes.fill_between(x, values - errors, values + errors, color=colour, alpha=0.25, linewidth=0)
+
+
+def zero_line(axes: Axes) -> None:
+    """A line at y = 0."""
+    axes.axhline(0.0, color=NEUTRAL, linewidth=0.8, zorder=0)
+
+
+def mesh_label(divisions: Any, times: str = "x") -> str:
+    """'192x192'; `times` = TIMES in a figure."""
+    return times.join(str(int(m)) for m in np.atleast_1d(divisions))

@@ -1,0 +1,96 @@
+"""Which programs made a result, and what to cite for it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+
+import numpy as np
+from aiida import __version__ as aiida_version
+from aiida import orm
+
+from aiida_dmi import __version__
+
+THEORY = (
+    "the theory and every formula",
+    "F. Freimuth, S. Blügel, Y. Mokrousov, Relation of the Dzyaloshinskii-Moriya interaction to spin currents and to "
+    "the spin-orbit field, Phys. Rev. B 96, 054403 (2017)",
+)
+AIIDA = (
+    "the workflow and its provenance",
+    "S. P. Huber et al., AiiDA 1.0, a scalable computational infrastructure for automated reproducible workflows and "
+    "data provenance, Sci. Data 7, 300 (2020)",
+)
+QUANTUM_ESPRESSO = (
+    "density functional theory",
+    "P. Giannozzi et al., Advanced capabilities for materials modelling with Quantum ESPRESSO, J. Phys.: Condens. "
+    "Matter 29, 465901 (2017)",
+)
+WANNIER90 = (
+    "Wannier functions",
+    "G. Pizzi et al., Wannier90 as a community code: new features and applications, J. Phys.: Condens. Matter 32, "
+    "165902 (2020)",
+)
+ONCVPSP = (
+    "the pseudopotentials' construction, besides the table they are from",
+    "D. R. Hamann, Optimized norm-conserving Vanderbilt pseudopotentials, Phys. Rev. B 88, 085117 (2013)",
+)
+HEAD = 4000
+"""Characters of a UPF file that hold what its author wants to be known."""
+
+
+def citations(node: orm.WorkChainNode) -> list[tuple[str, str]]:
+    """Works to cite, each with what it is for.
+
+    Parameters
+    ----------
+    node : DmiWorkChain
+
+    Returns
+    -------
+    list of (str, str)
+        Reason and reference; Quantum ESPRESSO, Wannier90 and the pseudopotentials where this run or the one that made
+        its model used them.
+    """
+    found = [THEORY, AIIDA]
+    jobs = list(_jobs(node))
+    if any(job.process_label.startswith("Pw") for job in jobs):
+        found.append(QUANTUM_ESPRESSO)
+    if any(job.process_label.startswith("Wannier90") for job in jobs):
+        found.append(WANNIER90)
+    pseudos = node.inputs.wannier_model.pseudos if "wannier_model" in node.inputs else {}
+    if any("ONCVPSP" in pseudo.get_content()[:HEAD] for pseudo in pseudos.values()):
+        found.append(ONCVPSP)
+    return found
+
+
+def versions(node: orm.WorkChainNode) -> list[tuple[str, str]]:
+    """Programs and files that made the result, as pairs of name and text."""
+    recorded = node.base.attributes.get("version", {})
+    rows = [
+        ("aiida-core", f"{recorded.get('core', 'unknown')} (run), {aiida_version} (this page)"),
+        ("aiida-dmi", f"{recorded.get('plugin', 'unknown')} (run), {__version__} (this page)"),
+        ("Python, numpy", f"{platform.python_version()}, {np.__version__} (this page)"),
+    ]
+    if "response" in node.outputs:
+        rows.append(("dmi-engine", node.outputs.response.base.attributes.get("engine_version")))
+    if "scf_parameters" in node.outputs:
+        rows.append(("Quantum ESPRESSO", str(node.outputs.scf_parameters.get("creator_version", "unknown"))))
+    codes = {job.inputs.code.uuid: job.inputs.code for job in _jobs(node) if "code" in job.inputs}
+    rows += [(f"code {code.label}", _place(code)) for code in codes.values()]
+    if "wannier_model" in node.inputs:
+        for kind, pseudo in node.inputs.wannier_model.pseudos.items():
+            rows.append((f"pseudopotential {kind}", f"{pseudo.filename}, md5 {pseudo.md5}"))
+    return rows
+
+
+def _place(code: orm.AbstractCode) -> str:
+    return f"{code.full_label}, {code.get_executable()}, uuid {code.uuid}"
+
+
+def _jobs(node: orm.WorkChainNode) -> Iterable[orm.CalcJobNode]:
+    """Jobs of this run; of a model that was given, those of the workchain that made it."""
+    origin = node.inputs.model.creator.caller if "model" in node.inputs and node.inputs.model.creator else None
+    for run in (node, origin):
+        if run is not None:
+            yield from (job for job in run.called_descendants if isinstance(job, orm.CalcJobNode))

@@ -1,0 +1,228 @@
+"""The numbers people ask for first, as a table with units and errors, and the quality gate beside them."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from aiida import orm
+from tabulate import tabulate
+
+from aiida_dmi.calculations.functions import headline
+from aiida_dmi.calculations.quality import MODEL, RESPONSE
+from aiida_dmi.data.response import DmiData
+from aiida_dmi.engine.errors import InputError
+
+SYMBOLS = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
+UNITS = {"meV_angstrom": "meV angstrom per cell", "pJ_per_m": "pJ/m", "mJ_per_m2": "mJ/m^2"}
+NEAR = 0.2
+"""A value that meets its limit by less than this part of it is shown in amber."""
+FROM_ONE = ("spin_overlap",)
+"""Overlaps are 1 at best: what is missing to 1 is held against what the limit allows."""
+WIDTH = 116
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One number of the quality gate.
+
+    Parameters
+    ----------
+    of : str
+        'model' or 'response'.
+    name, meaning, unit : str
+    value, limit : float or None
+        None: not measured, not judged.
+    colour : {'green', 'amber', 'red', 'grey'}
+        Met; met, but by less than a fifth of the limit; not met; not measured or not judged.
+    """
+
+    of: str
+    name: str
+    meaning: str
+    unit: str
+    value: float | None
+    limit: float | None
+    colour: str
+
+    @property
+    def verdict(self) -> str:
+        """The colour in a word."""
+        if self.value is None:
+            return {"red": "failed", "grey": "not measured"}[self.colour]
+        return {"green": "passed", "amber": "close", "red": "failed", "grey": "not judged"}[self.colour]
+
+
+def summary_of(node: orm.Node, thickness: float | None = None) -> dict[str, Any]:
+    """The headline values of a DmiWorkChain or of a response.
+
+    Parameters
+    ----------
+    node : DmiWorkChain or DmiData
+    thickness : float, optional
+        Of the magnetic film, Angstrom, for mJ/m^2; default the workchain's.
+
+    Returns
+    -------
+    dict
+        As `calculations.functions.headline`.
+
+    Raises
+    ------
+    InputError
+        If the node has no response (yet).
+    """
+    if thickness is not None and not (math.isfinite(thickness) and thickness > 0):
+        raise InputError(f"thickness: {thickness} was given, expected a positive number of Angstrom")
+    response, own, scf = _response(node), None, None
+    if isinstance(node, orm.WorkChainNode):
+        if thickness is None and "output_parameters" in node.outputs:
+            found: dict[str, Any] = node.outputs.output_parameters.get_dict()
+            return found
+        own = node.inputs.thickness.value if "thickness" in node.inputs else None
+        scf = node.outputs.scf_parameters if "scf_parameters" in node.outputs else None
+    wanted = own if thickness is None else thickness
+    optional: dict[str, Any] = {} if wanted is None else {"thickness": orm.Float(wanted)}
+    if scf is not None:
+        optional["scf_parameters"] = scf
+    # Looking at a number is no calculation: it leaves nothing in the database.
+    computed = headline(response, **optional, metadata={"store_provenance": False})
+    return dict(computed.get_dict())
+
+
+def _response(node: orm.Node) -> DmiData:
+    if isinstance(node, DmiData):
+        return node
+    if isinstance(node, orm.WorkChainNode) and "response" in node.outputs:
+        return node.outputs.response
+    kind = getattr(node, "process_label", None) or type(node).__name__
+    if isinstance(node, orm.ProcessNode) and node.exit_status:
+        raise InputError(f"{node.pk}: {kind} has no response; exit {node.exit_status}: {node.exit_message}")
+    if isinstance(node, orm.ProcessNode) and not node.is_terminated:
+        raise InputError(f"{node.pk}: {kind} has no response yet; see `aiida-dmi status {node.pk}`")
+    raise InputError(f"{node.pk}: {kind} was given, expected a finished DmiWorkChain or its response")
+
+
+def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the table: quantity, and its value with error in each unit."""
+    units = [unit for unit in UNITS if any(unit in value for value in summary["values"].values())]
+    rows = []
+    for key, value in summary["values"].items():
+        name, _, component = key.rpartition("_")
+        row = [f"{SYMBOLS.get(name, name)}_{component}"]
+        row += [with_error(value[unit], value[f"{unit}_error"]) if unit in value else "-" for unit in units]
+        rows.append(row)
+    return ["", *(UNITS[unit] for unit in units)], rows
+
+
+def with_error(value: float, error: float) -> str:
+    """'12.30 +- 0.05': as many digits as the error has meaning in; without an error five digits and '(no error)'.
+
+    Examples
+    --------
+    >>> with_error(12.29637, 0.0543), with_error(-0.00312, 2.1)
+    ('12.296 +- 0.054', '-0.0 +- 2.1')
+    """
+    if not math.isfinite(error):
+        return f"{value:.5g} (no error)"
+    if error == 0.0:
+        return f"{value:.5g} +- 0"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    return f"{value:.{digits}f} +- {error:.{digits}f}"
+
+
+def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the values belong to, as pairs of name and text."""
+    mesh, nested = ("x".join(map(str, summary[key])) for key in ("mesh", "nested_mesh"))
+    moment, thickness = summary.get("total_magnetization_bohr"), summary.get("thickness_angstrom")
+    return [
+        ("xi", f"{summary['soi_scale']:g}"),
+        ("temperature", f"{summary['temperature_K']:g} K"),
+        ("direction n", summary["direction"]),
+        ("spin-orbit mask", summary["mask"]),
+        ("shift of the Fermi level", f"{summary['fermi_shift_eV']:g} eV"),
+        ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
+        ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
+        ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
+        ("closure |D(1) + Q(1)|/|D(1)|", f"{summary['closure']:.3f}"),
+        ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
+        *([("magnetic thickness t", f"{thickness:.4f} angstrom")] if thickness is not None else []),
+        *([("moment per cell", f"{moment:.2f} mu_B")] if moment is not None else []),
+        ("sign", summary["sign"]),
+    ]
+
+
+def gates(quality: dict[str, Any]) -> list[Gate]:
+    """The quality gate, number by number.
+
+    Parameters
+    ----------
+    quality : dict
+        The output `quality` of a DmiWorkChain.
+    """
+    found = []
+    for of, quantities in (("model", MODEL), ("response", RESPONSE)):
+        for name, entry in quality.get(of, {}).items():
+            value, limit = entry["value"], entry["limit"]
+            colour = "red" if not entry["passed"] else "grey"
+            if entry["passed"] and value is not None and limit is not None:
+                at_most = quantities[name].at_most if name in quantities else True
+                colour = _margin(1 - value, 1 - limit, True) if name in FROM_ONE else _margin(value, limit, at_most)
+            found.append(Gate(of, name, entry["meaning"], entry["unit"], value, limit, colour))
+    return found
+
+
+def _margin(value: float, limit: float, at_most: bool) -> str:
+    """Green or amber, of a value that meets its limit."""
+    close = value > (1 - NEAR) * limit if at_most else value < (1 + NEAR) * limit
+    return "amber" if close else "green"
+
+
+def quality_of(node: orm.Node) -> dict[str, Any]:
+    """The output `quality` of a workchain, in the form of a DmiWorkChain's; empty where there is none."""
+    if not isinstance(node, orm.WorkChainNode) or "quality" not in node.outputs:
+        return {}
+    content: dict[str, Any] = node.outputs.quality.get_dict()
+    if "quantities" in content:  # a WannierModelWorkChain's: the model's gate alone
+        return {"model": content["quantities"], "warnings": content["messages"]}
+    return content
+
+
+def as_text(node: orm.Node, thickness: float | None = None) -> str:
+    """What `aiida-dmi show` prints.
+
+    Parameters
+    ----------
+    node : DmiWorkChain or DmiData
+    thickness : float, optional
+        As `summary_of`.
+    """
+    summary = summary_of(node, thickness)
+    headings, rows = value_rows(summary)
+    lines = [tabulate(rows, headings, stralign="right"), ""]
+    for name, text in conditions(summary):
+        lines += textwrap.wrap(f"{name:29s} {text}", WIDTH, subsequent_indent=" " * 30)
+    quality = quality_of(node)
+    if quality:
+        lines += ["", *gate_lines(quality)]
+    kind = getattr(node, "process_label", None) or type(node).__name__
+    lines += ["", f"{kind} pk {node.pk}, uuid {node.uuid}"]
+    if isinstance(node, orm.ProcessNode) and node.exit_status:
+        lines += textwrap.wrap(f"exit {node.exit_status}: {node.exit_message}", WIDTH)
+    return "\n".join(lines)
+
+
+def gate_lines(quality: dict[str, Any]) -> list[str]:
+    """The quality gate as lines of text."""
+    rows = [
+        [gate.verdict, f"{gate.of}: {gate.name}", number(gate.value), number(gate.limit), gate.unit]
+        for gate in gates(quality)
+    ]
+    return tabulate(rows, ["gate", "quantity", "value", "limit", "unit"], disable_numparse=True).splitlines()
+
+
+def number(value: float | None) -> str:
+    """Three digits; '-' for what is not known."""
+    return "-" if value is None else f"{value:.3g}"

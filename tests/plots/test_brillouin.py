@@ -1,0 +1,60 @@
+"""The first Brillouin zone and maps on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.resolved import k_map
+from aiida_dmi.plots.brillouin import _picture, first_zone, plot_k_map
+
+
+def area(corners: np.ndarray) -> float:
+    x, y = corners.T
+    return float(np.abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "corners"),
+    [
+        ([[2.7, 0, 0], [-1.35, 1.35 * 3**0.5, 0], [0, 0, 20]], 6),
+        ([[2.7, 0, 0], [1.35, 1.35 * 3**0.5, 0], [0, 0, 20]], 6),
+        ([[2.7, 0, 0], [0, 2.7, 0], [0, 0, 20]], 4),
+        ([[2.7, 0, 0], [0, 4.1, 0], [0, 0, 20]], 4),
+        ([[2.7, 0, 0], [0.8, 3.4, 0], [0, 0, 20]], 6),
+    ],
+)
+def test_first_zone_has_the_area_and_corners_of_the_lattice(cell, corners):
+    zone = first_zone(cell)
+    assert len(zone) == corners
+    assert area(zone) == pytest.approx((2 * np.pi) ** 2 / abs(np.linalg.det(np.array(cell)[:2, :2])))
+    # A zone is its own inversion.
+    assert {tuple(c) for c in (-zone).round(8)} == {tuple(c) for c in zone.round(8)}
+
+
+def test_picture_is_the_periodic_function():
+    cell = np.array([[2.7, 0, 0], [-1.35, 1.35 * 3**0.5, 0], [0, 0, 20]])
+    mesh = 60
+    i, j = np.indices((mesh, mesh)) / mesh
+    picture = _picture(np.cos(2 * np.pi * i) + np.sin(2 * np.pi * j), cell, np.array([2.0, 1.5]))
+    k = np.stack(np.meshgrid(np.linspace(-2, 2, 400), np.linspace(-1.5, 1.5, 400)), axis=-1)
+    first, second = (k @ vector[:2] for vector in cell[:2])
+    assert np.abs(picture - (np.cos(first) + np.sin(second))).max() < 2e-2
+
+
+def test_k_map_shows_and_writes_the_integrand(model):
+    found = k_map(model, 4, ["D", "misalignment"], temperature=1500.0)
+    plot = plot_k_map(found, model.cell, ("D", "misalignment"))
+    columns = plot.table.columns
+    assert columns["D_yx (meV angstrom)"] == found.D.sel(i="y", j="x").values.tolist()
+    assert columns["misalignment_x (hbar angstrom)"] == found.misalignment.sel(j="x").values.tolist()
+    labels = [axes.get_ylabel() for axes in plot.axes]
+    assert any("D_{yx}" in label and "meV" in label for label in labels)
+    assert any("misalignment" in label and "hbar" in label for label in labels)
+
+
+def test_a_list_of_k_points_is_no_map(model):
+    found = k_map(model, quantities=["D"], kpoints=[[0, 0], [0.1, 0]])
+    with pytest.raises(InputError, match="k map: a list of k points was given, expected a mesh"):
+        plot_k_map(found, model.cell)

@@ -1,0 +1,47 @@
+"""Convergence and layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aiida_dmi.engine import compute
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.plots.convergence import converge, plot_convergence
+from aiida_dmi.plots.layers import layer_parts, plot_layers
+
+
+def test_convergence_draws_values_and_changes(model):
+    results = converge(model, [8, 4], temperatures=[1500.0])
+    columns = plot_convergence(results).table.columns
+    assert columns["mesh (points a side)"] == [4, 8]
+    d = columns["D_yx (meV angstrom per cell)"]
+    # The mesh of 4 is nested in that of 8; mu differs a little between the two runs.
+    assert abs(d[1] - d[0]) == pytest.approx(columns["D_yx error (meV angstrom per cell)"][1], rel=0.2)
+
+
+def test_convergence_needs_two_meshes(result):
+    with pytest.raises(InputError, match=r"meshes \[4\] were given, expected two or more"):
+        plot_convergence([result, result])
+
+
+def test_layers_add_up_to_the_film(model):
+    whole = compute(model, 4, temperatures=[1500.0])
+    parts = layer_parts(model, 4, temperature=1500.0, mu=float(whole.mu_bare[0]))
+    assert parts.layer.values.tolist() == ["Pt.1", "Co.1"]
+    for name in ("a_I", "a_II"):
+        film = whole[name].squeeze(drop=True)
+        np.testing.assert_allclose(parts[name].sum("layer"), film, atol=1e-8 * np.abs(film).max())
+
+
+def test_layer_errors_are_the_change_from_the_nested_mesh(model):
+    alone = compute(model, 4, temperatures=[1500.0], soi_masks={"Pt": [1, 0]}, fermi_level="dft")
+    parts = layer_parts(model, 4, temperature=1500.0).sel(layer="Pt.1")
+    error = alone.a_I_error.squeeze(drop=True)
+    np.testing.assert_allclose(parts.a_I_error, error, atol=1e-8 * np.abs(alone.a_I).max())
+
+
+def test_layers_bars_are_named(model):
+    plot = plot_layers(layer_parts(model, 3, temperature=1500.0))
+    assert [text.get_text() for text in plot.axes[0].get_xticklabels()] == ["Pt.1", "Co.1"]
+    assert len(plot.axes[0].patches) == 4
