@@ -150,7 +150,8 @@ def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) ->
     -------
     xarray.Dataset
         `doping` x over (temperature, fermi_shift), with its `units` 1, and the coordinate `compound` along
-        fermi_shift, such as 'Mn1-xCrx/W1-xTax' below 0; x in the label is its absolute value. Attributes `negative`, `positive`.
+        fermi_shift, such as 'Mn1-xCrx/W1-xTax' below 0; x in the label is its absolute value.
+        Attributes `negative`, `positive`.
 
     Raises
     ------
