@@ -172,7 +172,10 @@ def headline(
     result = response.dataset
     scales = result.soi_scale.values
     scale = 1.0 if 1.0 in scales else float(max(scales))
-    point = result.isel(direction=0, mask=0, temperature=0).sel(fermi_shift=0.0, method="nearest")
+    # The database does not keep the order of the masks: the whole film comes first where it is among them.
+    masks = [str(mask) for mask in result["mask"].values]
+    mask = masks.index("all") if "all" in masks else 0
+    point = result.isel(direction=0, mask=mask, temperature=0).sel(fermi_shift=0.0, method="nearest")
     values: dict[str, Any] = {}
     for name in ("D", "Q", "D_1", "Q_1", "a_I", "a_II"):
         pair = [point[name], point[f"{name}_error"]]

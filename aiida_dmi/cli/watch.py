@@ -13,7 +13,10 @@ from typing import Any
 import click
 from aiida import orm
 from aiida.common.links import LinkType
+from aiida.engine import ProcessState
+from aiida.engine.daemon.execmanager import kill_calculation
 from aiida.manage import get_manager
+from plumpy.exceptions import KilledError
 
 CHECK = 1.0
 INTERVAL = 15.0
@@ -32,6 +35,11 @@ def run_with_progress(builder: Any, jobs: int) -> orm.ProcessNode:
     Returns
     -------
     ProcessNode
+
+    Raises
+    ------
+    click.Abort
+        If it was interrupted; the programs it had started are ended then.
     """
     # The local runner that aiida.engine.run makes: it needs no daemon and no broker.
     runner = get_manager().create_runner(communicator=None)
@@ -40,11 +48,35 @@ def run_with_progress(builder: Any, jobs: int) -> orm.ProcessNode:
     )
     watch = _Watch(jobs, newest[0] if newest else 0)
     watcher = runner.loop.create_task(watch.follow())
-    with _quiet_console():
-        _, node = runner.run_get_node(builder)
-    watcher.cancel()
+    process = runner.instantiate_process(builder)
+    try:
+        with quiet_console():
+            runner.run(process)
+    except KilledError as error:
+        ended = _end_descendants(process.node)
+        click.echo(f"  interrupted; running jobs ended: {ended}; what was finished is reused when it is started again")
+        raise click.Abort from error
+    finally:
+        watcher.cancel()
     watch.look()
-    return node
+    return process.node
+
+
+def _end_descendants(node: orm.ProcessNode) -> int:
+    """End what an interrupted process had started, which AiiDA leaves running without a broker; number of jobs."""
+    ended = 0
+    for child in node.called_descendants:
+        if child.is_terminated:
+            continue
+        if isinstance(child, orm.CalcJobNode):
+            with child.get_authinfo().get_transport() as transport:
+                kill_calculation(child, transport)
+            ended += 1
+        # Nobody else will: a process that seems to wait for ever would be in the way of cleaning and of status.
+        child.set_process_state(ProcessState.KILLED)
+        child.set_process_status(f"the run of {node.process_label}<{node.pk}> was interrupted")
+        child.seal()
+    return ended
 
 
 class _Watch:
@@ -133,7 +165,7 @@ def job_detail(node: orm.CalcJobNode) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_console() -> Iterator[None]:
+def quiet_console() -> Iterator[None]:
     """Keep AiiDA's reports off the console; they are in the database (`verdi process report`)."""
     consoles = [h for h in logging.getLogger("aiida").handlers if type(h) is logging.StreamHandler]
     consoles += [h for h in logging.getLogger("aiida").handlers if h.__class__.__name__ == "CliHandler"]

@@ -72,7 +72,7 @@ def wannier_model_builder(
     builder = workchain.get_builder()
     builder.structure = structure
     builder.pseudos = chosen
-    builder.kpoints = _mesh(structure, inputs["wannierisation"])
+    builder.kpoints = mesh_of(structure, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
     builder.wannierisation = orm.Dict(
         {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
@@ -82,7 +82,7 @@ def wannier_model_builder(
     builder.quality = orm.Dict(inputs["quality"])
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
-    builder.scf.kpoints = _mesh(structure, inputs["scf"])
+    builder.scf.kpoints = mesh_of(structure, inputs["scf"])
     _set_pw(builder.scf.pw, codes["pw"], scf, options)
     for step in ("nscf", "bands"):
         _set_pw(builder[step].pw, codes["pw"], _changed(scf, inputs[step]["parameters"]), options)
@@ -292,7 +292,8 @@ def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]
         ) from error
 
 
-def _mesh(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
+def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
+    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or what `kpoints_distance` (1/Angstrom) gives."""
     kpoints = orm.KpointsData()
     kpoints.set_cell_from_structure(structure)
     if settings.get("kpoints_mesh"):

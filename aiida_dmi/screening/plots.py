@@ -1,0 +1,153 @@
+"""Plots of a campaign's table: D against the doping x, and a map of magnets and substrates."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from aiida_dmi.engine.errors import InputError
+
+LABELS = {
+    "meV_angstrom": "meV $\\mathrm{\\AA}$ per cell",
+    "pJ_per_m": "pJ/m",
+    "mJ_per_m2": "mJ/m$^2$",
+}
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours."""
+
+
+def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angstrom") -> Figure:
+    """A tensor's yx component against the doping x.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `campaign_table(name, points=True)`; the first direction, mask and temperature of each film are drawn.
+    quantity : str
+        D, Q, D_1, Q_1, a_I or a_II.
+    unit : {'meV_angstrom', 'pJ_per_m', 'mJ_per_m2'}
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rigid shifts as lines with the k error, virtual crystals, with the undoped film, as points; x < 0: elements on
+        the left in the periodic table. A rigid shift dopes all its substituted atoms, a virtual crystal some layers.
+
+    Raises
+    ------
+    InputError
+        If the table holds no doping.
+    """
+    column = _column(table, quantity, unit)
+    # Beyond |x| = 1 there are more electrons than substituted atoms can bring.
+    usable = table[table[column].notna() & (table["x"].astype(float).abs() <= 1)]
+    usable = usable[_first_point(usable)]
+    lines = [
+        (host, part.sort_values("x")) for host, part in _rigid(usable).groupby("host", sort=False) if len(part) > 1
+    ]
+    mixed = usable[usable["doping"] == "vca"]
+    groups = list(mixed.groupby(["host", "series"], sort=False))
+    if not lines and not groups:
+        raise InputError("plot: no doping in this table; give `dopings` or `shifts` in the spec, and all points")
+    figure, axes = _figure(5.2, 3.8)
+    colours = iter(CYCLE * (1 + (len(lines) + len(groups)) // len(CYCLE)))
+    for host, part in lines:
+        colour = next(colours)
+        x, values, errors = (part[name].to_numpy(float) for name in ("x", column, f"{column}_error"))
+        axes.plot(x, values, color=colour, linewidth=1.2, marker=".", label=f"{host}, rigid shift")
+        axes.fill_between(x, values - errors, values + errors, color=colour, alpha=0.2, linewidth=0)
+    for (host, series), part in groups:
+        pure = usable[(usable["host"] == host) & (usable["doping"] != "vca") & (usable["shift_eV"] == 0.0)]
+        points = pd.concat([pure, part]).sort_values("x")
+        axes.errorbar(
+            points["x"], points[column], points[f"{column}_error"],
+            color=next(colours), linestyle=":", marker="s", markersize=4, capsize=2, label=f"{host}, {series}",
+        )  # fmt: skip
+    axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    axes.set_xlabel("doping $x$")
+    axes.set_ylabel(f"{_symbol(quantity)} ({LABELS[unit]})")
+    axes.tick_params(direction="in", top=True, right=True)
+    axes.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angstrom") -> Figure:
+    """A tensor's yx component of every magnet on every substrate; empty where there is no number.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `campaign_table(name)`: one row a candidate. Films that are doped, exchanged or capped are left out.
+    quantity, unit
+        As `plot_doping`.
+
+    Raises
+    ------
+    InputError
+        If the table holds no undoped film, or films of different thickness.
+    """
+    column = _column(table, quantity, unit)
+    films = table[table["doping"].isin(["none", "rigid"]) & (table["cap"] == "")]
+    if films.empty:
+        raise InputError("plot: no undoped film without a cap in this table")
+    if films.duplicated(["magnet", "substrate"]).any():
+        several = ", ".join(sorted(set(films["layers"])))
+        raise InputError(f"plot: several films of one magnet and substrate (layers {several}); choose with --layers")
+    grid = films.pivot(index="magnet", columns="substrate", values=column).astype(float)
+    grid = grid.reindex(index=list(dict.fromkeys(films["magnet"])), columns=list(dict.fromkeys(films["substrate"])))
+    limit = float(np.nanmax(np.abs(grid.to_numpy()))) if grid.notna().any().any() else 1.0
+    figure, axes = _figure(1.8 + 0.8 * len(grid.columns), 1.4 + 0.6 * len(grid.index))
+    colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.9")
+    image = axes.imshow(np.ma.masked_invalid(grid.to_numpy()), cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
+    for row, magnet in enumerate(grid.index):
+        for place, substrate in enumerate(grid.columns):
+            value = grid.loc[magnet, substrate]
+            colour = "white" if abs(value) > 0.6 * limit else "black"
+            text = "-" if np.isnan(value) else f"{value:.3g}"
+            axes.text(place, row, text, ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(grid.columns)), grid.columns)
+    axes.set_yticks(range(len(grid.index)), grid.index)
+    axes.set_xlabel("substrate")
+    axes.set_ylabel("magnet")
+    axes.set_title(f"layers {', '.join(sorted(set(films['layers'])))}", fontsize=8)
+    figure.colorbar(image, ax=axes, label=f"{_symbol(quantity)} ({LABELS[unit]})")
+    return figure
+
+
+def _column(table: pd.DataFrame, quantity: str, unit: str) -> str:
+    column = f"{quantity}_yx_{unit}"
+    if column not in table.columns:
+        known = [name.removesuffix("_yx_meV_angstrom") for name in table.columns if name.endswith("_yx_meV_angstrom")]
+        raise InputError(
+            f"plot: {quantity} in {unit} is not in the table; it has {', '.join(known) or 'no numbers'} in "
+            f"{', '.join(LABELS)} (mJ_per_m2 needs a thickness)"
+        )
+    return column
+
+
+def _first_point(table: pd.DataFrame) -> pd.Series:
+    """Rows at the first direction, mask and temperature of their film."""
+    keep = pd.Series(True, index=table.index)
+    for axis in ("direction", "mask", "temperature_K"):
+        keep &= table[axis] == table.groupby("label")[axis].transform("first")
+    return keep
+
+
+def _rigid(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["doping"].isin(["none", "rigid"])]
+
+
+def _symbol(quantity: str) -> str:
+    name, _, part = quantity.partition("_")
+    part = {"1": "(1)", "I": "(\\mathrm{I})", "II": "(\\mathrm{II})"}.get(part, "")
+    return f"${name}_{{yx}}^{{{part}}}$" if part else f"${name}_{{yx}}$"
+
+
+def _figure(width: float, height: float) -> tuple[Figure, matplotlib.axes.Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()

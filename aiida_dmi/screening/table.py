@@ -1,0 +1,272 @@
+"""The results of a campaign as one table: a row a candidate, or a row a point of its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from aiida import orm
+
+from aiida_dmi.engine.atomic import whole_file
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.filling import doping_axis
+from aiida_dmi.engine.results import per_area, per_length
+from aiida_dmi.screening.campaign import Entry, entries
+
+TENSORS = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
+UNITS = ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
+FILM = ("host", "magnet", "substrate", "cap", "layers", "doping", "series", "x")
+"""Facts of the candidate that are columns."""
+
+GATE = (
+    "bands", "spread", "time_reversal", "spin_overlap", "charge", "states", "moment", "minimum_moment",
+    "spin_orbit_bands", "closure", "symmetry_residual", "k_error",
+)  # fmt: skip
+"""Quantities of the gates (units: aiida_dmi/calculations/quality.py)."""
+
+CHUNK = 5000
+"""Numbers in one condition: SQLite takes 32766 in all."""
+
+FORMATS = (".csv", ".json", ".parquet")
+
+
+def campaign_table(name: str, points: bool = False) -> pd.DataFrame:
+    """The results of a campaign.
+
+    Parameters
+    ----------
+    name : str
+        Of the campaign.
+    points : bool
+        A row for every direction, mask, temperature and shift of every candidate, with the doping x that a shift
+        stands for; otherwise one row a candidate, at its headline point (zero shift, first direction, mask and
+        temperature). The points are read from the result files, the headline from the database.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns: `label`, `state`, the film (`FILM`), the point (`direction`, `mask`, `temperature_K`, `shift_eV`,
+        `soi_scale`, `compound`), each of `TENSORS` as '<name>_yx_<unit>' and '<name>_yx_<unit>_error' (meV*Angstrom
+        per cell, pJ/m, mJ/m^2), the gate's numbers, `mu_eV`, `area_angstrom2`, `thickness_angstrom`, uuids of
+        `workchain`, `response`, `model`, `structure`, and `message`: why there are no numbers, or what the gate said.
+
+    Raises
+    ------
+    InputError
+        If there is no such campaign.
+    """
+    return rows(entries(name), points)
+
+
+def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
+    """As `campaign_table`, of entries."""
+    candidates = list(candidates)
+    results = _results([entry.pk for entry in candidates if entry.pk is not None])
+    found: list[dict[str, Any]] = []
+    for entry in candidates:
+        outputs = results.get(entry.pk or 0, {})
+        common = {
+            "label": entry.label,
+            "state": entry.state,
+            **{fact: entry.facts.get(fact) for fact in FILM},
+            "candidate": entry.key,
+            "workchain": entry.uuid,
+            **{name: outputs[name][0] if name in outputs else None for name in ("response", "model", "structure")},
+            "exit_status": entry.exit_status,
+            "message": entry.message,
+        }
+        if "output_parameters" not in outputs:
+            found.append(common)
+            continue
+        summary = outputs["output_parameters"][1]
+        gates = outputs["quality"][1] if "quality" in outputs else {}
+        numbers = {**_headline(summary), **_gate(gates)}
+        if not points:
+            found.append({**common, **numbers})
+            continue
+        result = orm.load_node(outputs["response"][0]).dataset
+        constant = {key: numbers[key] for key in ("area_angstrom2", "thickness_angstrom") if key in numbers}
+        model_gate = _gate({"model": gates.get("model", {})})
+        for row in _points(result, summary.get("thickness_angstrom"), entry.facts):
+            found.append({**common, **constant, **model_gate, **row})
+    table = pd.DataFrame(found)
+    return table[[*_ordered(table.columns)]]
+
+
+def rank(table: pd.DataFrame, by: str, ascending: bool = False, absolute: bool = False) -> pd.DataFrame:
+    """Sort by a column, rows without a number last.
+
+    Parameters
+    ----------
+    table : DataFrame
+    by : str
+        Column.
+    ascending : bool
+        Smallest first.
+    absolute : bool
+        By the size of the number, whatever its sign.
+
+    Raises
+    ------
+    InputError
+        If there is no such column.
+    """
+    if by not in table.columns:
+        raise InputError(f"rank: {by!r} is no column, expected one of {', '.join(table.columns)}")
+    key = (lambda column: column.abs()) if absolute and pd.api.types.is_numeric_dtype(table[by]) else None
+    return table.sort_values(by, ascending=ascending, key=key, na_position="last", kind="stable")
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> Path:
+    """Write a table as CSV, JSON (a list of rows) or Parquet, by the file's suffix.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another one, or Parquet is asked for without pyarrow.
+    """
+    path = Path(path)
+    check_format(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        elif path.suffix == ".json":
+            table.to_json(temporary, orient="records", indent=1, double_precision=15)
+        else:
+            table.to_parquet(temporary, index=False)
+    return path
+
+
+def check_format(path: Path) -> None:
+    """Refuse what `write_table` cannot write."""
+    if path.suffix not in FORMATS:
+        raise InputError(f"output: {path} was given, expected a name that ends in {', '.join(FORMATS)}")
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise InputError(f"output: {path} needs pyarrow (`pip install pyarrow`); or write .csv or .json") from error
+
+
+# -- rows --------------------------------------------------------------------------------------------------
+
+
+def _results(pks: list[int]) -> dict[int, dict[str, tuple[str, dict[str, Any]]]]:
+    """Outputs of the processes in few queries: process to link label to (uuid, attributes of a Dict).
+
+    A model or structure that was given, not made, counts as well.
+    """
+    found: dict[int, dict[str, tuple[str, dict[str, Any]]]] = {}
+    given = {"label": {"in": ["model", "structure"]}}
+    made = {"label": {"in": ["response", "model", "structure"]}}
+    for start in range(0, len(pks), CHUNK):
+        wanted = {"id": {"in": pks[start : start + CHUNK]}}
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters=wanted, project="id", tag="process")
+        query.append(orm.Dict, with_incoming="process", edge_project="label", project=["uuid", "attributes"])
+        for pk, uuid, attributes, label in query.all():
+            found.setdefault(pk, {})[label] = (uuid, attributes)
+        for edges, link in ((given, "with_outgoing"), (made, "with_incoming")):
+            query = orm.QueryBuilder().append(orm.WorkChainNode, filters=wanted, project="id", tag="process")
+            query.append(orm.Data, **{link: "process"}, edge_filters=edges, edge_project="label", project="uuid")
+            for pk, uuid, label in query.all():
+                found.setdefault(pk, {})[label] = (uuid, {})
+    return found
+
+
+def _headline(summary: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of `output_parameters`."""
+    row: dict[str, Any] = {
+        "direction": summary["direction"],
+        "mask": summary["mask"],
+        "temperature_K": summary["temperature_K"],
+        "shift_eV": summary["fermi_shift_eV"],
+        "soi_scale": summary["soi_scale"],
+        "mu_eV": summary["chemical_potential_eV"],
+        "area_angstrom2": summary["cell_area_angstrom2"],
+        "total_moment_bohr": summary.get("total_magnetization_bohr"),
+    }
+    if "thickness_angstrom" in summary:
+        row["thickness_angstrom"] = summary["thickness_angstrom"]
+    for name in TENSORS:
+        value = summary["values"][f"{name}_yx"]
+        row |= {f"{name}_yx_{key}": number for key, number in value.items()}
+    return row
+
+
+def _gate(gates: dict[str, Any]) -> dict[str, Any]:
+    """The gates' numbers, whatever their limits."""
+    found = {}
+    for gate in ("model", "response"):
+        for name, entry in gates.get(gate, {}).items():
+            found[name] = entry["value"]
+    return found
+
+
+def _points(result: xr.Dataset, thickness: float | None, facts: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """One row for every direction, mask, temperature and shift, at xi = 1 or the largest."""
+    scales = result.soi_scale.values
+    scale = 1.0 if 1.0 in scales else float(scales.max())
+    at_scale = result.sel(soi_scale=scale, i="y", j="x")
+    axis = doping_axis(result, facts.get("substituted") or _elements(result, facts))
+    area = float(result.attrs["cell_area"])
+    for d in range(result.sizes["direction"]):
+        for m in range(result.sizes["mask"]):
+            for t in range(result.sizes["temperature"]):
+                for s in range(result.sizes["fermi_shift"]):
+                    point = at_scale.isel(direction=d, mask=m, temperature=t, fermi_shift=s)
+                    shift = float(point.fermi_shift)
+                    row = {
+                        "direction": str(point.direction.item()),
+                        "mask": str(point["mask"].item()),
+                        "temperature_K": float(point.temperature),
+                        "shift_eV": shift,
+                        "soi_scale": scale,
+                        "mu_eV": float(point.mu),
+                        "closure": float(point.closure),
+                        "symmetry_residual": float(point.symmetry_residual),
+                    }
+                    # A shift of a film that is doped otherwise already has no x of its own.
+                    if facts.get("doping") in ("none", "rigid"):
+                        row["x"] = float(axis.doping.isel(temperature=t, fermi_shift=s))
+                        row["compound"] = str(axis.compound.values[s])
+                    elif shift != 0.0:
+                        row["x"] = None
+                    for name in TENSORS:
+                        for key, number in _in_units(point[name], point[f"{name}_error"], area, thickness).items():
+                            row[f"{name}_yx_{key}"] = number
+                    yield row
+
+
+def _elements(result: xr.Dataset, facts: dict[str, Any]) -> list[str]:
+    """All elements, the magnet's first, as the paper writes its compounds."""
+    magnet = str(facts.get("magnet", "")).split("/")
+    symbols = dict.fromkeys(str(symbol) for symbol in np.atleast_1d(result.attrs["symbols"]))
+    return sorted(symbols, key=lambda symbol: symbol not in magnet)
+
+
+def _in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: float | None) -> dict[str, float]:
+    """A number and its error in all units that are defined."""
+    converted = {}
+    for suffix, number in (("", value), ("_error", error)):
+        converted[f"meV_angstrom{suffix}"] = float(number)
+        converted[f"pJ_per_m{suffix}"] = float(per_length(number, area))
+        if thickness is not None:
+            converted[f"mJ_per_m2{suffix}"] = float(per_area(number, area, thickness))
+    return converted
+
+
+def _ordered(columns: Iterable[str]) -> list[str]:
+    """What it is, at which point, the numbers, how good they are, where they come from."""
+    numbers = [f"{name}_yx_{unit}{error}" for name in TENSORS for unit in UNITS for error in ("", "_error")]
+    order = [
+        "label", "state", *FILM, "compound", "direction", "mask", "temperature_K", "shift_eV", "soi_scale", *numbers,
+        *GATE, "total_moment_bohr", "mu_eV", "area_angstrom2", "thickness_angstrom",
+        "exit_status", "message", "candidate", "workchain", "response", "model", "structure",
+    ]  # fmt: skip
+    known = list(columns)
+    return [name for name in order if name in known] + [name for name in known if name not in order]
