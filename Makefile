@@ -5,10 +5,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test lint setup bench docs clean
+.PHONY: help demo test test-containers lint setup bench docs clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
+	@echo "            CONTAINER=podman or docker: wholly from the image of containers/Containerfile"
+	@echo "make test-containers  the main job from the image against this machine's programs (CONTAINER=podman, docker)"
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
@@ -17,9 +19,14 @@ help:
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
 
 demo:
-	@scripts/bootstrap.sh demo
+	@CONTAINER=$(CONTAINER) scripts/bootstrap.sh demo
 	@mkdir -p $(AIIDA_PATH)
-	@aiida-dmi demo --output demo
+	@$(if $(CONTAINER),source scripts/container-environment.sh $(CONTAINER) && scripts/build-image.sh $(CONTAINER) &&) \
+		aiida-dmi demo --output demo $(if $(CONTAINER),--container $(CONTAINER))
+
+test-containers:
+	@scripts/bootstrap.sh tests dev
+	@scripts/test-containers.sh $(or $(CONTAINER),podman)
 
 setup:
 	@scripts/bootstrap.sh demo
@@ -28,7 +35,7 @@ setup:
 
 test:
 	@scripts/bootstrap.sh tests dev
-	@python -m pytest tests
+	@python -m pytest tests -n 2 --dist loadfile
 
 lint:
 	@scripts/bootstrap.sh tests dev

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is absent: pw.x, wannier90.x and mpirun from the distribution's packages, and a virtual environment.
 # Usage: scripts/bootstrap.sh [EXTRA ...]   (extras of pyproject.toml: demo, tests, dev)
+# CONTAINER=podman|docker in the environment: the programs come from an image and are not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,10 +12,15 @@ if [ "$(id -u)" -ne 0 ]; then root=(sudo); fi
 
 packages=()
 need() { command -v "$1" >/dev/null 2>&1 || packages+=("${@:2}"); }
-need pw.x quantum-espresso
-need pw2wannier90.x quantum-espresso
-need wannier90.x wannier90
-need mpirun openmpi-bin
+if [ -n "${CONTAINER:-}" ]; then
+    # Everything but Python comes from the image.
+    [ "$CONTAINER" != podman ] || need podman podman
+else
+    need pw.x quantum-espresso
+    need pw2wannier90.x quantum-espresso
+    need wannier90.x wannier90
+    need mpirun openmpi-bin
+fi
 need "$python" python3
 # A Python of the distribution comes without venv and pip.
 "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3-venv)

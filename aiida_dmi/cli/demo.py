@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
+from aiida import orm
 from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import setup
 from aiida_dmi.cli.watch import run_with_progress
+from aiida_dmi.containers.codes import setup_codes
 from aiida_dmi.plots.response import plot_fermi_level, plot_spin_orbit
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.bilayer import co_pt111
@@ -24,17 +27,18 @@ JOBS = 10
 @click.command()
 @click.option("--output", type=click.Path(file_okay=False), default="demo", show_default=True, help="Folder for plots.")
 @click.option("--fresh", is_flag=True, help="Compute again what an earlier run has computed.")
-def command(output: str, fresh: bool) -> None:
+@click.option("--container", type=click.Choice(["podman", "docker"]), help="Take every program from the image.")
+def command(output: str, fresh: bool, container: str | None) -> None:
     """The main job on a small film: Co/Pt(111), one layer each, from the slab to D and its decomposition.
 
     \b
     Example:
         aiida-dmi demo --output pictures
     """
-    sys.exit(run_demo(Path(output), fresh))
+    sys.exit(run_demo(Path(output), fresh, container))
 
 
-def run_demo(output: Path, fresh: bool = False) -> int:
+def run_demo(output: Path, fresh: bool = False, container: str | None = None) -> int:
     """Co/Pt(111) 1+1 with the fast protocol; returns the exit status.
 
     Parameters
@@ -43,10 +47,12 @@ def run_demo(output: Path, fresh: bool = False) -> int:
         Folder for the plots.
     fresh : bool
         Do not reuse jobs of an earlier run (AiiDA's caching).
+    container : str, optional
+        'podman' or 'docker': the programs come from the image of containers/Containerfile.
     """
     began = time.monotonic()
     click.echo(setup.ensure_profile())
-    codes = setup.ensure_codes(setup.ensure_computer())
+    codes = _codes(container)
     family = setup.ensure_pseudo_family()
     with disable_caching() if fresh else enable_caching():
         structure = co_pt111(1, 1)
@@ -70,3 +76,13 @@ def run_demo(output: Path, fresh: bool = False) -> int:
         f"done in {time.monotonic() - began:.0f} s; look around: AIIDA_PATH={profile} verdi process show {node.pk}"
     )
     return 0
+
+
+def _codes(container: str | None) -> Mapping[str, orm.AbstractCode]:
+    """The programs of this machine, or those of the image."""
+    if container is None:
+        return setup.ensure_codes(setup.ensure_computer())
+    computer = setup.ensure_computer(f"dmi-{container}")
+    codes = setup_codes(container, "aiida-dmi", computer, computer.get_default_mpiprocs_per_machine() or 1)
+    click.echo(f"every program from {codes['pw'].image_name} by {container}")
+    return codes

@@ -103,6 +103,8 @@ def probe(code: orm.AbstractCode) -> str:
     """
     if not isinstance(code, orm.InstalledCode) or code.computer.transport_type != "core.local":
         return f"{code.full_label} is not on this machine: not started"
+    if isinstance(code, orm.ContainerizedCode):
+        return f"in the image {code.image_name}; `aiida-dmi containers list` says when it was verified"
     name = code.label.partition("-")[0]
     command = [str(code.filepath_executable), *([] if name in MARKERS else ["--version"])]
     # In a folder of its own: pw.x leaves a file CRASH where it finds no input.

@@ -12,7 +12,7 @@ from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.layers import cluster_layers, mask_weights, moments_by_name, sites_of
 from aiida_dmi.workflows import validation
-from aiida_dmi.workflows.codes import check_codes
+from aiida_dmi.workflows.codes import check_codes, ranks_inside
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
@@ -293,7 +293,7 @@ def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
-    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or what `kpoints_distance` (1/Angstrom) gives."""
+    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or from `kpoints_distance` (1/Angstrom)."""
     kpoints = orm.KpointsData()
     kpoints.set_cell_from_structure(structure)
     if settings.get("kpoints_mesh"):
@@ -312,11 +312,17 @@ def _processors(code: orm.AbstractCode, options: dict[str, Any] | None) -> int:
 
 
 def _options(code: orm.AbstractCode, options: dict[str, Any] | None, share: int = 1) -> dict[str, Any]:
-    per_machine = max(1, _processors(code, options) // share)
+    inside = ranks_inside(code)
+    if inside is not None and (options or {}).get("withmpi"):
+        raise ValueError(
+            f"options: withmpi True was given, but {code.full_label} starts its {inside} ranks in its container; "
+            "mpirun in front would start independent runs in one folder; leave withmpi out"
+        )
+    per_machine = inside or max(1, _processors(code, options) // share)
     machines = int((options or {}).get("resources", {}).get("num_machines", 1))
     return {
         "max_wallclock_seconds": WALLTIME,
-        "withmpi": True,
+        "withmpi": inside is None,
         "environment_variables": {"OMP_NUM_THREADS": "1"},
         **(options or {}),
         "resources": {"num_machines": machines, "num_mpiprocs_per_machine": per_machine},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
-from aiida.orm import AbstractCode
+from aiida.orm import AbstractCode, ContainerizedCode
 from aiida.plugins import CalculationFactory
 
 
@@ -21,6 +22,9 @@ CODES = {
     "engine": "dmi.model",
 }
 """Names that `get_builder_from_protocol` takes codes under, with the plugin each code is set up for."""
+
+RANKS = re.compile(r"\s-np (\d+)$")
+"""End of a container engine's command that starts MPI ranks inside the container."""
 
 Wannier90Calculation = CalculationFactory(CODES["wannier90"])
 
@@ -44,3 +48,9 @@ def check_codes(codes: Mapping[str, AbstractCode], optional: Sequence[str] = ())
         what = [f"missing {', '.join(missing)}"] if missing else []
         what += [f"unknown {', '.join(unknown)}"] if unknown else []
         raise ValueError(f"codes: {'; '.join(what)}; expected {', '.join(CODES)}")
+
+
+def ranks_inside(code: AbstractCode) -> int | None:
+    """MPI ranks that a code starts in its container; None where that is left to the job's mpirun."""
+    match = RANKS.search(code.engine_command) if isinstance(code, ContainerizedCode) else None
+    return int(match[1]) if match else None

@@ -4,6 +4,7 @@ It needs a container engine and the image, so it runs where AIIDA_DMI_TEST_ENGIN
 """
 
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from aiida import engine, orm
 from aiida.plugins import WorkflowFactory
 
+from aiida_dmi.cli.setup import ensure_computer
 from aiida_dmi.containers.codes import EXTRA, calculations_of_image, digest_of, job_options, setup_codes
 from aiida_dmi.containers.probe import command_line
 from aiida_dmi.structures.bilayer import co_pt111
@@ -50,8 +52,14 @@ def difference(first, second, name):
 
 
 @pytest.fixture(scope="module")
-def container_codes(computer):
-    return setup_codes(ENGINE, IMAGE, computer, RANKS)
+def machine(aiida_profile, tmp_path_factory):
+    """This machine, for containers."""
+    return ensure_computer(f"dmi-{ENGINE}", tmp_path_factory.mktemp("containers"))
+
+
+@pytest.fixture(scope="module")
+def container_codes(machine):
+    return setup_codes(ENGINE, IMAGE, machine, RANKS)
 
 
 @pytest.fixture(scope="module")
@@ -83,18 +91,18 @@ def test_image_tells_its_versions(say):
     say("  ".join(done.stdout.splitlines()))
 
 
-def test_codes_were_verified_and_hold_the_digest(container_codes, say):
+def test_codes_were_verified_and_hold_the_digest(container_codes, machine, say):
     for name, ranks in {"pw": RANKS, "pw2wannier90": RANKS, "wannier90": 1, "engine": 1}.items():
         code = container_codes[name]
         about = code.base.extras.get(EXTRA)
         assert about["ranks"] == ranks
         assert len(digest_of(code)) == 71
         say(f"{code.full_label}: {about['version']}, {ranks} rank(s), {digest_of(code)[:19]}")
-    say(container_codes["pw"].engine_command)
+    say(container_codes["pw"].engine_command.replace(machine.get_workdir(), "WORKDIR"))
 
 
-def test_setup_again_changes_nothing(container_codes, computer):
-    again = setup_codes(ENGINE, IMAGE, computer, RANKS)
+def test_setup_again_changes_nothing(container_codes, machine):
+    again = setup_codes(ENGINE, IMAGE, machine, RANKS)
     assert {name: code.uuid for name, code in again.items()} == {n: c.uuid for n, c in container_codes.items()}
 
 
@@ -104,7 +112,8 @@ def test_every_job_ran_in_the_container_with_two_ranks(contained, container_code
     assert {job.inputs.code.uuid for job in jobs} <= uuids
     for job in jobs:
         if job.process_label == "PwCalculation":
-            assert job.outputs.output_parameters["number_of_processors"] == RANKS
+            output = job.outputs.retrieved.base.repository.get_object_content("aiida.out")
+            assert re.findall(r"running on\s+(\d+) processors", output) == [str(RANKS)]
     say(f"{len(jobs)} jobs in the container: {', '.join(sorted({job.process_label for job in jobs}))}")
 
 
@@ -152,11 +161,11 @@ def test_provenance_by_digest(contained, native, container_codes, say):
     say(f"{len(found)} calculations of {digest[:19]} found")
 
 
-def test_ended_job_leaves_no_container(container_codes, computer):
+def test_ended_job_leaves_no_container(container_codes, machine):
     """SIGTERM to the engine, as a scheduler sends it, reaches the program, which ignores nothing."""
     code = container_codes["engine"]
     line = command_line(code, ["python3", "-c", "import time; time.sleep(300)"], 1)
-    workdir = computer.get_workdir()
+    workdir = machine.get_workdir()
     job = subprocess.Popen(["bash", "-c", f"cd {workdir}; exec {line}"], stdin=subprocess.DEVNULL)
 
     def running():

@@ -4,6 +4,7 @@ The inputs are the prototype's own (tests/data/prototype); they take about two m
 no AiiDA: only `mpirun_command` comes from the setup.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -82,10 +83,16 @@ def specification(upf_folder) -> Callable[[Path, float], BuildSpec]:
 
 
 @pytest.fixture(scope="session")
-def prototype(tmp_path_factory, data_folder, write_averages) -> tuple[Path, float]:
-    """The prototype's run, repeated: folder and Fermi energy."""
-    folder = tmp_path_factory.mktemp("prototype")
-    for path in (data_folder / "prototype").iterdir():
-        shutil.copy(path, folder)
-    write_averages(folder / "pseudo_averaged")
-    return folder, run_all(folder)
+def prototype(tmp_path_factory, data_folder, write_averages, worker_id) -> tuple[Path, float]:
+    """The prototype's run, repeated: folder and Fermi energy; once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "prototype"
+    finished = folder / "fermi_energy"
+    with (folder.parent / "prototype.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(data_folder / "prototype", folder)
+            write_averages(folder / "pseudo_averaged")
+            finished.write_text(repr(run_all(folder)))
+    return folder, float(finished.read_text())
