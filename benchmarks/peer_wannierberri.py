@@ -1,4 +1,4 @@
-"""WannierBerri's side of the benchmark: AHC with internal terms, 21 Fermi levels, serial, warm.
+"""WannierBerri's side of the benchmark: AHC with internal terms, 21 Fermi levels, serial, warm, processor time.
 
 Run by benchmarks/engine.py with an interpreter of its own: WannierBerri is GPL and no dependency of this package.
 Usage: python peer_wannierberri.py MODEL_tb.dat MESH
@@ -21,12 +21,12 @@ def main() -> None:
     grid = wb.Grid(system, NK=[mesh, mesh, 1])
 
     def run() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         wb.run(
             system, grid=grid, calculators={"ahc": calculator}, parallel=False, print_Kpoints=False,
             fout_name="peer", use_irred_kpt=False, symmetrize=False,
         )  # fmt: skip
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     run()
     seconds = float(np.median([run() for _ in range(3)]))

@@ -16,103 +16,19 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from .interpolation import Operators, SpinOrbit
-from .response import Coefficients, Pairs, Triples
+from .collinear import Collinear, Splittings
+from .interpolation import SpinOrbit
+from .near_triples import OneSpin, far_pairs
+from .response import Coefficients, Pairs, Triples, dagger, real_products
+
+__all__ = ["Collinear", "FirstOrder", "Splittings", "first_order_dmi", "first_part", "second_part"]
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 Integers = npt.NDArray[np.intp]
 
 
-@dataclasses.dataclass(frozen=True)
-class Collinear:
-    """Eigenstates of Hbar, up and down apart, and what the first order needs between them.
-
-    Parameters
-    ----------
-    energies : ndarray, shape (2, k, n)
-    states : ndarray, shape (2, k, n, n)
-    overlap : ndarray, shape (k, n, n)
-        O = <a up|b down>.
-    velocity : ndarray, shape (2, d, k, n, n)
-        hbar vbar between the bands of one spin.
-    anticommutator : ndarray, shape (d, k, n, n)
-        Up-down block v_u O + O v_d of {sigma_x, hbar vbar}.
-    """
-
-    energies: Floats
-    states: Complexes
-    overlap: Complexes
-    velocity: Complexes
-    anticommutator: Complexes
-
-    @classmethod
-    def of(cls, operators: Operators) -> Collinear:
-        """Diagonalise Hbar at a batch of k points."""
-        energies, states = np.linalg.eigh(operators.hamiltonian)
-        bras = _dagger(states)
-        overlap = bras[0] @ operators.overlap @ states[1]
-        velocity = bras[:, None] @ operators.velocity @ states[:, None]
-        return cls(energies, states, overlap, velocity, velocity[0] @ overlap + overlap @ velocity[1])
-
-    @property
-    def joined(self) -> Floats:
-        """Energies of the up, then the down bands, shape (k, 2n)."""
-        return np.concatenate([self.energies[0], self.energies[1]], axis=-1)
-
-    def flip(self, block: Complexes) -> Complexes:
-        """An up-down block between the bands."""
-        result: Complexes = self.bra_up @ block @ self.states[1]
-        return result
-
-    @functools.cached_property
-    def bra_up(self) -> Complexes:
-        """Conjugate transpose of the up states."""
-        return np.ascontiguousarray(_dagger(self.states[0]))
-
-
-@dataclasses.dataclass(frozen=True)
-class Splittings:
-    """Inverse energy differences, zero where energies are nearly equal.
-
-    Parameters
-    ----------
-    flip : ndarray, shape (k, n, n)
-        1/(E_a - E_b), up minus down.
-    up, down : ndarray, shape (k, n, n)
-        1/(E_a - E_c), 1/(E_b - E_d); zero on the diagonal.
-    near_flip, near_up, near_down : ndarray of bool
-        Nearly equal energies; the diagonal counts.
-    """
-
-    flip: Floats
-    up: Floats
-    down: Floats
-    near_flip: npt.NDArray[np.bool_]
-    near_up: npt.NDArray[np.bool_]
-    near_down: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, bands: Collinear, threshold: float) -> Splittings:
-        """Of all pairs of bands; `threshold` in eV."""
-        up, down = bands.energies
-        flip, near_flip = _inverse(up, down, threshold)
-        same_up, near_up = _inverse(up, up, threshold)
-        same_down, near_down = _inverse(down, down, threshold)
-        return cls(flip, same_up, same_down, near_flip, near_up, near_down)
-
-
-def _inverse(left: Floats, right: Floats, threshold: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    difference = left[:, :, None] - right[:, None, :]
-    near = np.abs(difference) < threshold
-    return np.where(near, 0.0, 1.0 / np.where(near, 1.0, difference)), near
-
-
-def _dagger(matrix: Complexes) -> Complexes:
-    return np.conj(matrix).swapaxes(-1, -2)
-
-
-# -- a(I) ------------------------------------------------------------------------------------------------
+# -- the three quantities --------------------------------------------------------------------------------
 
 
 def first_part(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) -> Coefficients:
@@ -130,51 +46,7 @@ def first_part(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) 
     Coefficients
         Bands: up, then down; trailing axes spin component (3), direction j; eV*Angstrom.
     """
-    up, down = bands.states
-    product = bands.anticommutator * bands.flip(spin_orbit.interaction[1]).conj()
-    # Both orders of the pair count: 2 Re, 2 Im.
-    flip = -0.5 * np.stack([product.real, product.imag])
-    # {sigma_z, vbar} = +-2 vbar within one spin.
-    v_up, v_down = bands.velocity
-    along_up = -0.5 * (v_up * np.conj(_dagger(up) @ spin_orbit.interaction[0] @ up)).real
-    along_down = 0.5 * (v_down * np.conj(_dagger(down) @ spin_orbit.interaction[2] @ down)).real
-
-    quotient = flip * splittings.flip
-    # Within one spin the quotient is symmetric: f_n gets both orders of every pair.
-    z_up, z_down = 2 * (along_up * splittings.up).sum(-1), 2 * (along_down * splittings.down).sum(-1)
-    of_up = np.concatenate([quotient.sum(-1), z_up[None]])
-    of_down = np.concatenate([-quotient.sum(-2), z_down[None]])
-    of_f = np.moveaxis(np.concatenate([of_up, of_down], axis=-1), (0, 1), (-2, -1))
-    # A band with itself: the quotient is f'.
-    own = np.concatenate([np.einsum("dknn->dkn", along) for along in (along_up, along_down)], axis=-1)
-    of_slope = np.zeros_like(of_f)
-    of_slope[..., 2, :] = np.moveaxis(own, 0, -1)
-    e_up, e_down = bands.energies
-    others = ~np.eye(e_up.shape[-1], dtype=bool)
-    near = [
-        _pairs(splittings.near_flip, e_up, e_down, np.concatenate([flip, np.zeros_like(flip[:1])])),
-        _pairs(splittings.near_up & others, e_up, e_up, _only_z(along_up)),
-        _pairs(splittings.near_down & others, e_down, e_down, _only_z(along_down)),
-    ]
-    return Coefficients(bands.joined, of_f, of_slope=of_slope, quotient=_joined(near))
-
-
-def _only_z(values: Floats) -> Floats:
-    return np.stack([np.zeros_like(values), np.zeros_like(values), values])
-
-
-def _pairs(near: npt.NDArray[np.bool_], left: Floats, right: Floats, elements: Floats) -> Pairs:
-    """The nearly equal pairs among elements (component, d, k, n, m)."""
-    k, n, m = np.nonzero(near)
-    return Pairs(left[k, n], right[k, m], np.moveaxis(elements[:, :, k, n, m], -1, 0), k)
-
-
-def _joined(parts: list[Pairs]) -> Pairs:
-    fields = [field.name for field in dataclasses.fields(Pairs)]
-    return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
-
-
-# -- a(II) -----------------------------------------------------------------------------------------------
+    return FirstOrder(bands, splittings, spin_orbit).first_part()
 
 
 def second_part(bands: Collinear, velocity: Complexes) -> Coefficients:
@@ -191,20 +63,7 @@ def second_part(bands: Collinear, velocity: Complexes) -> Coefficients:
     Coefficients
         As `first_part`'s.
     """
-    up, down = bands.states
-    # {sigma_x, v}_uu = v_ud O^+ + h.c., {sigma_y, v}_uu = i v_ud O^+ + h.c.,
-    # {sigma_x, v}_dd = O^+ v_ud + h.c., {sigma_y, v}_dd = i O^+ v_ud + h.c., {sigma_z, v} = +-2 v.
-    product = bands.flip(velocity[1]) * bands.overlap.conj()
-    on_up, on_down = product.sum(-1), product.sum(-2)
-    z_up = (up.conj() * (velocity[0] @ up)).real.sum(-2)
-    z_down = -(down.conj() * (velocity[2] @ down)).real.sum(-2)
-    of_up = np.stack([on_up.real, -on_up.imag, z_up])
-    of_down = np.stack([on_down.real, -on_down.imag, z_down])
-    of_f = -0.5 * np.moveaxis(np.concatenate([of_up, of_down], axis=-1), (0, 1), (-2, -1))
-    return Coefficients(bands.joined, of_f)
-
-
-# -- D(1) ------------------------------------------------------------------------------------------------
+    return _second_part(bands, velocity, _by_band(bands.overlap * bands.flip(velocity[1]).conj()))
 
 
 def first_order_dmi(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) -> Coefficients:
@@ -219,162 +78,245 @@ def first_order_dmi(bands: Collinear, splittings: Splittings, spin_orbit: SpinOr
            + (1/2) sum_ab (g[a,b] - (f_a + f_b)/2) O_ab conj(y_ab)
            + (1/2) sum_ab O_ab { sum_c g[a,b,c] v_ca conj(L_cb) + sum_d g[a,b,d] v_bd conj(L_ad) }.
 
-    The first and third line meet a(I) and a(II); the rest vanishes only in the sum over the Brillouin zone.
+    The first and third line's terms in f are a(I)'s and a(II)'s components normal to n; the rest vanishes only in
+    the sum over the Brillouin zone.
 
     Returns
     -------
     Coefficients
         Bands: up, then down; trailing axes spin component (2, for D.n = 0), direction j; eV*Angstrom.
     """
-    terms = _FirstOrderDmi(bands, splittings, bands.flip(spin_orbit.interaction[1]))
-    terms.anticommutator()
-    terms.commutators()
-    terms.spin_orbit_velocity(bands.flip(spin_orbit.velocity[1]))
-    terms.three_bands()
-    return terms.coefficients()
+    return FirstOrder(bands, splittings, spin_orbit).dmi()
 
 
-class _FirstOrderDmi:
-    """Coefficients of f and g, complex (the block O alone), gathered term by term; axes (d, k, band)."""
+class FirstOrder:
+    """a(I), a(II) and D(1) of one V: see `first_part`, `second_part` and `first_order_dmi`.
 
-    def __init__(self, bands: Collinear, splittings: Splittings, flip: Complexes) -> None:
-        self.bands, self.splittings, self.flip = bands, splittings, flip
-        shape = bands.velocity.shape[1:-1]
-        self.f_up, self.f_down = np.zeros(shape, complex), np.zeros(shape, complex)
-        self.g_up, self.g_down = np.zeros(shape, complex), np.zeros(shape, complex)
-        self.berry: list[Pairs] = []
-        self.quotient: list[Pairs] = []
-        self.slope: list[Pairs] = []
-        self.triples: list[Triples] = []
+    What they share, the elements of V and v^SOI between the bands of Hbar, is made once. Sums by band are complex
+    (the block O alone), axes (d, k, band), up bands before down bands.
 
-    def anticommutator(self) -> None:
-        """-(1/4) sum_ab f[a,b] (v_u O + O v_d)_ab conj(L_ab)."""
-        elements = -0.25 * self.bands.anticommutator * self.flip.conj()
-        quotient = elements * self.splittings.flip
-        self.f_up += quotient.sum(-1)
-        self.f_down -= quotient.sum(-2)
-        self.quotient.append(self._flip_pairs(elements))
+    Parameters
+    ----------
+    bands : Collinear
+    splittings : Splittings
+    spin_orbit : SpinOrbit
+        V of one direction and mask.
+    """
 
-    def commutators(self) -> None:
-        """(1/2) sum_ac W_ac (O L^+)_ac v_ca - (1/2) sum_bd W_bd (L^+ O)_bd v_db.
+    def __init__(self, bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) -> None:
+        self.bands, self.splittings, self.spin_orbit = bands, splittings, spin_orbit
+        n = bands.overlap.shape[-1]
+        # (f_a - f_b)/(E_a - E_b): a sum over pairs enters f_a with a plus, f_b with a minus.
+        self._sign = np.repeat([1.0, -1.0], n)
+        # L, O/(E_a - E_b), L/(E_a - E_b) and conj(y)
+        self._flip = bands.flip(spin_orbit.interaction[1])
+        self._overlap_over = bands.overlap * splittings.flip
+        self._flip_over = self._flip * splittings.flip
+        self._velocity = np.conj(bands.flip(spin_orbit.velocity[1]))
 
-        W is antisymmetric: f_a gets sum_c (B_ac - B_ca)/(2 (E_c - E_a)), g_a sum_c (B_ac - B_ca)/(E_c - E_a)^2.
-        """
-        overlap, flip, s = self.bands.overlap, self.flip, self.splittings
-        self._commutator(0, 0.5 * (overlap @ _dagger(flip)), s.up, s.near_up)
-        self._commutator(1, -0.5 * (_dagger(flip) @ overlap), s.down, s.near_down)
+    @functools.cached_property
+    def _anticommutator(self) -> Complexes:
+        """-(1/4) sum_ab f[a,b] (v_u O + O v_d)_ab conj(L_ab), coefficients of f."""
+        return -0.25 * self._sign * _by_band(self.bands.anticommutator * self._flip_over.conj())
 
-    def _commutator(self, spin: int, product: Complexes, inverse: Floats, near: npt.NDArray[np.bool_]) -> None:
-        elements = product * self.bands.velocity[spin].swapaxes(-1, -2)
-        antisymmetric = elements - elements.swapaxes(-1, -2)
-        once = antisymmetric * inverse
-        (self.f_up, self.f_down)[spin].__isub__(0.5 * once.sum(-1))
-        (self.g_up, self.g_down)[spin].__iadd__((once * inverse).sum(-1))
-        k, lower, upper = np.nonzero(np.triu(near, 1))
-        energies = self.bands.energies[spin]
-        values = 0.5 * np.moveaxis(antisymmetric[:, k, lower, upper], -1, 0)
-        self.berry.append(Pairs(energies[k, lower], energies[k, upper], _components(values), k))
+    @functools.cached_property
+    def _overlap_velocity(self) -> Complexes:
+        """O_ab conj(y_ab) summed for each band."""
+        return _by_band(self.bands.overlap * self._velocity)
 
-    def spin_orbit_velocity(self, velocity: Complexes) -> None:
-        """(1/2) sum_ab (g[a,b] - (f_a + f_b)/2) O_ab conj(y_ab)."""
-        elements = 0.5 * self.bands.overlap * velocity.conj()
-        self.f_up -= 0.5 * elements.sum(-1)
-        self.f_down -= 0.5 * elements.sum(-2)
-        quotient = elements * self.splittings.flip
-        self.g_up += quotient.sum(-1)
-        self.g_down -= quotient.sum(-2)
-        self.slope.append(self._flip_pairs(elements))
+    # -- a(I), a(II) ---------------------------------------------------------------------------------------
 
-    def three_bands(self) -> None:
-        """(1/2) sum_ab O_ab { sum_c g[a,b,c] v_ca conj(L_cb) + sum_d g[a,b,d] v_bd conj(L_ad) }.
+    def first_part(self) -> Coefficients:
+        """a(I), Eq. 22."""
+        bands, inverse = self.bands, self.splittings.same
+        # {sigma_z, vbar} = +-2 vbar within one spin; f_n gets both orders of every pair.
+        blocks = self.spin_orbit.interaction[::2]
+        interaction = bands.bras @ (blocks @ bands.states)
+        z_up, z_down = np.vecdot(bands.velocity, (interaction * inverse)[:, None]).real
+        along_n = np.concatenate([-z_up, z_down], axis=-1)
+        of_f = np.concatenate([_components(np.moveaxis(self._anticommutator, 0, -1)), _last(along_n)], axis=-2)
+        # A band with itself: the quotient is f'.
+        own = np.concatenate([np.diagonal(block, axis1=-2, axis2=-1) for block in interaction], axis=-1)
+        of_slope = np.zeros_like(of_f)
+        of_slope[..., 2, :] = np.moveaxis(-0.5 * self._sign * (bands.group_velocity * own.conj()).real, 0, -1)
 
-        g[x,y,z] = g_x/((x-y)(x-z)) + g_y/((y-x)(y-z)) + g_z/((z-x)(z-y)); for c = a, g[a,b,a] is
-        f_a/(a-b) - (g_a - g_b)/(a-b)^2.
-        """
-        s, overlap, flip = self.splittings, 0.5 * self.bands.overlap, self.flip
-        v_up, v_down = self.bands.velocity
-        o_i, l_i = overlap * s.flip, flip * s.flip
-        v_up_t = v_up.swapaxes(-1, -2)  # v_ca at (a, c)
-        # up: g_a, g_c, then g_b with c = a among the sum
-        self.g_up += (v_up_t * (s.up * (o_i @ _dagger(flip)))).sum(-1)
-        self.g_up -= (v_up_t * (s.up * (overlap @ _dagger(l_i)))).sum(-2)  # 1/(c - a) = -1/(a - c)
-        self.g_down += (o_i * (_dagger(l_i) @ v_up).swapaxes(-1, -2)).sum(-2)
-        # down: g_a, then g_b, g_d
-        self.g_up += (o_i * (v_down @ _dagger(l_i)).swapaxes(-1, -2)).sum(-1)
-        self.g_down -= (v_down * (s.down * (o_i.swapaxes(-1, -2) @ flip.conj()))).sum(-1)
-        self.g_down += (v_down * (s.down * (overlap.swapaxes(-1, -2) @ l_i.conj()))).sum(-2)
-        # c = a and d = b
-        once = o_i * flip.conj()
-        twice = once * s.flip
-        group_up, group_down = (np.einsum("dknn->dkn", v) for v in (v_up, v_down))
-        self.f_up += once.sum(-1) * group_up
-        self.g_up -= twice.sum(-1) * group_up
-        self.f_down -= once.sum(-2) * group_down
-        self.g_down -= twice.sum(-2) * group_down
-        self._near_triples()
+        k, a, b = self.splittings.flip_pairs
+        flip = _components(-0.25 * bands.anticommutator[:, k, a, b].T * self._flip[k, a, b, None].conj())
+        near = [self._flip_pairs(np.concatenate([flip, np.zeros_like(flip[:, :1])], axis=1), k, a, b)]
+        for spin, factor in enumerate((-0.5, 0.5)):
+            k, lower, upper = self.splittings.same_pairs[spin]
+            z = factor * (bands.velocity[spin][:, k, lower, upper].T * interaction[spin, k, lower, upper, None].conj())
+            elements = np.zeros((len(k), 3, z.shape[1]))
+            elements[:, 2] = z.real
+            energies = bands.energies[spin]
+            near.append(Pairs(energies[k, lower], energies[k, upper], elements, k))
+        return Coefficients(bands.joined, of_f, of_slope=of_slope, quotient=_joined(near))
 
-    def _near_triples(self) -> None:
-        s, e = self.splittings, self.bands.energies
-        overlap, flip, (v_up, v_down) = 0.5 * self.bands.overlap, self.flip, self.bands.velocity
-        k, a, b, c = _triples(s.near_flip, s.near_up)
-        elements = overlap[k, a, b] * flip[k, c, b].conj() * v_up[:, k, c, a]
-        i_ab, i_cb, k_ac = s.flip[k, a, b], s.flip[k, c, b], s.up[k, a, c]
-        already = np.stack([i_ab * k_ac, i_ab * i_cb, -k_ac * i_cb], axis=-1)
-        energies = np.stack([e[0][k, a], e[1][k, b], e[0][k, c]], axis=-1)
-        self.triples.append(Triples(energies, already, _components(elements.T), k))
-        k, b, a, d = _triples(s.near_flip.swapaxes(-1, -2), s.near_down)
-        elements = overlap[k, a, b] * v_down[:, k, b, d] * flip[k, a, d].conj()
-        i_ab, i_ad, k_bd = s.flip[k, a, b], s.flip[k, a, d], s.down[k, b, d]
-        already = np.stack([i_ab * i_ad, -i_ab * k_bd, i_ad * k_bd], axis=-1)
-        energies = np.stack([e[0][k, a], e[1][k, b], e[1][k, d]], axis=-1)
-        self.triples.append(Triples(energies, already, _components(elements.T), k))
+    def second_part(self) -> Coefficients:
+        """a(II), Eq. 23."""
+        return _second_part(self.bands, self.spin_orbit.velocity, self._overlap_velocity)
 
-    def _flip_pairs(self, elements: Complexes) -> Pairs:
-        k, a, b = np.nonzero(self.splittings.near_flip)
-        up, down = self.bands.energies
-        return Pairs(up[k, a], down[k, b], _components(elements[:, k, a, b].T), k)
+    # -- D(1) ----------------------------------------------------------------------------------------------
 
-    def coefficients(self) -> Coefficients:
-        """Real coefficients of the components x and y."""
-        of_f = np.concatenate([self.f_up, self.f_down], axis=-1)
-        of_g = np.concatenate([self.g_up, self.g_down], axis=-1)
-        triples = self.triples
+    def dmi(self) -> Coefficients:
+        """D(1), see `first_order_dmi`."""
+        commutators_f, commutators_g = self._within_a_spin()
+        group_f, group_g = self._same_band()
+        of_f = self._anticommutator - 0.25 * self._overlap_velocity + commutators_f + group_f
+        # (1/2) sum_ab g[a,b] O_ab conj(y_ab)
+        of_g = 0.5 * self._sign * _by_band(self._overlap_over * self._velocity)
+        of_g += commutators_g + group_g + self._middle_band()
+        pairs, triples = self._near_triples(of_g)
+        k, a, b = self.splittings.flip_pairs
+        anticommutator = -0.25 * self.bands.anticommutator[:, k, a, b] * self._flip[k, a, b].conj()
+        velocity = 0.5 * self.bands.overlap[k, a, b] * self._velocity[:, k, a, b]
         return Coefficients(
             self.bands.joined,
             _components(np.moveaxis(of_f, 0, -1)),
             _components(np.moveaxis(of_g, 0, -1)),
-            berry=_joined(self.berry),
-            quotient=_joined(self.quotient),
-            slope=_joined(self.slope),
-            triples=Triples(
-                *(np.concatenate([getattr(t, f.name) for t in triples]) for f in dataclasses.fields(Triples))
-            ),
+            berry=self._near_commutators(),
+            quotient=self._flip_pairs(_components(anticommutator.T), k, a, b),
+            slope=_joined([self._flip_pairs(_components(velocity.T), k, a, b), pairs]),
+            triples=triples,
         )
+
+    def _within_a_spin(self) -> tuple[Complexes, Complexes]:
+        """The commutators' W_ac, and g_a, g_c (g_b, g_d) of the triples: coefficients of f and g.
+
+        With K the inverse splittings and X = O L^+ (down: -L^+ O), f_a and g_a of (1/2) sum_ac W_ac X_ac v_ca are
+
+            -(1/4) sum_c K_ac (X_ac v_ca - X_ca v_ac),    (1/2) sum_c K_ac^2 (X_ac v_ca - X_ca v_ac),
+
+        as W is antisymmetric. Of the triples, g[a,b,c] = g_a K_ab K_ac + g_b K_ba K_bc + g_c K_ca K_cb gives
+
+            g_a: (1/2) sum_c K_ac v_ca (sum_b O_ab K_ab conj(L_cb)),
+            g_c: -(1/2) sum_a K_ac v_ca (sum_b O_ab conj(L_cb) K_cb),
+
+        and likewise for spin down. v is Hermitian: sum_c conj(v_ac) G_ac is a scalar product of rows, and the terms
+        that are sums of v_ac G_ac are the conjugates of such.
+        """
+        bands, overlap, flip = self.bands, self.bands.overlap, self._flip
+        flip_adjoint, overlap_adjoint = dagger(flip), dagger(overlap)
+        # K X, K (K X + sum O K L^+), K X^+, K (sum K L O^+ - K X^+), for spin up and down
+        matrices = np.empty((4, *bands.states.shape), dtype=complex)
+        x, of_g, x_adjoint, of_g_adjoint = matrices
+        np.matmul(overlap, flip_adjoint, out=x[0])
+        np.matmul(-flip_adjoint, overlap, out=x[1])
+        np.conj(x.swapaxes(-1, -2), out=x_adjoint)
+        self._over(matrices[::2])
+        np.matmul(self._overlap_over, flip_adjoint, out=of_g[0])
+        np.matmul(-dagger(self._flip_over), overlap, out=of_g[1])
+        of_g += x
+        np.matmul(self._flip_over, overlap_adjoint, out=of_g_adjoint[0])
+        np.matmul(-dagger(self._overlap_over), flip, out=of_g_adjoint[1])
+        of_g_adjoint -= x_adjoint
+        self._over(matrices[1::2])
+        f, g, f_adjoint, g_adjoint = np.vecdot(bands.velocity, matrices[:, :, None])
+        f = -0.25 * (f - f_adjoint.conj())
+        g = 0.5 * (g + g_adjoint.conj())
+        return np.concatenate(list(f), axis=-1), np.concatenate(list(g), axis=-1)
+
+    def _over(self, matrices: Complexes) -> None:
+        """Divide matrices of each spin, (..., spin, k, n, n), by the energy differences."""
+        for matrix in matrices:
+            matrix.view(float)[...] *= self.splittings.same_twice
+
+    def _middle_band(self) -> Complexes:
+        """g_b of the triples (a, b, c) and g_a of (a, b, d): (1/2) sum O_ab K_ab v_ca conj(L_cb) K_cb and the like."""
+        bands, half = self.bands, 0.5 * self._overlap_over
+        product = (bands.velocity[0] @ self._flip_over).conj()
+        product *= half
+        of_down = np.ones(half.shape[-1], dtype=complex) @ product
+        of_up = np.vecdot(self._flip_over @ bands.velocity[1], half)
+        return np.concatenate([of_up, of_down], axis=-1)
+
+    def _same_band(self) -> tuple[Complexes, Complexes]:
+        """The triples' terms c = a, g[a,b,a] = f_a K_ab - (g_a - g_b) K_ab^2, and d = b: coefficients of f and g.
+
+        g_b (g_a) of them is among `_middle_band`'s.
+        """
+        conjugate = 0.5 * self._flip_over.conj()
+        once, twice = _by_band(np.stack([self.bands.overlap * conjugate, self._overlap_over * conjugate]))
+        group = self.bands.group_velocity
+        return self._sign * once * group, -twice * group
+
+    # -- nearly equal energies -----------------------------------------------------------------------------
+
+    def _near_commutators(self) -> Pairs:
+        """Pairs of one spin, with (X_ac v_ca - X_ca v_ac)/4: 2 W is their weight (see `_within_a_spin`)."""
+        overlap, flip, bands = self.bands.overlap, self._flip, self.bands
+        parts = []
+        for spin, pairs in enumerate(self.splittings.same_pairs):
+            once = pairs[1] < pairs[2]
+            k, a, c = (index[once] for index in pairs)
+            if spin == 0:
+                x_ac = np.vecdot(flip[k, c], overlap[k, a])
+                x_ca = np.vecdot(flip[k, a], overlap[k, c])
+            else:
+                x_ac = -np.vecdot(flip[k, :, a], overlap[k, :, c])
+                x_ca = -np.vecdot(flip[k, :, c], overlap[k, :, a])
+            v = bands.velocity[spin]
+            values = 0.25 * (x_ac * v[:, k, c, a] - x_ca * v[:, k, a, c])
+            parts.append(Pairs(bands.energies[spin][k, a], bands.energies[spin][k, c], _components(values.T), k))
+        return _joined(parts)
+
+    def _near_triples(self, of_g: Complexes) -> tuple[Pairs, Triples]:
+        """Triples (a, b, c) and (a, b, d) with nearly equal energies among them; see `near_triples`."""
+        s, bands = self.splittings, self.bands
+        n = bands.overlap.shape[-1]
+        half, (k, a, b) = 0.5 * bands.overlap, s.flip_pairs
+        up = OneSpin(
+            (0, n), half, self._flip, bands.velocity[0],
+            s.flip, s.up, s.near_flip, s.near_up, (k, a, b), s.same_pairs[0],
+        )  # fmt: skip
+        down = OneSpin(
+            (n, 0), half.swapaxes(-1, -2), self._flip.swapaxes(-1, -2), bands.velocity[1].swapaxes(-1, -2),
+            -s.flip.swapaxes(-1, -2), s.down, s.near_flip.swapaxes(-1, -2), s.near_down, (k, b, a), s.same_pairs[1],
+        )  # fmt: skip
+        point, left, right, elements = far_pairs([up, down], of_g)
+        pairs = Pairs(bands.joined[point, left], bands.joined[point, right], _components(elements.T), point)
+        parts = [spin.triples(bands.joined) for spin in (up, down)]
+        energies, already, products, point = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return pairs, Triples(energies, already, _components(products), point)
+
+    def _flip_pairs(self, elements: Floats, k: Integers, a: Integers, b: Integers) -> Pairs:
+        up, down = self.bands.energies
+        return Pairs(up[k, a], down[k, b], elements, k)
+
+
+def _second_part(bands: Collinear, velocity: Complexes, flip: Complexes) -> Coefficients:
+    """a(II) from v^SOI's blocks and the sums of O_ab conj(y_ab) for each band.
+
+    {sigma_x, v}_uu = v_ud O^+ + h.c., {sigma_y, v}_uu = i v_ud O^+ + h.c., {sigma_x, v}_dd = O^+ v_ud + h.c.,
+    {sigma_y, v}_dd = i O^+ v_ud + h.c., {sigma_z, v} = +-2 v within one spin.
+    """
+    along_n = [
+        -0.5 * sign * real_products(states[None], block @ states)
+        for sign, states, block in zip((1, -1), bands.states, velocity[::2], strict=True)
+    ]
+    of_f = np.concatenate([_components(-0.25 * np.moveaxis(flip, 0, -1)), np.concatenate(along_n, axis=1)], axis=-2)
+    return Coefficients(bands.joined, of_f)
+
+
+# -- sums ------------------------------------------------------------------------------------------------
+
+
+def _by_band(elements: Complexes) -> Complexes:
+    """Sums over the partners of every band: (..., a, b) -> (..., band), up bands (over b), then down bands (over a)."""
+    ones = np.ones(elements.shape[-1], dtype=complex)
+    return np.concatenate([elements @ ones, ones @ elements], axis=-1)
+
+
+def _last(values: Floats) -> Floats:
+    """(d, k, band) to (k, band, component, d) with one component."""
+    return np.moveaxis(values, 0, -1)[..., None, :]
+
+
+def _joined(parts: list[Pairs]) -> Pairs:
+    fields = [field.name for field in dataclasses.fields(Pairs)]
+    return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
 def _components(values: Complexes) -> Floats:
     """F, axes (..., d), to the components x = 2 Re F, y = 2 Im F: axes (..., component, d)."""
     return 2 * np.stack([values.real, values.imag], axis=-2)
-
-
-def _triples(near_flip: npt.NDArray[np.bool_], near_same: npt.NDArray[np.bool_]) -> tuple[Integers, ...]:
-    """Indices (k, x, y, z) of triples, x and z of one spin, y of the other, in which some pair is nearly equal.
-
-    x = z with y far from both is no such triple: it is part of the bands' own coefficients.
-    """
-    n = near_same.shape[-1]
-    same = near_same & ~np.eye(n, dtype=bool)
-    every = np.arange(n)
-
-    def spread(*pair: Integers) -> tuple[Integers, ...]:
-        return (*(np.repeat(index, n) for index in pair), np.tile(every, len(pair[0])))
-
-    k, x, z, y = spread(*np.nonzero(same))
-    parts = [(k, x, y, z)]
-    k, x, y, z = spread(*np.nonzero(near_flip))
-    new = ~same[k, x, z]
-    parts.append((k[new], x[new], y[new], z[new]))
-    k, z, y, x = spread(*np.nonzero(near_flip))
-    new = ~near_same[k, x, z] & ~near_flip[k, x, y]
-    parts.append((k[new], x[new], y[new], z[new]))
-    return tuple(np.concatenate(index) for index in zip(*parts, strict=True))

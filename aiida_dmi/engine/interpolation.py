@@ -8,20 +8,20 @@ The same R vectors serve every operator, so that identities between operators su
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .lattice_sum import LatticeSum, nearest_images
 from .model import WannierModel
+
+__all__ = ["Interpolation", "Operators", "SpinOrbit", "in_spin_frame", "nearest_images", "spin_frame"]
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
-
-IMAGE_TOLERANCE = 1e-4
-"""Images within this distance (Angstrom) of the nearest share an element equally."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,14 +138,12 @@ class Interpolation:
         self.model = model
         self.axes = [axis for axis in range(3) if axis < model.dimension]
         self.vectors, self._share = _images_in_plane(model)
-        self._cartesian = self.vectors @ model.cell
         self._to_lattice = np.exp(-2j * np.pi * self.vectors @ model.kpoints.T) / len(model.kpoints)
-        hamiltonian = self.on_lattice(model.hamiltonian)
-        position = self.on_lattice(np.moveaxis(model.position, 2, 1)[:, self.axes])
-        parts = [hamiltonian, *(self._gradient(hamiltonian, j) for j in self.axes), position.swapaxes(0, 1)]
-        parts.append(self.on_lattice(model.overlap)[None])
-        # (spin, H, dH/dk_x.., A_x.., overlap) side by side: one matrix product a batch.
-        self._columns = np.concatenate([self._as_columns(part) for part in parts], axis=-1)
+        self._hamiltonian = self._sum(model.hamiltonian, gradient=True)
+        position = np.moveaxis(model.position, 2, 1)[:, self.axes]
+        # (spin, j) of A, then the overlap
+        n, points = model.functions, len(model.kpoints)
+        self._others = self._sum(np.concatenate([position.reshape(-1, points, n, n), model.overlap[None]]))
 
     @property
     def functions(self) -> int:
@@ -176,60 +174,49 @@ class Interpolation:
         kpoints : ndarray, shape (k, 3)
             In units of the reciprocal lattice vectors.
         """
-        n, d, k = self.functions, len(self.axes), len(kpoints)
-        values = self._evaluate(self._columns, kpoints)
-        hamiltonian = values[0:2]
-        gradient = values[2 : 2 + 2 * d].reshape(d, 2, k, n, n)
-        position = values[2 + 2 * d : 2 + 4 * d].reshape(d, 2, k, n, n)
+        hamiltonian, velocity = self._hamiltonian.with_gradient(kpoints)
+        others = self._others.at(kpoints)
+        position = others[:-1].reshape(2, len(self.axes), *others.shape[1:])
         # hbar vbar_j = dHbar/dk_j - i [A_j, Hbar]
-        velocity = position @ hamiltonian
-        velocity -= hamiltonian @ position
-        velocity *= -1j
-        velocity += gradient
-        return Operators(hamiltonian, velocity.swapaxes(0, 1), position.swapaxes(0, 1), values[-1])
+        _add_commutator(velocity, position, hamiltonian[:, None])
+        return Operators(hamiltonian, velocity, position, others[-1])
 
-    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes:
+    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any:
         """V(R) of one direction and mask, prepared once and handed to `spin_orbit` for every batch."""
-        blocks = in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction))
-        lattice = self.on_lattice(blocks)
-        parts = [lattice, *(self._gradient(lattice, j) for j in self.axes)]
-        return np.concatenate([self._as_columns(part) for part in parts], axis=-1)
+        return self._sum(in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction)), gradient=True)
 
-    def spin_orbit(self, columns: Complexes, kpoints: Floats, operators: Operators) -> SpinOrbit:
+    def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit:
         """V and hbar v^SOI of one direction and mask.
 
         Parameters
         ----------
-        columns : ndarray
+        columns : LatticeSum
             From `spin_orbit_columns`.
         kpoints : ndarray, shape (k, 3)
             The batch that `operators` belongs to.
         operators : Operators
             Its position matrices enter v^SOI.
         """
-        n, d, k = self.functions, len(self.axes), len(kpoints)
-        values = self._evaluate(columns, kpoints)
-        interaction = values[0:3]
-        gradient = values[3:].reshape(d, 3, k, n, n).swapaxes(0, 1)
-        (up, down), (v_uu, v_ud, v_dd) = operators.position, interaction
-        velocity = np.empty((3, d, k, n, n), dtype=complex)
-        for block, (left, middle, right) in enumerate(((up, v_uu, up), (up, v_ud, down), (down, v_dd, down))):
-            np.matmul(left, middle, out=velocity[block])
-            velocity[block] -= middle @ right
+        interaction, velocity = columns.with_gradient(kpoints)
+        up, down = operators.position
+        v_uu, v_ud, v_dd = interaction
         # hbar v^SOI_j = dV/dk_j - i [A_j, V]
-        velocity *= -1j
-        velocity += gradient
+        _add_commutator(velocity[0], up, v_uu)
+        _add_commutator(velocity[2], down, v_dd)
+        mixed = -1j * v_ud
+        velocity[1] += up @ mixed
+        velocity[1] -= mixed @ down
         return SpinOrbit(interaction, velocity)
 
-    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes | None:
+    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> LatticeSum | None:
         """dV/dk(R) from the differentiated projectors, for `exact_velocity`; None where the model has none."""
         blocks = self.model.spin_orbit_velocity(mask)
         if blocks is None:
             return None
-        lattice = self.on_lattice(in_spin_frame(blocks, spin_frame(direction))[:, self.axes])
-        return self._as_columns(lattice)
+        velocity = in_spin_frame(blocks, spin_frame(direction))[:, self.axes]
+        return self._sum(velocity.reshape(-1, *velocity.shape[2:]))
 
-    def exact_velocity(self, columns: Complexes, kpoints: Floats) -> Complexes:
+    def exact_velocity(self, columns: LatticeSum, kpoints: Floats) -> Complexes:
         """Hbar v^SOI = dV_k/dk of one direction and mask, exact in plane waves (no position matrices).
 
         Put in place of `SpinOrbit.velocity` it gives a(II) without what the Wannier space cuts off; a(I) + a(II)
@@ -237,7 +224,7 @@ class Interpolation:
 
         Parameters
         ----------
-        columns : ndarray
+        columns : LatticeSum
             From `exact_velocity_columns`.
         kpoints : ndarray, shape (k, 3)
             In units of the reciprocal lattice vectors.
@@ -247,102 +234,20 @@ class Interpolation:
         ndarray, shape (3, d, k, n, n)
             Blocks up-up, up-down, down-down in the spin frame, eV*Angstrom.
         """
-        values = self._evaluate(columns, kpoints)
+        values = columns.at(kpoints)
         return values.reshape(3, len(self.axes), *values.shape[1:])
 
-    def _gradient(self, lattice: Complexes, j: int) -> Complexes:
-        result: Complexes = 1j * self._cartesian[:, j, None, None] * lattice
-        return result
-
-    def _as_columns(self, lattice: Complexes) -> Complexes:
-        """(..., R, n, n) -> (R_1, R_2, R_3, columns) on the box of R vectors, zero where there is none."""
-        flat = np.moveaxis(lattice, -3, 0).reshape(len(self.vectors), -1)
-        low, high = self.vectors.min(axis=0), self.vectors.max(axis=0)
-        box = np.zeros((*(high - low + 1), flat.shape[1]), dtype=complex)
-        box[tuple((self.vectors - low).T)] = flat
-        return box
-
-    def _evaluate(self, columns: Complexes, kpoints: Floats) -> Complexes:
-        """sum_R exp(ikR) X(R) -> (matrices, k, n, n)."""
-        n = self.functions
-        values = _fourier_sum(self.vectors.min(axis=0), columns, kpoints)
-        return np.ascontiguousarray(values.reshape(len(kpoints), -1, n, n).swapaxes(0, 1))
+    def _sum(self, operator: Complexes, gradient: bool = False) -> LatticeSum:
+        """The sum over R of an operator X(q), shape (matrices, q, n, n)."""
+        cell = self.model.cell[:, self.axes] if gradient else None
+        return LatticeSum(self.vectors, self.on_lattice(operator), cell)
 
 
-def _fourier_sum(lowest: npt.NDArray[np.int64], box: Complexes, kpoints: Floats) -> Complexes:
-    """sum_R exp(2 pi i k.R) X(R), one axis after the other.
-
-    exp(ik.R) factorises, and the points of a mesh's batch share their first coordinate: it is summed once for all
-    of them, which leaves a sum over the R of one axis for each k.
-
-    Parameters
-    ----------
-    lowest : ndarray of int, shape (axes,)
-        R of the box's first corner.
-    box : ndarray, shape (R_1, ..., R_axes, c), complex
-    kpoints : ndarray, shape (k, axes)
-
-    Returns
-    -------
-    ndarray, shape (k, c), complex
-    """
-    length = box.shape[0]
-    if length == 1 and lowest[0] == 0 and len(lowest) > 1:
-        return _fourier_sum(lowest[1:], box[0], kpoints[:, 1:])
-    vectors = lowest[0] + np.arange(length)
-    coordinates, of_k = np.unique(kpoints[:, 0], return_inverse=True)
-    partial = (np.exp(2j * np.pi * np.outer(coordinates, vectors)) @ box.reshape(length, -1)).reshape(
-        -1, *box.shape[1:]
-    )
-    if all(size == 1 for size in box.shape[1:-1]) and (lowest[1:] == 0).all():
-        return np.asarray(partial.reshape(len(coordinates), -1)[of_k.ravel()])
-    result = np.empty((len(kpoints), box.shape[-1]), dtype=complex)
-    for index in range(len(coordinates)):
-        mine = of_k.ravel() == index
-        result[mine] = _fourier_sum(lowest[1:], partial[index], kpoints[mine, 1:])
-    return result
-
-
-def nearest_images(cell: Floats, mesh: Sequence[int], centres: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """R vectors and the share that each gives to every pair of functions.
-
-    Parameters
-    ----------
-    cell : ndarray, shape (3, 3)
-        Rows, Angstrom.
-    mesh : sequence of int, length 3
-        The ab-initio mesh; R and R + mesh are the same to it.
-    centres : ndarray, shape (n, 3)
-        Angstrom.
-
-    Returns
-    -------
-    vectors : ndarray of int, shape (R, 3)
-    share : ndarray, shape (R, n, n)
-        1 over the number of equally near images where |R + c_j - c_i| is smallest, else 0.
-    """
-    divisions = np.asarray(mesh)
-    separation = centres[None, :, :] - centres[:, None, :]
-    # Functions may sit in a cell far from home: search around the image that the fractional distance suggests.
-    home = np.rint(separation @ np.linalg.inv(cell)).astype(int)
-    shares: dict[tuple[int, ...], Floats] = {}
-    n = len(centres)
-    rows, columns = np.indices((n, n))
-    supercells = np.array(list(itertools.product(range(-2, 3), repeat=3))) * divisions
-    for base in itertools.product(*(range(m) for m in divisions)):
-        start = np.asarray(base) - (home + np.asarray(base)) // divisions * divisions
-        candidates = start[:, :, None, :] + supercells
-        distance = np.linalg.norm(candidates @ cell + separation[:, :, None, :], axis=-1)
-        near = distance <= distance.min(axis=-1, keepdims=True) + IMAGE_TOLERANCE
-        weight = near / near.sum(axis=-1, keepdims=True)
-        for image in np.flatnonzero(near.any(axis=(0, 1))):
-            chosen = near[:, :, image]
-            for vector in np.unique(candidates[:, :, image][chosen], axis=0):
-                mine = chosen & (candidates[:, :, image] == vector).all(axis=-1)
-                share = shares.setdefault(tuple(int(x) for x in vector), np.zeros((n, n)))
-                share[rows[mine], columns[mine]] += weight[:, :, image][mine]
-    vectors = sorted(shares)
-    return np.array(vectors, dtype=np.int64), np.array([shares[v] for v in vectors])
+def _add_commutator(result: Complexes, position: Complexes, operator: Complexes) -> None:
+    """Add -i [A, X] of Hermitian A and X: -i A X and its adjoint."""
+    product = position @ (-1j * operator)
+    result += product
+    result += np.conj(product, out=product).swapaxes(-1, -2)
 
 
 def _images_in_plane(model: WannierModel) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -352,5 +257,6 @@ def _images_in_plane(model: WannierModel) -> tuple[npt.NDArray[np.int64], Floats
     vectors[:, idle] = 0
     unique, place = np.unique(vectors, axis=0, return_inverse=True)
     merged = np.zeros((len(unique), *shares.shape[1:]))
-    np.add.at(merged, place.ravel(), shares)
+    for where, share in zip(place.ravel(), shares, strict=True):
+        merged[where] += share
     return unique, merged

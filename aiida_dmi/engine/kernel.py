@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,10 @@ from .sums import Sums
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
-BATCH_BYTES = 16 * 1024**2
+BATCH_BYTES = 12 * 1024**2
 """Working arrays of one batch of k points; larger ones fall out of the cache, smaller ones waste calls."""
+SMALLEST_BATCH = 4
+"""... but no fewer points than this, where memory allows it."""
 
 
 class BandModel(Protocol):
@@ -38,10 +40,10 @@ class BandModel(Protocol):
     @property
     def measure(self) -> float: ...  # noqa: D102
     def operators(self, kpoints: Floats) -> Operators: ...  # noqa: D102
-    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes: ...  # noqa: D102
-    def spin_orbit(self, columns: Complexes, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
-    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes | None: ...  # noqa: D102
-    def exact_velocity(self, columns: Complexes, kpoints: Floats) -> Complexes: ...  # noqa: D102
+    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
+    def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
+    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
+    def exact_velocity(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +55,16 @@ class Kernel:
     bands : BandModel
     settings : Settings
     columns, exact : dict
-        V(R), and v^SOI(R) from differentiated projectors where the model has them, of every (direction, mask).
+        V(R), and v^SOI(R) from differentiated projectors where the model has them (else None), of every (direction,
+        mask): in the form that `bands` made them and takes them.
     memory_limit : int
         Bytes of working arrays.
     """
 
     bands: BandModel
     settings: Settings
-    columns: dict[tuple[int, str], Complexes]
-    exact: dict[tuple[int, str], Complexes | None]
+    columns: dict[tuple[int, str], Any]
+    exact: dict[tuple[int, str], Any]
     memory_limit: int
 
     @classmethod
@@ -80,7 +83,8 @@ class Kernel:
         """K points a batch: fixed by the model alone, so that sums are the same for any number of processes."""
         per_k = 16 * (2 * self.bands.functions) ** 2 * (8 + 4 * self.bands.dimension)
         # The limit also has to hold the R-space operators and the parts that wait to be added.
-        return int(np.clip(min(BATCH_BYTES, self.memory_limit // 4) // per_k, 1, 1024))
+        wanted = max(BATCH_BYTES, SMALLEST_BATCH * per_k)
+        return int(np.clip(min(wanted, self.memory_limit // 4) // per_k, 1, 1024))
 
     def energies(self, batch: Batch, full: bool) -> tuple[Floats, Floats]:
         """Band energies of Hbar, (k, 2n), and of H, (direction, mask, xi, k, 2n), empty unless `full`."""
@@ -114,11 +118,8 @@ class Kernel:
             mask = list(settings.soi_masks).index(name)
             frame = spin_frame(settings.directions[direction])
             spin_orbit = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            firsts = {
-                "D_1": first_order.first_order_dmi(collinear, splittings, spin_orbit),
-                "a_I": first_order.first_part(collinear, splittings, spin_orbit),
-                "a_II": first_order.second_part(collinear, spin_orbit.velocity),
-            }
+            first = first_order.FirstOrder(collinear, splittings, spin_orbit)
+            firsts = {"D_1": first.dmi(), "a_I": first.first_part(), "a_II": first.second_part()}
             exact = self.exact[direction, name]
             if exact is not None:
                 velocity = self.bands.exact_velocity(exact, batch.kpoints)
@@ -128,10 +129,13 @@ class Kernel:
                     target = getattr(sums, quantity)
                     target[direction, mask] += _evaluate(coefficients, occupations, frame, target.shape[2:])
             for index, xi in enumerate(settings.soi_scales):
-                dmi, current = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold)
-                for level, sums in enumerate(result):
-                    mu = levels.full[level, direction, mask, index]
-                    grid = _grid(mu, settings.fermi_shifts, kt)
+                grids = [
+                    _grid(levels.full[level, direction, mask, index], settings.fermi_shifts, kt)
+                    for level in range(len(result))
+                ]
+                window = response.energy_window(*np.concatenate(grids, axis=1))
+                dmi, current = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold, window)
+                for sums, grid in zip(result, grids, strict=True):
                     occupations = Occupations.of(dmi.energies, *grid, batch.weights)
                     shape = sums.D.shape[3:]
                     sums.Q[direction, mask, index] += _evaluate(current, occupations, frame, shape)

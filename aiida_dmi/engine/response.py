@@ -15,6 +15,7 @@ of their weight. Spin components are those of the spin frame (e_1, e_2, n); `to_
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,9 @@ NEARLY_EQUAL = 0.05
 """Pairs closer than this times kT use the limit form: its error is (0.05)^4 * 2e-4 there."""
 SMALLEST_SPLITTING = 1e-5
 """... and pairs closer than this (eV) at any temperature, where the direct form loses digits."""
+FILLED = 40.0
+"""States this many kT below (above) the chemical potential are full (empty), to 1e-17."""
+EVERY_ENERGY = (-np.inf, np.inf)
 
 
 # -- occupations -------------------------------------------------------------------------------------
@@ -64,6 +68,18 @@ def splitting_threshold(temperature: float) -> float:
     return max(NEARLY_EQUAL * BOLTZMANN_EV * temperature, SMALLEST_SPLITTING)
 
 
+def nearly_equal(difference: Floats, threshold: float) -> tuple[Integers, ...]:
+    """Indices of the energy differences below the threshold."""
+    # On the flat array: with several axes numpy's search is ten times slower.
+    found = np.flatnonzero(np.abs(difference) < threshold)
+    return np.unravel_index(found, difference.shape)
+
+
+def energy_window(mu: Floats, kt: Floats) -> tuple[float, float]:
+    """Energies (eV) below which f = 1 and above which f = g = 0, to rounding, for every one of the (mu, kT)."""
+    return float((mu - FILLED * kt).min()), float((mu + FILLED * kt).max())
+
+
 # -- eigenstates -------------------------------------------------------------------------------------
 
 
@@ -83,12 +99,18 @@ def spinor(diagonal: Complexes, spin_orbit: Complexes, xi: float) -> Complexes:
     """X + xi X^SOI as spinor matrices: (2, ..., n, n) and blocks (3, ..., n, n) -> (..., 2n, 2n)."""
     n = diagonal.shape[-1]
     result = np.empty((*diagonal.shape[1:-2], 2 * n, 2 * n), dtype=complex)
-    np.add(diagonal[0], xi * spin_orbit[0], out=result[..., :n, :n])
-    np.add(diagonal[1], xi * spin_orbit[2], out=result[..., n:, n:])
-    mixed = result[..., :n, n:]
-    np.multiply(spin_orbit[1], xi, out=mixed)
+    up, mixed, down = result[..., :n, :n], result[..., :n, n:], result[..., n:, n:]
+    for block, source in zip((up, mixed, down), spin_orbit, strict=True):
+        np.multiply(source, xi, out=block)
+    up += diagonal[0]
+    down += diagonal[1]
     np.conj(mixed.swapaxes(-1, -2), out=result[..., n:, :n])
     return result
+
+
+def dagger(matrix: Complexes) -> Complexes:
+    """Adjoint of the matrices in the last two axes."""
+    return np.conj(matrix).swapaxes(-1, -2)
 
 
 def band_energies(operators: Operators, spin_orbit: SpinOrbit | None, xi: float) -> Floats:
@@ -160,7 +182,11 @@ class Coefficients:
 
 
 def dmi_and_spin_current(
-    operators: Operators, spin_orbit: SpinOrbit, xi: float, threshold: float
+    operators: Operators,
+    spin_orbit: SpinOrbit,
+    xi: float,
+    threshold: float,
+    window: tuple[float, float] = EVERY_ENERGY,
 ) -> tuple[Coefficients, Coefficients]:
     """D (Eqs. 2, 11, 12) and Q (Eq. 5) of H = Hbar + xi V.
 
@@ -172,64 +198,106 @@ def dmi_and_spin_current(
         Scale of the spin-orbit interaction.
     threshold : float
         Splitting below which pairs are kept apart, eV.
+    window : (float, float)
+        Energies (eV) below which every state is full and above which every state is empty, see `energy_window`.
+        Bands that are empty at all k points of the batch, and pairs of bands that are both full, are left out.
 
     Returns
     -------
     dmi, current : Coefficients
-        Trailing axes: spin component (2 for D, for D.n = 0; 3 for Q), direction j; eV*Angstrom.
+        Of the lowest bands, those that are not empty everywhere. Trailing axes: spin component (2 for D, for
+        D.n = 0; 3 for Q), direction j; eV*Angstrom.
     """
     n = operators.overlap.shape[-1]
-    h_up, h_down = operators.hamiltonian
-    overlap = operators.overlap
     energies, states = np.linalg.eigh(spinor(operators.hamiltonian, spin_orbit.interaction, xi))
-    up, down = states[..., :n, :], states[..., n:, :]
-    velocity = spinor(operators.velocity, spin_orbit.velocity, xi)
-    v_states = velocity @ states  # (d, k, 2n, 2n)
-    v_bands = states.conj().swapaxes(-1, -2) @ v_states
+    # Of the pairs (n, m) in D two full or two empty states have no weight: n runs over the bands that hold electrons
+    # somewhere, m over those that are not full everywhere.
+    held = int((energies <= window[1]).sum(axis=-1).max())
+    full = int((energies < window[0]).sum(axis=-1).min())
+    kets = states[..., :held]
+    bras = states[..., full:].conj().swapaxes(-1, -2)
+    v_kets = spinor(operators.velocity, spin_orbit.velocity, xi) @ kets  # (d, k, 2n, held)
+    current = _spin_current(operators.overlap, kets, v_kets)
 
-    # Torque T = (i/2)[Hbar, sigma]: with tau = (i/2)(H_u O - O H_d), T_x has the up-down block tau and
-    # T_y the block -i tau, so with X = U_u^+ tau U_d between bands T_x = X + X^+, T_y = -i X + i X^+.
-    tau = 0.5j * (h_up @ overlap - overlap @ h_down)
-    torque = up.conj().swapaxes(-1, -2) @ (tau @ down)
-    dmi = _berry_coefficients(energies, torque, v_bands, threshold)
+    # Torque T = (i/2)[Hbar, sigma]: with C = (H_u O - O H_d)/2, T_x has the up-down block i C and T_y the block C.
+    # Between bands, with X = <m up|C|n down> and Y = <m down|C^+|n up>: T_x = i (X - Y), T_y = X + Y.
+    h_up, h_down = operators.hamiltonian
+    commutator = 0.5 * (h_up @ operators.overlap - operators.overlap @ h_down)
+    x = bras[..., :n] @ (commutator @ kets[:, n:])
+    y = bras[..., n:] @ (dagger(commutator) @ kets[:, :n])
+    i_torque = np.empty((2, *x.shape), dtype=complex)
+    np.subtract(y, x, out=i_torque[0])
+    np.add(x, y, out=i_torque[1])
+    i_torque[1] *= 1j
+    return _berry_coefficients(energies, i_torque, bras @ v_kets, full, threshold), Coefficients(
+        energies[:, :held], current
+    )
 
-    # Q_ij = (1/4) sum_n f_n <n|{sigma_i, hbar v_j}|n> = (1/2) sum_n f_n Re <sigma_i n|hbar v_j n>
-    flipped_up, flipped_down = overlap @ down, overlap.conj().swapaxes(-1, -2) @ up
-    spin = np.empty((3, *states.shape), dtype=complex)
-    spin[0, :, :n], spin[0, :, n:] = flipped_up, flipped_down
-    spin[1, :, :n], spin[1, :, n:] = -1j * flipped_up, 1j * flipped_down
-    spin[2, :, :n], spin[2, :, n:] = up, -down
+
+def _spin_current(overlap: Complexes, kets: Complexes, v_kets: Complexes) -> Floats:
+    """(1/4) <n|{sigma_i, hbar v_j}|n> = (1/2) Re <sigma_i n|hbar v_j n> (Eq. 5), shape (k, band, 3, d)."""
+    n = overlap.shape[-1]
+    up, down = kets[:, :n], kets[:, n:]
+    spin = np.empty((3, *kets.shape), dtype=complex)
+    spin[0, :, :n], spin[0, :, n:] = overlap @ down, dagger(overlap) @ up
+    np.multiply(spin[0, :, :n], -1j, out=spin[1, :, :n])
+    np.multiply(spin[0, :, n:], 1j, out=spin[1, :, n:])
+    spin[2, :, :n] = up
+    np.negative(down, out=spin[2, :, n:])
+    return 0.5 * real_products(spin, v_kets)
+
+
+def real_products(left: Complexes, right: Complexes) -> Floats:
+    """Re sum_m conj(a_mn) b_mn: (components, k, m, n), (d, k, m, n) -> (k, n, component, d)."""
     # Re conj(a) b is the scalar product of (Re, Im) pairs: real arithmetic on the same memory.
-    pairs = np.einsum("ckax,dkax->kxcd", spin.view(float), v_states.view(float))
-    return dmi, Coefficients(energies, 0.5 * (pairs[:, 0::2] + pairs[:, 1::2]))
+    pairs = np.einsum("ckmx,dkmx->kxcd", left.view(float), right.view(float))
+    return np.asarray(pairs[:, 0::2] + pairs[:, 1::2])
 
 
-def _berry_coefficients(energies: Floats, torque: Complexes, v_bands: Complexes, threshold: float) -> Coefficients:
+def _berry_coefficients(
+    energies: Floats, i_torque: Complexes, v_bands: Complexes, full: int, threshold: float
+) -> Coefficients:
     """D_ij = sum_nm W_nm Im[T_i,nm (hbar v_j)_mn] with the antisymmetric weight W_nm.
 
         W_nm = (1/2) { (f_n + f_m)/(E_m - E_n) + 2 (g_n - g_m)/(E_m - E_n)^2 }.
 
-    Im[T_nm v_mn] is antisymmetric too, so D = sum_n f_n sum_m Y_nm/(E_m - E_n) + g_n sum_m 2 Y_nm/(E_m - E_n)^2.
-    With c_nm = X_nm v_mn: Y_x = Im(c_nm - c_mn), Y_y = -Re(c_nm - c_mn).
+    Y_nm = Im[T_nm v_mn] = Re[conj(i T_mn) v_mn] is antisymmetric too, so
+    D = sum_n f_n sum_m Y_nm/(E_m - E_n) + g_n sum_m 2 Y_nm/(E_m - E_n)^2.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (k, 2n)
+    i_torque, v_bands : ndarray, shapes (2, k, m, n) and (d, k, m, n)
+        <m|iT|n> and <m|hbar v|n> of all bands m from number `full` on and the lowest bands n.
+    full : int
+    threshold : float
     """
-    difference = energies[:, None, :] - energies[:, :, None]
-    near = np.abs(difference) < threshold
-    inverse = np.where(near, 0.0, 1.0 / np.where(near, 1.0, difference))
-    product = torque * v_bands.conj()  # (d, k, n, m); v_mn = conj(v_nm)
-    first = product * inverse
-    second = first * inverse
-    of_f = first.sum(-1) + first.sum(-2)
-    of_g = 2 * (second.sum(-1) - second.sum(-2))
-    k, lower, upper = np.nonzero(np.triu(near, 1))
-    antisymmetric = product[:, k, lower, upper] - product[:, k, upper, lower]
-    pairs = Pairs(energies[k, lower], energies[k, upper], _cartesian_torque(antisymmetric), k)
-    return Coefficients(energies, _cartesian_torque(of_f), _cartesian_torque(of_g), berry=pairs)
+    held = v_bands.shape[-1]
+    difference = energies[:, full:, None] - energies[:, None, :held]
+    k, upper, lower = nearly_equal(difference, threshold)
+    difference[k, upper, lower] = np.inf
+    inverse = np.repeat(1 / difference, 2, axis=-1)  # for (Re, Im)
+    once = upper + full > lower  # both orders of a pair are here if neither band is full everywhere
+    k, upper, lower = k[once], upper[once], lower[once]
+    elements = (i_torque[:, None, k, upper, lower].conj() * v_bands[None, :, k, upper, lower]).real
+    pairs = Pairs(energies[k, lower], energies[k, upper + full], np.moveaxis(elements, -1, 0), k)
+
+    i_torque.view(float)[...] *= inverse
+    of_f = real_products(i_torque, v_bands)
+    # Bands that are full somewhere only have the bands that are full everywhere among their partners, too.
+    partial = slice(full, held)
+    mixed = slice(0, max(held - full, 0)), slice(0, min(full, held))
+    of_f[:, partial] += _real_products_by_row(i_torque, v_bands, *mixed)
+    i_torque.view(float)[...] *= inverse
+    of_g = 2 * real_products(i_torque, v_bands)
+    of_g[:, partial] -= 2 * _real_products_by_row(i_torque, v_bands, *mixed)
+    return Coefficients(energies[:, :held], of_f, of_g, berry=pairs)
 
 
-def _cartesian_torque(values: Complexes) -> Floats:
-    """Complex sums of c_nm, axes (d, ...), to real ones (..., component x and y of the spin frame, d)."""
-    moved = np.moveaxis(values, 0, -1)
-    return np.stack([moved.imag, -moved.real], axis=-2)
+def _real_products_by_row(left: Complexes, right: Complexes, rows: slice, columns: slice) -> Floats:
+    """Re sum_n conj(a_mn) b_mn of some rows and columns: (k, m, component, d)."""
+    a, b = (np.ascontiguousarray(matrix[..., rows, columns]).view(float) for matrix in (left, right))
+    return np.asarray(np.einsum("ckmx,dkmx->kmcd", a, b))
 
 
 # -- sums --------------------------------------------------------------------------------------------
@@ -259,9 +327,15 @@ class Occupations:
         """Of band energies (k, bands), eV."""
         # f and g = -kT ln(1 + exp(x)) from one exponential: x = (mu - E)/kT, e = exp(-|x|).
         x = (mu[:, None] - energies.ravel()) / kt[:, None]
-        e = np.exp(-np.abs(x))
-        f = np.where(x > 0, 1.0, e) / (1.0 + e)
-        g = -kt[:, None] * (np.maximum(x, 0.0) + np.log1p(e))
+        e = np.abs(x)
+        np.exp(np.negative(e, out=e), out=e)
+        f = np.where(x > 0, 1.0, e)
+        e += 1.0
+        f /= e
+        # ln(1 + e) loses e < 1e-16 only, kT times that in g.
+        g = np.maximum(x, 0.0, out=x)
+        g += np.log(e, out=e)
+        g *= -kt[:, None]
         return cls(mu, kt, f, g, np.ones(len(energies)) if weights is None else weights)
 
     @property
@@ -290,7 +364,7 @@ def occupy(coefficients: Coefficients, occupations: Occupations) -> Floats:
     weights = occupations.weights
 
     def weighted(values: Floats) -> Floats:
-        return (values * weights.reshape(-1, *[1] * (values.ndim - 1))).reshape(bands, -1)
+        return (values * weights.reshape(-1, *[1] * (values.ndim - 1))).reshape(bands, math.prod(trailing))
 
     result = occupations.f @ weighted(coefficients.of_f)
     if coefficients.of_g is not None:

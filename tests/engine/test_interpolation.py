@@ -7,6 +7,7 @@ import pytest
 
 from aiida_dmi.engine import InputError, compute
 from aiida_dmi.engine.interpolation import Interpolation, in_spin_frame, nearest_images, spin_frame
+from aiida_dmi.engine.lattice_sum import LatticeSum
 
 FIXED = {"fermi_level": "dft", "temperatures": [2000.0]}
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
@@ -91,6 +92,36 @@ def test_operators_are_hermitian_and_periodic(model):
         array = getattr(here, name)
         np.testing.assert_allclose(array, array.conj().swapaxes(-1, -2), atol=1e-6)
         np.testing.assert_allclose(array, getattr(there, name), atol=1e-10)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 1), (0, 1, 2)])
+def test_lattice_sum_written_out(axes):
+    """sum_R exp(ikR) X(R) and sum_R i R_j exp(ikR) X(R), one axis after the other or all at once."""
+    random = np.random.default_rng(8)
+    vectors = np.zeros((9, 3), dtype=int)
+    vectors[:, axes] = np.unique(random.integers(-2, 4, (60, len(axes))), axis=0)[np.arange(9) % 6]
+    vectors = np.unique(vectors, axis=0)
+    matrices = random.normal(size=(2, len(vectors), 3, 3, 2)) @ [1, 1j]
+    cell = random.normal(size=(3, 2))
+    lines = random.uniform(-1, 1, (3, 3))[[0, 0, 1, 0, 2, 2]]
+    kpoints = np.where(np.arange(3) == 2, random.uniform(-1, 1, (6, 3)), lines)
+    phases = np.exp(2j * np.pi * kpoints @ vectors.T)
+    values, gradient = LatticeSum(vectors, matrices, cell).with_gradient(kpoints)
+    np.testing.assert_allclose(values, np.einsum("kr,mrab->mkab", phases, matrices), atol=1e-13)
+    slopes = 1j * (vectors @ cell)[:, :, None, None, None] * np.moveaxis(matrices, 0, 1)[:, None]
+    np.testing.assert_allclose(gradient, np.einsum("kr,rjmab->mjkab", phases, slopes), atol=1e-12)
+    np.testing.assert_allclose(LatticeSum(vectors, matrices).at(kpoints), values, atol=1e-13)
+
+
+def test_operators_do_not_depend_on_what_came_before(copt11):
+    """A line of the mesh is kept between batches: the same bits whichever batch was before (workers share them out)."""
+    kpoints = np.array([[i / 7, j / 7, 0.0] for i in range(3) for j in range(7)])
+    used, fresh = Interpolation(copt11), Interpolation(copt11)
+    for order in ([0, 1, 2], [2, 0, 0]):
+        found = [used.operators(kpoints[7 * i : 7 * i + 5]) for i in order]
+    expected = fresh.operators(kpoints[:5])
+    for name in ("hamiltonian", "velocity", "position", "overlap"):
+        np.testing.assert_array_equal(getattr(found[-1], name), getattr(expected, name))
 
 
 # -- nearest images ----------------------------------------------------------------------------------------

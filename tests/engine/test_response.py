@@ -403,3 +403,23 @@ def test_occupy_every_potential_at_once():
         together = occupied(coefficients, mu, kt)
         single = [occupied(coefficients, mu[i : i + 1], kt[i : i + 1])[0] for i in range(3)]
         np.testing.assert_allclose(together, single, rtol=1e-12)
+
+
+@pytest.mark.parametrize("degenerate", [False, True])
+@pytest.mark.parametrize("shifts", [(-9.0,), (-0.4, 0.0, 0.4), (0.11,), (9.0,)])
+def test_window(shifts, degenerate):
+    """Leaving out empty bands and pairs of full ones changes nothing, wherever the chemical potentials lie."""
+    case, kt = Naive(19, (0.3, 1.0, -0.2), degenerate=degenerate), 2e-3
+    mu, threshold = np.array(shifts), response.splitting_threshold(kt / BOLTZMANN_EV)
+    window = response.energy_window(mu, np.full(len(mu), kt))
+    operators, spin_orbit = case.operators(), case.spin_orbit_operators()
+    for xi in (0.0, 1.0):
+        whole = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold)
+        part = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold, window)
+        bands = [coefficients.energies.shape[1] for coefficients in (*whole, *part)]
+        assert bands[2] == bands[3] == np.sum(whole[0].energies[0] <= window[1])
+        for every, some in zip(whole, part, strict=True):
+            expected = occupied(every, mu, np.full(len(mu), kt))
+            np.testing.assert_allclose(
+                occupied(some, mu, np.full(len(mu), kt)), expected, rtol=0, atol=1e-11 * max(1, np.abs(expected).max())
+            )

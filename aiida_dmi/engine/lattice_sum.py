@@ -1,0 +1,175 @@
+"""Sums over lattice vectors, X(k) = sum_R exp(ik.R) X(R), and the lattice vectors that they run over."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Complexes = npt.NDArray[np.complex128]
+Integers = npt.NDArray[np.int64]
+
+IMAGE_TOLERANCE = 1e-4
+"""Images within this distance (Angstrom) of the nearest share an element equally."""
+
+
+class LatticeSum:
+    """X(k) = sum_R exp(ik.R) X(R) of several matrices, and with it dX/dk_j = sum_R i R_j exp(ik.R) X(R).
+
+    exp(ik.R) factorises, so R is summed one axis after the other. The points of one line of a mesh share their first
+    coordinate: what its sum leaves is kept until a point of another line comes, so that the matrices at all R, which
+    no cache holds, are read once a line and not once a point.
+
+    Parameters
+    ----------
+    vectors : ndarray of int, shape (R, 3)
+        Lattice vectors, in units of the cell's.
+    matrices : ndarray, shape (matrices, R, n, n)
+        X(R).
+    cell : ndarray, shape (3, d), optional
+        Components j of the lattice vectors, Angstrom, for dX/dk_j; without it there are no derivatives.
+    """
+
+    def __init__(self, vectors: Integers, matrices: Complexes, cell: Floats | None = None) -> None:
+        self._axes = [axis for axis in range(3) if vectors[:, axis].any()] or [0]
+        used = vectors[:, self._axes]
+        self._coordinates = [np.arange(low, high + 1) for low, high in zip(used.min(0), used.max(0), strict=True)]
+        count, _, n, _ = matrices.shape
+        self._shape = (count, n)
+        # On the box of R vectors, zero where there is none: (R_1, ..., matrix, element).
+        self._box = np.zeros((*(len(r) for r in self._coordinates), count, n * n), dtype=complex)
+        self._box[tuple((used - used.min(0)).T)] = matrices.reshape(count, -1, n * n).swapaxes(0, 1)
+        self._cell = np.zeros((len(self._axes), 0)) if cell is None else cell[self._axes]
+        self._line: tuple[float, Complexes] | None = None
+
+    def at(self, kpoints: Floats) -> Complexes:
+        """X at some k points.
+
+        Parameters
+        ----------
+        kpoints : ndarray, shape (k, 3)
+            In units of the reciprocal lattice vectors.
+
+        Returns
+        -------
+        ndarray, shape (matrices, k, n, n)
+        """
+        (count, n), k = self._shape, len(kpoints)
+        values = np.empty((count, k, n * n), dtype=complex)
+        self._fill(self._box[None], 0, kpoints[:, self._axes], values, None)
+        return values.reshape(count, k, n, n)
+
+    def with_gradient(self, kpoints: Floats) -> tuple[Complexes, Complexes]:
+        """X and dX/dk_j at some k points, for a sum that was made with `cell`.
+
+        Returns
+        -------
+        values : ndarray, shape (matrices, k, n, n)
+        gradient : ndarray, shape (matrices, d, k, n, n)
+            In X's unit times Angstrom.
+        """
+        (count, n), k, d = self._shape, len(kpoints), self._cell.shape[1]
+        values = np.empty((count, k, n * n), dtype=complex)
+        gradient = np.empty((count, d, k, n * n), dtype=complex)
+        self._fill(self._box[None], 0, kpoints[:, self._axes], values, gradient)
+        return values.reshape(count, k, n, n), gradient.reshape(count, d, k, n, n)
+
+    def _fill(
+        self, stack: Complexes, axis: int, kpoints: Floats, values: Complexes, gradient: Complexes | None
+    ) -> None:
+        """Sum the axes that are left, `axis` first.
+
+        stack[-1] is X with the earlier axes summed, stack[a] its derivative along axis a (2 pi k_a), if wanted:
+        (1 + axes summed, R of this axis, ..., matrix, element).
+        """
+        if axis + 1 < len(self._axes):
+            for points in _runs(kpoints[:, axis]):
+                left = self._summed(stack, axis, float(kpoints[points.start, axis]))
+                some = None if gradient is None else gradient[:, :, points]
+                self._fill(left, axis + 1, kpoints[points], values[:, points], some)
+            return
+        phases = np.exp(2j * np.pi * np.outer(kpoints[:, axis], self._coordinates[axis]))
+        np.matmul(phases, stack[-1].swapaxes(0, 1), out=values)
+        if gradient is not None:
+            # dX/dk_j = sum_a cell_aj dX/d(2 pi k_a): earlier axes' derivatives stand in the stack, this one's is made.
+            factors = [phases] * axis + [1j * self._coordinates[axis] * phases]
+            weights = np.concatenate([np.multiply.outer(c, f) for c, f in zip(self._cell, factors, strict=True)], -1)
+            terms = stack.reshape(-1, *stack.shape[2:]).swapaxes(0, 1)
+            np.matmul(weights, terms[:, None], out=gradient)
+
+    def _summed(self, stack: Complexes, axis: int, coordinate: float) -> Complexes:
+        """The stack with one axis summed for one coordinate of k; the last line's is kept."""
+        if axis == 0 and self._line is not None and self._line[0] == coordinate:
+            return self._line[1]
+        vectors = self._coordinates[axis]
+        phases = np.exp(2j * np.pi * coordinate * vectors)
+        weights = np.stack([1j * vectors * phases, phases]) if self._cell.size else phases[None]
+        rest = stack.shape[2:]
+        flat = stack.reshape(*stack.shape[:2], -1)
+        parts = [phases @ flat[:-1], weights @ flat[-1]]
+        result: Complexes = np.concatenate(parts).reshape(-1, *rest)
+        if axis == 0:
+            self._line = (coordinate, result)
+        return result
+
+
+def _runs(coordinates: Floats) -> Iterator[slice]:
+    """Stretches of equal neighbours."""
+    bounds = [0, *(np.flatnonzero(np.diff(coordinates)) + 1).tolist(), len(coordinates)]
+    for start, stop in itertools.pairwise(bounds):
+        yield slice(start, stop)
+
+
+def nearest_images(cell: Floats, mesh: Sequence[int], centres: Floats) -> tuple[Integers, Floats]:
+    """R vectors and the share that each gives to every pair of functions.
+
+    Parameters
+    ----------
+    cell : ndarray, shape (3, 3)
+        Rows, Angstrom.
+    mesh : sequence of int, length 3
+        The ab-initio mesh; R and R + mesh are the same to it.
+    centres : ndarray, shape (n, 3)
+        Angstrom.
+
+    Returns
+    -------
+    vectors : ndarray of int, shape (R, 3)
+    share : ndarray, shape (R, n, n)
+        1 over the number of equally near images where |R + c_j - c_i| is smallest, else 0.
+    """
+    divisions = np.asarray(mesh)
+    n = len(centres)
+    separation = (centres[None, :, :] - centres[:, None, :]).reshape(-1, 3)
+    # Functions may sit in a cell far from home: search around the image that the fractional distance suggests.
+    home = np.rint(separation @ np.linalg.inv(cell)).astype(int)
+    supercells = np.array(list(itertools.product(range(-2, 3), repeat=3))) * divisions
+    translations = supercells @ cell
+    found = []
+    for base in itertools.product(*(range(m) for m in divisions)):
+        start = np.asarray(base) - (home + np.asarray(base)) // divisions * divisions
+        origin = start @ cell + separation
+        # |r + T|^2 = |r|^2 + 2 r.T + |T|^2 for all pairs and supercells: one matrix product.
+        squared = origin @ (2 * translations.T)
+        squared += (origin**2).sum(-1)[:, None]
+        squared += (translations**2).sum(-1)
+        limit = np.sqrt(squared.min(axis=-1).clip(0)) + IMAGE_TOLERANCE
+        near = squared <= (limit**2)[:, None]
+        pair, image = np.nonzero(near)
+        found.append((start[pair] + supercells[image], pair, 1 / near.sum(axis=-1)[pair]))
+    images, pairs, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    vectors, place = _unique_vectors(images)
+    share = np.zeros((len(vectors), n * n))
+    share[place, pairs] = weights  # an image belongs to one base: no element comes twice
+    return vectors, share.reshape(-1, n, n)
+
+
+def _unique_vectors(images: Integers) -> tuple[Integers, Integers]:
+    """Different rows in ascending order, and the place of each row among them."""
+    low = images.min(axis=0)
+    extent = tuple(images.max(axis=0) - low + 1)
+    numbers, place = np.unique(np.ravel_multi_index(tuple((images - low).T), extent), return_inverse=True)
+    return np.stack(np.unravel_index(numbers, extent), axis=1) + low, place
