@@ -14,7 +14,7 @@ help:
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
-	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default] for the comparison)"
+	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default]: against it; LARGE=1: 512x512)"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
 
@@ -53,4 +53,4 @@ clean:
 
 bench:
 	@scripts/bootstrap.sh demo
-	python benchmarks/engine.py $(if $(PEER),--peer $(PEER))
+	python benchmarks/engine.py $(if $(PEER),--peer $(PEER)) $(if $(LARGE),--large)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 import click
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ProcessState
+from aiida.engine import Process, ProcessState
 from aiida.engine.daemon.execmanager import kill_calculation
 from aiida.manage import get_manager
 from plumpy.exceptions import KilledError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CHECK = 1.0
 INTERVAL = 15.0
 """Seconds between looking for started and ended jobs, and between lines on those that run."""
@@ -49,6 +51,9 @@ def run_with_progress(builder: Any, jobs: int) -> orm.ProcessNode:
     watch = _Watch(jobs, newest[0] if newest else 0)
     watcher = runner.loop.create_task(watch.follow())
     process = runner.instantiate_process(builder)
+    # AiiDA's own handlers end the process right where the signal meets it, often enough amid a transaction of the
+    # database, which then fails and leaves the run hanging: these wait for the loop, which calls them once it runs.
+    runner.loop.call_soon(_end_on_signals, runner.loop, process)
     try:
         with quiet_console():
             runner.run(process)
@@ -58,8 +63,15 @@ def run_with_progress(builder: Any, jobs: int) -> orm.ProcessNode:
         raise click.Abort from error
     finally:
         watcher.cancel()
+        for number in SIGNALS:
+            runner.loop.remove_signal_handler(number)
     watch.look()
     return process.node
+
+
+def _end_on_signals(loop: asyncio.AbstractEventLoop, process: Process) -> None:
+    for number in SIGNALS:
+        loop.add_signal_handler(number, process.kill, "interrupted")
 
 
 def _end_descendants(node: orm.ProcessNode) -> int:

@@ -15,12 +15,11 @@ from .brillouin import Batch, Mesh
 from .constants import BOLTZMANN_EV
 from .errors import InputError
 from .progress import Progress
+from .response import FILLED
 from .settings import Settings
 
 Floats = npt.NDArray[np.float64]
 
-FILLED = 40.0
-"""Bands this many kT from any chemical potential in question are full or empty (to 1e-17)."""
 WIDE_GAP = 40.0
 """kT. In a wider gap mu is that of a non-degenerate semiconductor; occupations deviate from 0 and 1 by 1e-9 at most."""
 WHOLE = 1e-9

@@ -15,13 +15,14 @@ from aiida_dmi.engine.cli import COMPLETE
 class EngineParser(Parser):
     """Parser of a dmi-engine CalcJob; a subclass names the node it makes of the result file.
 
-    Success is decided by the engine's own last line, never by the scheduler's word.
+    Success is decided by the engine's own last line, never by the scheduler's word: exit code 0 is returned
+    explicitly, as it then overrides a complaint of the scheduler about a run that the engine has finished.
     """
 
     OUTPUT: str
     DATA: type[SinglefileData]
 
-    def parse(self, **kwargs: Any) -> ExitCode | None:
+    def parse(self, **kwargs: Any) -> ExitCode:
         """Turn the engine's file into the output node, or say why there is none."""
         lines = self._lines(self.node.process_class.OUTPUT_FILE)
         if lines is None:
@@ -42,7 +43,7 @@ class EngineParser(Parser):
         content = self.retrieved.base.repository.get_object_content(name, mode="rb")
         return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
 
-    def _store(self, path: Path) -> ExitCode | None:
+    def _store(self, path: Path) -> ExitCode:
         if not path.is_file():
             return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=f"{path.name} was not written")
         try:
@@ -50,7 +51,7 @@ class EngineParser(Parser):
         except (ValueError, OSError, KeyError) as error:
             return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=str(error))
         self.out(self.OUTPUT, node)
-        return None
+        return ExitCode(0)
 
     def _result(self, path: Path) -> Data:
         """The output node of the engine's file; ValueError, OSError or KeyError where the file is invalid."""

@@ -7,6 +7,9 @@ from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
 
 from aiida_dmi.calculations.response import DmiCalculation
+from aiida_dmi.workflows import cleaning
+
+CUT_OFF = DmiCalculation.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE
 
 
 class DmiBaseWorkChain(BaseRestartWorkChain):
@@ -32,20 +35,43 @@ class DmiBaseWorkChain(BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(DmiCalculation, namespace="dmi"))
 
-    @process_handler(priority=500, exit_codes=[DmiCalculation.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE])
-    def resume_from_checkpoint(self, job: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Cut off: the next job takes over the sums that the checkpoint holds."""
-        self.report(f"DmiCalculation<{job.pk}>: {job.exit_message}; goes on from its checkpoint")
-        self.ctx.inputs.parent_folder = job.outputs.remote_folder
+    @process_handler(priority=500, exit_codes=[CUT_OFF])
+    def resume_from_checkpoint(self, job: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Cut off: the next job takes over the sums that the checkpoint holds.
+
+        A job that came to no checkpoint is tried once more; the second one did not get anywhere either.
+        """
+        if self._has_checkpoint(job):
+            self.report(f"DmiCalculation<{job.pk}>: {job.exit_message}; goes on from its checkpoint")
+            self.ctx.inputs.parent_folder = job.outputs.remote_folder
+            return ProcessHandlerReport(True)
+        if self.ctx.iteration > 1:
+            return self._end(job)
+        self.report(f"DmiCalculation<{job.pk}>: {job.exit_message}; it has no checkpoint yet: once more from the start")
         return ProcessHandlerReport(True)
 
     @process_handler(priority=100)
     def say_why(self, job: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Everything else ends here, with the engine's own line."""
-        cut_off = DmiCalculation.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE.status
-        if job.is_finished_ok or job.exit_status == cut_off:
-            return None
+        return None if job.is_finished_ok else self._end(job)
+
+    def _has_checkpoint(self, job: orm.CalcJobNode) -> bool:
+        try:
+            return DmiCalculation.CHECKPOINT_FILE in job.outputs.remote_folder.listdir()
+        except OSError:  # the folder is gone, and the checkpoint with it
+            return False
+
+    def _end(self, job: orm.CalcJobNode) -> ProcessHandlerReport:
+        # Also for the last job that max_iterations allows, the exit code says why, not merely that there are no more.
+        self.ctx.is_finished = True
         code = self.exit_codes.ERROR_RESPONSE_FAILED
         return ProcessHandlerReport(
             True, code.format(pk=job.pk, status=job.exit_status, message=job.exit_message or "no message")
         )
+
+    def on_terminated(self) -> None:
+        """Remove the jobs' folders where that is asked for; not after a failure: the checkpoint is worth keeping."""
+        super(BaseRestartWorkChain, self).on_terminated()
+        if self.inputs.clean_workdir.value and self.node.is_finished_ok:
+            removed, kept = cleaning.clean(self.node)
+            self.report("; ".join([f"cleaned {removed} folders", *kept]))

@@ -21,6 +21,8 @@ PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
 
 SPINS = ("up", "down")
+CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")
+"""Exit codes of wannier90.x and dmi-engine jobs that did not reach their end: the settings are not to blame."""
 LEAST_WINDOW = 0.5
 """eV above the Fermi energy that the frozen window has to reach: D comes from there."""
 
@@ -96,7 +98,7 @@ class WannierFunctionsWorkChain(WorkChain):
         spec.exit_code(
             402,
             "ERROR_SUB_PROCESS_FAILED_NSCF",
-            message="step nscf: pw.x failed ({pk}, exit {status}); see `verdi process report {pk}`: "
+            message="step nscf: pw.x failed ({pk}, exit {status}): {message} See `verdi process report {pk}`: "
             "number of bands, disk, walltime",
         )
         spec.exit_code(
@@ -126,6 +128,12 @@ class WannierFunctionsWorkChain(WorkChain):
             "ERROR_FROZEN_WINDOW",
             message="step frozen window: more states than the {functions} Wannier functions a spin lie below "
             "{reach:.2f} eV above the Fermi energy; give more orbitals",
+        )
+        spec.exit_code(
+            408,
+            "ERROR_CUT_OFF",
+            message="step {step}: cut off ({pk}, exit {status}): {message}; walltime, memory or a kill: run again with "
+            "caching, finished steps are then not repeated",
         )
 
     @staticmethod
@@ -161,7 +169,7 @@ class WannierFunctionsWorkChain(WorkChain):
     def inspect_nscf(self) -> ExitCode | None:
         """The nscf must have converged."""
         if not self.ctx.nscf.is_finished_ok:
-            return self._failed("NSCF", self.ctx.nscf)
+            return self._failed("NSCF", self.ctx.nscf, message=words_of_last_job(self.ctx.nscf))
         self.ctx.nscf_folder, self.ctx.nscf_bands = (
             self.ctx.nscf.outputs.remote_folder,
             self.ctx.nscf.outputs.output_band,
@@ -197,7 +205,7 @@ class WannierFunctionsWorkChain(WorkChain):
     def inspect_neighbours(self) -> ExitCode | None:
         """It must have written its .nnkp."""
         job = self.ctx.neighbours
-        return None if job.is_finished_ok else self._failed("NEIGHBOURS", job)
+        return None if job.is_finished_ok else self._job_failed("NEIGHBOURS", job, "wannier90 -pp")
 
     def run_overlaps(self) -> ToContext:
         """Overlaps between neighbours and with the trial functions, for both spins."""
@@ -235,7 +243,7 @@ class WannierFunctionsWorkChain(WorkChain):
         """Output the model."""
         job = self.ctx.model
         if not job.is_finished_ok:
-            return self._failed("MODEL", job)
+            return self._job_failed("MODEL", job, "model")
         self.out("model", job.outputs.model)
         return None
 
@@ -275,8 +283,18 @@ class WannierFunctionsWorkChain(WorkChain):
         )
 
     def _inspect_both(self, step: str, code: str) -> ExitCode | None:
-        failed = [(s, self.ctx[f"{step}_{s}"]) for s in SPINS if not self.ctx[f"{step}_{s}"].is_finished_ok]
-        return self._failed(code, failed[0][1], spin=failed[0][0]) if failed else None
+        failed = [s for s in SPINS if not self.ctx[f"{step}_{s}"].is_finished_ok]
+        codes = [self._job_failed(code, self.ctx[f"{step}_{s}"], f"{step}, spin {s}", spin=s) for s in failed]
+        return codes[0] if codes else None
+
+    def _job_failed(self, code: str, job: orm.CalcJobNode, step: str, **context: Any) -> ExitCode:
+        # The exit codes of Wannier90's plugin let a killed job serve as a cache source: it would stay killed for ever.
+        job.base.caching.is_valid_cache = False
+        cut_off = {c.status for label, c in job.process_class.exit_codes.items() if label in CUT_OFF}
+        if job.exit_status in cut_off:
+            details = {"step": step, "pk": job.pk, "status": job.exit_status, "message": last_words(job)}
+            return self.exit_codes.ERROR_CUT_OFF.format(**details)
+        return self._failed(code, job, **context)
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
@@ -307,3 +325,10 @@ def last_words(node: Any) -> str:
     if node.is_excepted:
         return f"broke off with an exception; see `verdi process report {node.pk}`"
     return node.exit_message or ("killed" if node.is_killed else "no message")
+
+
+def words_of_last_job(workchain: orm.WorkChainNode) -> str:
+    """Why a workchain of pw.x jobs did not end well: its last job knows better than the workchain itself."""
+    jobs = [node for node in workchain.called_descendants if isinstance(node, orm.CalcJobNode)]
+    last = max(jobs, key=lambda job: job.pk, default=None)
+    return (last.exit_message if last is not None else None) or last_words(workchain)

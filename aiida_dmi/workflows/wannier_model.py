@@ -29,7 +29,12 @@ from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
-from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain, one_way_to_overlaps, start
+from aiida_dmi.workflows.wannier_functions import (
+    WannierFunctionsWorkChain,
+    one_way_to_overlaps,
+    start,
+    words_of_last_job,
+)
 
 PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 PwRelaxWorkChain = WorkflowFactory("quantumespresso.pw.relax")
@@ -140,7 +145,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         spec.output("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
         spec.output("scf_folder", valid_type=orm.RemoteData, required=False, help="Of the scf run.")
         spec.output("quality", valid_type=orm.Dict, required=False, help="The gate: values, limits, what failed.")
-        step = "step {step}: pw.x failed ({{pk}}, exit {{status}}); see `verdi process report {{pk}}`: {hint}"
+        step = "step {step}: pw.x failed ({{pk}}, exit {{status}}): {{message}} `verdi process report {{pk}}`: {hint}"
         spec.exit_code(
             410,
             "ERROR_SUB_PROCESS_FAILED_RELAX",
@@ -306,6 +311,15 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         if "nscf_bands" in node.outputs:
             self.ctx.nscf_folder, self.ctx.nscf_bands = node.outputs.nscf_folder, node.outputs.nscf_bands
 
+    @process_handler(priority=550, exit_codes=[Try.ERROR_CUT_OFF])
+    def repeat(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
+        """A job was killed: other functions would be another result, so the same choice once more."""
+        if self.ctx.get("cut_off", False):
+            return self._end("ERROR_WANNIERISATION_FAILED", tries=self.ctx.choice + 1, message=node.exit_message)
+        self.ctx.cut_off = True
+        self.report(f"{node.exit_message}; the same choice once more")
+        return ProcessHandlerReport(True)
+
     @process_handler(
         priority=500,
         exit_codes=[
@@ -380,7 +394,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         return ProcessHandlerReport(True, self.exit_codes[code].format(**details))
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
-        details = {"pk": node.pk, "status": node.exit_status, **context}
+        details = {"pk": node.pk, "status": node.exit_status, "message": words_of_last_job(node), **context}
         return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
 
     @classmethod

@@ -235,11 +235,16 @@ def test_memory_limit(copt11):
     expected, there = (compute(copt11, 6, fermi_level=f, **axes) for f in ("dft", "neutral"))
     for limit in (2**22, 1):
         result = compute(copt11, 6, fermi_level="dft", memory_limit=limit, **axes)
-        # Rounding of the interpolation, 1e-16, over a splitting cubed is 3e-11 in D(1).
+        # Rounding of the interpolation, 1e-16, over a splitting cubed is 3e-11 in D(1). Which pairs of full bands are
+        # left out of D depends on the batch; they are nothing but rounding, a few parts in 1e12.
         for name in ("D", "Q", "a_I", "a_II", "D_1", "Q_1", "D_error", "electrons"):
             scale = np.abs(expected[name].values).max()
             np.testing.assert_allclose(
-                result[name], expected[name], rtol=0, atol=(1e-9 if name == "D_1" else 1e-12) * scale, err_msg=name
+                result[name],
+                expected[name],
+                rtol=0,
+                atol={"D_1": 1e-9, "D": 1e-11, "D_error": 1e-11}.get(name, 1e-12) * scale,
+                err_msg=name,
             )
         # The tensors at 300 K change by a part in 1e10 where mu does by 1e-13.
         neutral = compute(copt11, 6, memory_limit=limit, **axes)

@@ -39,21 +39,31 @@ def good_file(job, model_file, tmp_path):
 
 
 @pytest.fixture
-def parse(job, computer, tmp_path):
-    """Parse given texts of standard output and error (None: file not there)."""
+def retrieved(job, computer):
+    """A job whose standard output and error hold given texts (None: file not there)."""
 
-    def run(stdout, stderr=""):
+    def make(stdout, stderr=""):
         node = orm.CalcJobNode(computer=computer, process_type=f"aiida.calculations:{job}")
         node.set_option("resources", {"num_machines": 1})
         node.store()
-        retrieved = orm.FolderData()
+        folder = orm.FolderData()
         for name, text in (("dmi-engine.out", stdout), ("dmi-engine.err", stderr)):
             if text is not None:
-                retrieved.base.repository.put_object_from_filelike(io.BytesIO(text.encode()), name)
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, link_label="retrieved")
-        retrieved.store()
+                folder.base.repository.put_object_from_filelike(io.BytesIO(text.encode()), name)
+        folder.base.links.add_incoming(node, LinkType.CREATE, link_label="retrieved")
+        folder.store()
+        return node
+
+    return make
+
+
+@pytest.fixture
+def parse(job, retrieved, tmp_path):
+    """Parse such a job."""
+
+    def run(stdout, stderr=""):
         results, calcfunction = ParserFactory(job).parse_from_node(
-            node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
+            retrieved(stdout, stderr), store_provenance=False, retrieved_temporary_folder=str(tmp_path)
         )
         return AttributeDict(results), calcfunction
 
@@ -84,6 +94,28 @@ def test_without_its_last_line_a_run_is_incomplete(parse, stdout):
     _, node = parse(stdout, "slurmstepd: error: *** JOB CANCELLED\n")
     assert node.exit_status == 312
     assert "JOB CANCELLED" in node.exit_message
+
+
+NOISE = "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0\n" * 500 + "mpirun noticed that it was killed\n"
+
+
+@pytest.mark.usefixtures("good_file")
+def test_noise_and_the_scheduler_do_not_undo_a_complete_run(retrieved, job, tmp_path):
+    """Exit code 0 in so many words: at None, AiiDA would keep what the scheduler makes of the noise."""
+    parser = ParserFactory(job)(retrieved(f"wrote it\n{COMPLETE}\n", NOISE))
+    code = parser.parse(retrieved_temporary_folder=str(tmp_path))
+    assert code is not None
+    assert code.status == 0
+    assert JOBS[job][0] in parser.outputs
+
+
+@pytest.mark.usefixtures("good_file")
+@pytest.mark.parametrize("end", [1, 5, 12, len(COMPLETE)])
+def test_cut_off_in_its_last_line(parse, end):
+    """Killed while it said that it was complete, noise on stderr: it did not say so."""
+    _, node = parse(f"wrote it\n{COMPLETE[:-end]}", NOISE)
+    assert node.exit_status == 312
+    assert "killed" in node.exit_message
 
 
 def test_missing_stdout(parse):

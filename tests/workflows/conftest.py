@@ -14,7 +14,7 @@ from aiida_dmi.structures.bilayer import co_pt111
 
 QUICK = {
     "scf": {
-        "parameters": {"SYSTEM": {"ecutwfc": 25.0, "ecutrho": 100.0}, "ELECTRONS": {"conv_thr": 1e-6}},
+        "parameters": {"SYSTEM": {"ecutwfc": 16.0, "ecutrho": 64.0}, "ELECTRONS": {"conv_thr": 1e-6}},
         "kpoints_mesh": [2, 2],
     },
     "wannierisation": {"kpoints_mesh": [2, 2], "attempts": []},
@@ -26,7 +26,7 @@ QUICK = {
 
 @pytest.fixture(scope="session")
 def quick_overrides(pseudo_family):
-    """Overrides of the quick film: some 30 s on two idle cores."""
+    """Overrides of the quick film."""
     return {"pseudo_family": pseudo_family.label, **QUICK}
 
 

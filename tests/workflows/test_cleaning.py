@@ -4,8 +4,12 @@ import os
 
 import numpy as np
 import pytest
-from aiida import engine
+from aiida import engine, orm
+from aiida.common.links import LinkType
+from aiida.engine import ProcessState
 from aiida.manage.caching import enable_caching
+
+from aiida_dmi.workflows.cleaning import clean
 
 from .conftest import jobs_of, said
 
@@ -19,8 +23,8 @@ def cached(builder):
 
 
 def folders(node):
-    """Remote folders of a workchain's jobs but the response's, which nothing but its own restart reads."""
-    return [job.outputs.remote_folder for job in jobs_of(node) if job.process_label != "DmiCalculation"]
+    """Remote folders of a workchain's jobs."""
+    return [job.outputs.remote_folder for job in jobs_of(node)]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,9 @@ def test_folders_are_gone_after_cleaning(cleaned):
         assert folder.is_cleaned
         assert folder.is_empty
         assert not os.path.exists(folder.get_remote_path())
-    assert f"cleaned {len(folders(cleaned))} folders" in said(cleaned)
+    # Those of the model as soon as it is stored, the response's after it.
+    assert f"cleaned {len(folders(cleaned)) - 1} folders" in said(cleaned)
+    assert "cleaned 1 folders" in said(cleaned)
 
 
 def test_no_job_of_a_cleaned_folder_is_a_cache_source(cleaned, reused, quick_finished, failed):
@@ -98,9 +104,7 @@ def test_no_job_of_a_cleaned_folder_is_a_cache_source(cleaned, reused, quick_fin
 
 def test_after_cleaning_all_is_computed_anew(quick_finished, anew):
     assert anew.is_finished_ok, anew.exit_message
-    reused = {job.process_label for job in jobs_of(anew) if job.base.caching.is_created_from_cache}
-    # The same model once more: its response needs no folder.
-    assert reused <= {"DmiCalculation"}
+    assert not any(job.base.caching.is_created_from_cache for job in jobs_of(anew))
     ours, theirs = (n.outputs.response.dataset.D.values for n in (anew, quick_finished))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max())
 
@@ -110,3 +114,54 @@ def test_cleaned_scf_is_refused_as_parent(cleaned, quick_builder):
     builder = quick_builder()
     with pytest.raises(ValueError, match="was cleaned, its density is gone; run the scf again"):
         builder.wannier_model.parent_folder = scf.outputs.remote_folder
+
+
+@pytest.fixture
+def ran(tmp_path):
+    """A workchain with one job, whose folder is `tmp_path / 'job'` unless another computer is given."""
+
+    def make(computer, state):
+        workchain = orm.WorkChainNode()
+        workchain.set_process_state(state)
+        workchain.store()
+        job = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:dmi.response")
+        job.set_option("resources", {"num_machines": 1})
+        job.base.links.add_incoming(workchain, LinkType.CALL_CALC, "job")
+        job.set_process_state(ProcessState.FINISHED)
+        job.set_exit_status(0)
+        job.store()
+        (tmp_path / "job").mkdir(exist_ok=True)
+        folder = orm.RemoteData(computer=computer, remote_path=str(tmp_path / "job"))
+        folder.base.links.add_incoming(job, LinkType.CREATE, "remote_folder")
+        folder.store()
+        return workchain, job.seal(), folder
+
+    return make
+
+
+def test_a_folder_that_another_run_is_using_stays(ran, computer):
+    """Two runs share a folder through the cache; the first to end must not take it from the other."""
+    ended, _, folder = ran(computer, ProcessState.FINISHED)
+    running, job, theirs = ran(computer, ProcessState.WAITING)
+    removed, (line,) = clean(ended)
+    assert removed == 0
+    assert line.endswith(f"stays, {running.process_label}<{running.pk}> is using it")
+    assert job.base.caching.is_valid_cache
+    assert os.path.isdir(folder.get_remote_path())
+    running.set_process_state(ProcessState.FINISHED)
+    assert clean(ended) == (1, [])
+    assert theirs.is_cleaned
+    assert not job.base.caching.is_valid_cache
+    assert not os.path.exists(folder.get_remote_path())
+    assert clean(running) == (0, [])
+
+
+def test_a_folder_that_cannot_be_reached_is_named(ran, tmp_path):
+    """The results are stored: this is no reason to fail; but nothing starts from that folder any more."""
+    away = orm.Computer("away", "cluster.example", "", "core.local", "core.direct", str(tmp_path)).store()
+    ended, job, folder = ran(away, ProcessState.FINISHED)
+    removed, (line,) = clean(ended)
+    assert removed == 0
+    assert line.startswith(f"{tmp_path / 'job'} could not be removed (")
+    assert not job.base.caching.is_valid_cache
+    assert not folder.is_cleaned
