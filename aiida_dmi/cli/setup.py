@@ -57,6 +57,8 @@ def ensure_profile(name: str = PROFILE) -> str:
         broker_config=BrokerFactory(broker).get_default_config(),
     )
     config.set_option("runner.poll.interval", 1, scope=profile.name)
+    # AiiDA's two seconds make `verdi daemon stop` fail where the machine is busy.
+    config.set_option("daemon.timeout", 60, scope=profile.name)
     config.set_default_profile(profile.name, overwrite=False)
     config.store()
     load_profile(name, allow_switch=True)
