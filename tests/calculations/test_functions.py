@@ -1,5 +1,6 @@
 """Calculation functions on real pseudopotentials and a real result."""
 
+import numpy as np
 import pytest
 from aiida import orm
 
@@ -42,12 +43,23 @@ def test_plan_counts_semicore_from_the_pseudopotentials(pseudos):
     assert plan["projections"] == ["Pt:s;p;d", "Co:s;p;d"]
 
 
-def test_wannier90_parameters(pseudos, kpoints):
+@pytest.mark.parametrize(
+    ("next_band", "top"), [(9.0, 6.687), (5.2, 5.19)], ids=["as asked", "cut where the functions are used up"]
+)
+def test_wannier90_parameters(pseudos, kpoints, next_band, top):
+    """40 bands of which 8 are semicore, 18 functions: band 27 may not come into the frozen window."""
     settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
     plan = functions.plan_wannierisation(co_pt111(1, 1), settings, **pseudos)
     base, scf = orm.Dict({"num_iter": 0}), orm.Dict({"fermi_energy": 3.687})
-    parameters = functions.wannier90_parameters(base, settings, plan, scf, kpoints).get_dict()
-    assert parameters["dis_froz_max"] == pytest.approx(6.687)
+    energies = np.broadcast_to(np.linspace(-60, 4, 40), (2, 36, 40)).copy()
+    energies[..., 26:] = 10.0
+    energies[1, 5, 26] = next_band
+    bands = orm.BandsData()
+    bands.set_kpoints(np.zeros((36, 3)))
+    bands.set_bands(energies, units="eV")
+    parameters = functions.wannier90_parameters(base, settings, plan, scf, kpoints, bands).get_dict()
+    assert parameters["dis_froz_max"] == pytest.approx(top)
+    assert parameters["num_bands"] == 32
     assert parameters["exclude_bands"] == list(range(1, 9))
     assert parameters["mp_grid"] == [6, 6, 1]
     assert parameters["num_iter"] == 0
