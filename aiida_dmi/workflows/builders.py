@@ -135,14 +135,19 @@ def dmi_builder(
         WannierModelWorkChain, codes, structure, protocol, overrides, pseudos, magnetic_moments, options
     )
     builder.structure = structure
-    for key, value in model._inputs(prune=True).items():
-        if key not in ("structure", "metadata"):
-            builder.wannier_model[key] = value
+    copy_ports(model, builder.wannier_model, but=("structure",))
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     magnets = sorted({structure.get_kind(kind).symbol for kind, moment in moments.items() if moment})
     _set_response(builder, codes["engine"], structure, inputs, options, magnets)
     builder.thickness = orm.Float(magnetic_thickness(structure, [kind for kind, m in moments.items() if m]))
     return builder
+
+
+def copy_ports(source: Any, target: Any, but: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> None:
+    """Set in one builder what is set in another one, or in a namespace of it."""
+    for key, value in source._inputs(prune=True).items():
+        if key not in (*but, "metadata") and (not only or key in only):
+            target[key] = value
 
 
 def response_builder(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
 
 from aiida_dmi.calculations.response import DmiCalculation
+from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning
+from aiida_dmi.workflows.builders import copy_ports, response_builder
 
 CUT_OFF = DmiCalculation.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE
 
@@ -75,3 +79,24 @@ class DmiBaseWorkChain(BaseRestartWorkChain):
         if self.inputs.clean_workdir.value and self.node.is_finished_ok:
             removed, kept = cleaning.clean(self.node)
             self.report("; ".join([f"cleaned {removed} folders", *kept]))
+
+    @classmethod
+    def get_builder_from_protocol(cls, code: orm.AbstractCode, model: WannierModelData, **options: Any) -> Any:
+        """Builder with all inputs by a protocol.
+
+        Parameters
+        ----------
+        code : Code
+            dmi-engine.
+        model : WannierModelData
+        **options
+            protocol, overrides (its section `response`), options; see `aiida_dmi.workflows.builders`.
+        """
+        from aiida_dmi.workflows.dmi import DmiWorkChain
+
+        builder = cls.get_builder()
+        builder.dmi.model = model
+        job = response_builder(DmiWorkChain, code, model, **options).response.dmi
+        copy_ports(job, builder.dmi)
+        builder.dmi.metadata.options = job.metadata.options
+        return builder

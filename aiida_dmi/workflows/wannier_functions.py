@@ -247,6 +247,27 @@ class WannierFunctionsWorkChain(WorkChain):
         self.out("model", job.outputs.model)
         return None
 
+    @classmethod
+    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, *args: Any, **options: Any) -> Any:
+        """Builder with the programs' inputs by a protocol.
+
+        What an scf run and a choice of settings give is left to the caller, who has them: `averaged`, `settings`,
+        `plan`, `scf_folder`, `scf_parameters`.
+
+        Parameters
+        ----------
+        codes, structure, *args, **options
+            As `aiida_dmi.workflows.builders.wannier_model_builder`.
+        """
+        from aiida_dmi.workflows.builders import copy_ports, wannier_model_builder
+        from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
+
+        builder = cls.get_builder()
+        programs = ("nscf", "overlaps", "pw2wannier90", "wannier90", "model")
+        whole = wannier_model_builder(WannierModelWorkChain, codes, structure, *args, **options)
+        copy_ports(whole, builder, only=("structure", "pseudos", "kpoints", *programs))
+        return builder
+
     # -- helpers ---------------------------------------------------------------------------------------
 
     def _wannier90(self) -> AttributeDict:

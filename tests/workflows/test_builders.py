@@ -230,3 +230,19 @@ def test_pseudopotential_with_a_ghost_state_is_refused(codes, overrides, pseudo_
     ghost = UpfData(upf_folder / "Fe.UPF")
     with pytest.raises(ValueError, match=r"Fe\.UPF of Fe: ghost state in its s channel .* use another pseudopotential"):
         builder.wannier_model.pseudos = {"Co": ghost, "Pt": pseudo_family.get_pseudo("Pt")}
+
+
+def test_inner_workchains_have_protocols_too(codes, overrides, model_node):
+    """One try at the Wannier functions, and one response."""
+    functions = WorkflowFactory("dmi.wannier_functions").get_builder_from_protocol(
+        codes, co_pt111(1, 1), "balanced", overrides
+    )
+    assert functions.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == 65.0
+    assert functions.kpoints.get_kpoints_mesh()[0] == [9, 9, 1]
+    assert functions.overlaps.code.label == functions.model.code.label == "engine"
+    missing = WorkflowFactory("dmi.wannier_functions").spec().inputs.validate(functions._inputs(prune=True))
+    assert "required value was not provided" in str(missing)
+    response = WorkflowFactory("dmi.response_base")
+    builder = response.get_builder_from_protocol(codes["engine"], model_node, overrides={"response": {"mesh": 12}})
+    assert builder.dmi.parameters["mesh"] == 12
+    assert response.spec().inputs.validate(builder._inputs(prune=True)) is None
