@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,11 +24,8 @@ JOBS = {"dmi": 10, "model": 9, "response": 1}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def launch(context: click.Context) -> None:
+def launch() -> None:
     """Run a film or a model, here or by the daemon."""
-    if not set(sys.argv) & {"-h", "--help"}:
-        load_profile(context)
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,6 +91,7 @@ def response(source: str, **options: Any) -> None:
     Example:
         aiida-dmi launch response 1234 --set 'response.directions=[[1,0,0]]' --set response.mesh=288
     """
+    load_profile(click.get_current_context())
     node = inputs.load_model(source)
     overrides = inputs.load_overrides(options["overrides"], options["settings"])
     builder = DmiWorkChain.get_builder_from_model(
@@ -112,6 +109,7 @@ def response(source: str, **options: Any) -> None:
 def _launch_film(
     what: str, workchain: Any, text: str, family: str, moments: tuple[str, ...], options: dict[str, Any]
 ) -> None:
+    load_profile(click.get_current_context())
     film = inputs.load_film(text)
     overrides = inputs.load_overrides(options["overrides"], options["settings"])
     overrides.setdefault("pseudo_family", family)

@@ -88,6 +88,10 @@ def wannierisation(node: orm.Dict, _: Any = None) -> str | None:
     missing = [key for key in SETTINGS if key not in settings]
     if missing:
         return f"wannierisation: {', '.join(missing)} missing; expected {', '.join(SETTINGS)} and attempts"
+    if not isinstance(attempts, list) or not all(isinstance(choice, dict) for choice in attempts):
+        return (
+            f"wannierisation: attempts {attempts!r} was given, expected a list of mappings such as frozen_window: 2.0"
+        )
     for label, choice in [("", settings), *((f"attempts, entry {i}: ", c) for i, c in enumerate(attempts, 1))]:
         for key, value in choice.items():
             message = _setting(key, value)
@@ -100,7 +104,8 @@ def _setting(key: str, value: Any) -> str | None:
     if key not in SETTINGS:
         return f"{key} is unknown; expected {', '.join(SETTINGS)}"
     if key == "orbitals":
-        fits = isinstance(value, list) and value and len(set(value)) == len(value) and set(value) <= set("spdf")
+        fits = isinstance(value, list) and value and all(value.count(orbital) == 1 for orbital in value)
+        fits = fits and all(orbital in ("s", "p", "d", "f") for orbital in value)
         return None if fits else f"orbitals {value!r} was given, expected a list of s, p, d, f"
     least = 1.0 if key == "bands_per_function" else 0.0
     number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -159,7 +159,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         spec.exit_code(
             412,
             "ERROR_SUB_PROCESS_FAILED_BANDS",
-            message=step.format(step="{{step}}", hint="number of bands, memory"),
+            message=step.format(step="{step}", hint="number of bands, memory"),
         )
         spec.exit_code(
             413,
@@ -253,7 +253,10 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         return None
 
     def plan(self) -> None:
-        """Projections, semicore and number of bands of the present choice."""
+        """Projections, semicore and number of bands of the present choice, once a choice."""
+        if self.ctx.get("planned", None) == self.ctx.choice:
+            return
+        self.ctx.planned = self.ctx.choice
         self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
         self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 

@@ -131,6 +131,8 @@ def test_masks_and_moments_by_name(codes, overrides):
         ({"wannierisation": {"orbitals": ["s", "g"]}}, r"orbitals \['s', 'g'\] was given"),
         ({"wannierisation": {"frozen_window": -1}}, "frozen_window -1 was given, expected a number above 0"),
         ({"wannierisation": {"attempts": [{"bands": 3}]}}, "attempts, entry 1: bands is unknown"),
+        ({"wannierisation": {"attempts": 3}}, "attempts 3 was given, expected a list of mappings"),
+        ({"wannierisation": {"orbitals": [["s"]]}}, r"orbitals \[\['s'\]\] was given"),
         ({"wannierisation": {"kpoints_mesh": [4, 4, 2]}}, "kpoints: 4x4x2 was given, a film has one point along"),
         ({"scf": []}, r"overrides: scf \[\] was given, expected a mapping"),
     ],
@@ -246,3 +248,15 @@ def test_inner_workchains_have_protocols_too(codes, overrides, model_node):
     builder = response.get_builder_from_protocol(codes["engine"], model_node, overrides={"response": {"mesh": 12}})
     assert builder.dmi.parameters["mesh"] == 12
     assert response.spec().inputs.validate(builder._inputs(prune=True)) is None
+
+
+def test_exit_messages_name_the_step():
+    """Every placeholder of a message is filled; none is printed as it stands."""
+    codes = WorkflowFactory("dmi.wannier_model").exit_codes
+    details = {"step": "spin_orbit_bands", "pk": 7, "status": 305, "message": "no memory;"}
+    assert codes.ERROR_SUB_PROCESS_FAILED_BANDS.format(**details).message.startswith(
+        "step spin_orbit_bands: pw.x failed (7, exit 305): no memory; `verdi process report 7`"
+    )
+    assert codes.ERROR_SUB_PROCESS_FAILED_SCF.format(**details).message.startswith(
+        "step scf: pw.x failed (7, exit 305)"
+    )
