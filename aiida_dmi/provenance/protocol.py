@@ -6,10 +6,15 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_dmi.workflows.builders import mesh_of
+from aiida_dmi.calculations.functions import read_pseudo
+from aiida_dmi.calculations.quality import RESPONSE
+from aiida_dmi.workflows.builders import mesh_of, starting_moments
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
 Differences = dict[str, tuple[Any, Any]]
+
+DECIMALS = 6
+STEPS = ("nscf", "bands", "spin_orbit_bands")
 
 
 def nearest_protocol(chain: orm.WorkChainNode) -> tuple[str, Differences]:
@@ -23,71 +28,94 @@ def nearest_protocol(chain: orm.WorkChainNode) -> tuple[str, Differences]:
     Returns
     -------
     str
-        The protocol with the fewest differences.
+        The protocol with the fewest differences: a workchain keeps its inputs, not where they came from.
     dict
         Input, such as 'response.mesh', to (its value, the protocol's); None where one of them has it not.
     """
-    used = used_inputs(chain)
-    found = {}
-    for name in read_protocols()["protocols"]:
-        expected = _comparable(load_protocol(name, None), chain)
-        compared = {key: (used.get(key), expected.get(key)) for key in (*used, *(set(expected) - set(used)))}
-        found[name] = {
-            key: pair
-            for key, pair in sorted(compared.items())
-            if pair[0] != pair[1] and key.split(".")[0] in _steps(used)
-        }
+    used = _used(chain)
+    found = {
+        name: _compared(used, _expected(chain, load_protocol(name, None))) for name in read_protocols()["protocols"]
+    }
     best = min(found, key=lambda name: len(found[name]))
     return best, found[best]
 
 
-def used_inputs(chain: orm.WorkChainNode) -> dict[str, Any]:
-    """The inputs of a DmiWorkChain that a protocol says, flat."""
-    links = {link.link_label: link.node for link in chain.base.links.get_incoming().all()}
-    used: dict[str, Any] = {}
-    dicts = {
-        "response": "response__dmi__parameters",
-        "wannierisation": "wannier_model__wannierisation",
-        "wannierisation.parameters": "wannier_model__wannier90__parameters",
-        "quality": "wannier_model__quality" if "wannier_model__quality" in links else "quality",
-        "scf.parameters": "wannier_model__scf__pw__parameters",
+def _compared(used: dict[str, Any], expected: dict[str, Any]) -> Differences:
+    pairs = {key: (used.get(key), expected.get(key)) for key in sorted({*used, *expected})}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _used(chain: orm.WorkChainNode) -> dict[str, Any]:
+    """The inputs, flat, by the protocol's keys."""
+    inputs = chain.inputs
+    used = _flat("response", inputs.response.dmi.parameters.get_dict())
+    used |= _flat("quality", inputs.quality.get_dict() if "quality" in inputs else {})
+    used["force"] = inputs.force.value if "force" in inputs else False
+    if "wannier_model" not in inputs:
+        return used
+    model = inputs.wannier_model
+    used |= _flat("quality", model.quality.get_dict())
+    used |= {f"wannierisation.{key}": value for key, value in model.wannierisation.get_dict().items()}
+    used |= _flat("wannierisation.parameters", model.wannier90.parameters.get_dict())
+    used["wannierisation.kpoints_mesh"] = model.kpoints.get_kpoints_mesh()[0]
+    used["scf.kpoints_mesh"] = model.scf.kpoints.get_kpoints_mesh()[0]
+    scf = _namelists(model.scf.pw.parameters)
+    moments = scf["SYSTEM"].pop("starting_magnetization", {})
+    used |= _flat("scf.parameters", scf)
+    valence = {kind: read_pseudo(pseudo).valence for kind, pseudo in model.pseudos.items()}
+    used["magnetic_moments"] = {kind: _rounded(value * valence[kind]) for kind, value in moments.items()}
+    for step in STEPS:
+        if step in model:
+            used |= _flat(f"{step}.parameters", _namelists(model[step].pw.parameters))
+    return used | {
+        "overlaps": "dmi-engine" if "overlaps" in model else "pw2wannier90",
+        "relax": "yes" if "relax" in model else None,
+        "check_spin_orbit": "spin_orbit_bands" in model,
+        "force": model.force.value,
+        "clean_workdir": model.clean_workdir.value,
     }
-    for name, label in dicts.items():
-        if label in links:
-            used |= _flat(name, links[label].get_dict())
-    if "force" in links:
-        used["force"] = links["force"].value
-    for name, label in (("scf", "wannier_model__scf__kpoints"), ("wannierisation", "wannier_model__kpoints")):
-        if label in links:
-            used[f"{name}.kpoints_mesh"] = links[label].get_kpoints_mesh()[0]
-    # What follows from the structure is no setting.
-    return {key: value for key, value in used.items() if "starting_magnetization" not in key}
 
 
-def _comparable(inputs: dict[str, Any], chain: orm.WorkChainNode) -> dict[str, Any]:
-    """A protocol's inputs in the form of `used_inputs`."""
-    expected = _flat("response", {key: value for key, value in inputs["response"].items() if value is not None})
-    expected["force"] = inputs["force"]
-    quality = _flat("quality", inputs["quality"])
-    if "structure" not in chain.inputs:
-        known = {key for key in quality if key.split(".")[1] in ("closure", "symmetry_residual", "k_error")}
-        return {**expected, **{key: quality[key] for key in known}}
+def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, Any]:
+    """The same of a protocol."""
+    expected = _flat("response", {key: value for key, value in protocol["response"].items() if value is not None})
+    expected["force"] = protocol["force"]
+    limits = protocol["quality"]
+    if "wannier_model" not in chain.inputs:
+        return expected | _flat("quality", {key: limits[key] for key in RESPONSE})
+    expected |= _flat("quality", limits)
+    settings = {key: value for key, value in protocol["wannierisation"].items() if key != "kpoints_distance"}
+    parameters = settings.pop("parameters")
+    expected |= {f"wannierisation.{key}": value for key, value in settings.items()}
+    expected |= _flat("wannierisation.parameters", parameters)
+    structure, model = chain.inputs.structure, chain.inputs.wannier_model
     for name in ("scf", "wannierisation"):
-        expected[f"{name}.kpoints_mesh"] = mesh_of(chain.inputs.structure, inputs[name]).get_kpoints_mesh()[0]
-    expected |= _flat("scf.parameters", inputs["scf"]["parameters"])
-    wannier = {key: value for key, value in inputs["wannierisation"].items() if not key.startswith("kpoints")}
-    return {**expected, **quality, **_flat("wannierisation", wannier)}
+        expected[f"{name}.kpoints_mesh"] = mesh_of(structure, protocol[name]).get_kpoints_mesh()[0]
+    expected |= _flat("scf.parameters", protocol["scf"]["parameters"])
+    moments = starting_moments(structure, None, protocol["magnetic_moments"])
+    expected["magnetic_moments"] = {kind: _rounded(value) for kind, value in moments.items()}
+    scf = _namelists(model.scf.pw.parameters)
+    for step in STEPS:
+        if step in model:
+            # What follows from a changed scf is not told again for every step.
+            own = protocol[step]["parameters"]
+            changed = {name: {**scf.get(name, {}), **own.get(name, {})} for name in {**scf, **own}}
+            if step == "spin_orbit_bands":
+                changed["SYSTEM"].pop("nspin", None)
+            expected |= _flat(f"{step}.parameters", changed)
+    return expected | {key: protocol[key] for key in ("overlaps", "relax", "check_spin_orbit", "clean_workdir")}
 
 
-def _flat(name: str, values: dict[str, Any]) -> dict[str, Any]:
+def _flat(path: str, content: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(f"{name}.{key}", value)
-        else:
-            flat[f"{name}.{key}"] = value
+    for key, value in content.items():
+        flat |= _flat(f"{path}.{key}", value) if isinstance(value, dict) else {f"{path}.{key}": value}
     return flat
 
 
-def _steps(used: dict[str, Any]) -> set[str]:
-    return {key.split(".")[0] for key in used}
+def _namelists(parameters: orm.Dict) -> dict[str, Any]:
+    return {name.upper(): dict(values) for name, values in parameters.get_dict().items()}
+
+
+def _rounded(value: float) -> float:
+    return round(value, DECIMALS)
