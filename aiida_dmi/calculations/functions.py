@@ -12,7 +12,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.quality import control_points
-from aiida_dmi.engine.results import per_area, per_length
+from aiida_dmi.engine.results import in_units
 
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
 BELOW_NEXT_BAND = 0.01
@@ -177,13 +177,14 @@ def headline(
     mask = masks.index("all") if "all" in masks else 0
     point = result.isel(direction=0, mask=mask, temperature=0).sel(fermi_shift=0.0, method="nearest")
     values: dict[str, Any] = {}
+    area, film = result.attrs["cell_area"], None if thickness is None else thickness.value
     for name in ("D", "Q", "D_1", "Q_1", "a_I", "a_II"):
         pair = [point[name], point[f"{name}_error"]]
         if name in ("D", "Q"):
             pair = [x.sel(soi_scale=scale) for x in pair]
         for i, j in (("y", "x"), ("x", "y")):
             value, error = (x.sel(i=i, j=j) for x in pair)
-            values[f"{name}_{i}{j}"] = _in_units(value, error, result.attrs["cell_area"], thickness)
+            values[f"{name}_{i}{j}"] = in_units(value, error, area, film)
     summary: dict[str, Any] = {
         "values": values,
         "soi_scale": scale,
@@ -207,17 +208,3 @@ def headline(
         summary["total_magnetization_bohr"] = scf_parameters.get("total_magnetization", None)
         summary["absolute_magnetization_bohr"] = scf_parameters.get("absolute_magnetization", None)
     return orm.Dict(summary)
-
-
-def _in_units(value: Any, error: Any, area: float, thickness: orm.Float | None) -> dict[str, float]:
-    """One number in meV*Angstrom per cell, pJ/m and, with a thickness, mJ/m^2."""
-    converted = {
-        "meV_angstrom": float(value),
-        "meV_angstrom_error": float(error),
-        "pJ_per_m": float(per_length(value, area)),
-        "pJ_per_m_error": float(per_length(error, area)),
-    }
-    if thickness is not None:
-        converted["mJ_per_m2"] = float(per_area(value, area, thickness.value))
-        converted["mJ_per_m2_error"] = float(per_area(error, area, thickness.value))
-    return converted

@@ -13,15 +13,12 @@ from aiida import orm
 from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import setup
-from aiida_dmi.cli.watch import run_with_progress
+from aiida_dmi.cli.watch import JOBS, run_with_progress
 from aiida_dmi.containers.codes import setup_codes
 from aiida_dmi.plots.response import plot_fermi_level, plot_spin_orbit
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.dmi import DmiWorkChain
-
-JOBS = 10
-"""pw.x three times (scf, bands for the gate, nscf); wannier90 -pp; overlaps and wannier90 of two spins; build; run."""
 
 
 @click.command()
@@ -61,7 +58,7 @@ def run_demo(output: Path, fresh: bool = False, container: str | None = None) ->
         )
         builder.metadata.label = structure.label
         click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
-        node = run_with_progress(builder, JOBS)
+        node = run_with_progress(builder, JOBS["dmi"])
     if not node.is_finished_ok:
         click.echo(f"demo: DmiWorkChain<{node.pk}> failed, exit {node.exit_status}: {node.exit_message}", err=True)
         return 1

@@ -12,15 +12,12 @@ from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
-from aiida_dmi.cli.watch import run_with_progress
+from aiida_dmi.cli.watch import JOBS, run_with_progress
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.layers import layer_names
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
-
-JOBS = {"dmi": 10, "model": 9, "response": 1}
-"""CalcJobs of a run that needs no second try."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 
@@ -9,6 +10,7 @@ import click
 from aiida import orm
 
 from aiida_dmi.cli import setup as steps
+from aiida_dmi.containers.probe import PROBES
 from aiida_dmi.workflows.codes import CODES
 
 
@@ -89,10 +91,6 @@ def _check(context: click.Context, label: str, family: str) -> None:
         raise click.ClickException(f"{problems} of {len(CODES) + 1} not ready; run `aiida-dmi setup`")
 
 
-MARKERS = {"pw": "Program PWSCF", "pw2wannier90": "Program PW2WANNIER"}
-"""Programs without --version: what marks the line with the version, when they are started without input."""
-
-
 def probe(code: orm.AbstractCode) -> str:
     """The version that a code on this machine reports, in one line.
 
@@ -106,7 +104,8 @@ def probe(code: orm.AbstractCode) -> str:
     if isinstance(code, orm.ContainerizedCode):
         return f"in the image {code.image_name}; `aiida-dmi containers list` says when it was verified"
     name = code.label.partition("-")[0]
-    command = [str(code.filepath_executable), *([] if name in MARKERS else ["--version"])]
+    arguments, pattern = PROBES[name]
+    command = [str(code.filepath_executable), *arguments]
     # In a folder of its own: pw.x leaves a file CRASH where it finds no input.
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -114,7 +113,7 @@ def probe(code: orm.AbstractCode) -> str:
             check=False, cwd=folder,
         )  # fmt: skip
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    found = next((line for line in lines if MARKERS.get(name, "") in line), None)
+    found = next((line for line in lines if re.search(pattern, line)), None)
     if found is None:
         raise ValueError(f"{command[0]} did not say its version; it said {lines[-1] if lines else 'nothing'!r}")
     return f"{command[0]}, {' '.join(found.split())}"

@@ -20,6 +20,9 @@ from aiida.manage import get_manager
 from plumpy.exceptions import KilledError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+JOBS = {"dmi": 10, "model": 9, "response": 1}
+"""CalcJobs of a run that needs no second try: pw.x three times (scf, bands for the gate, nscf); wannier90 -pp; overlaps
+and wannier90 of two spins; build; run."""
 CHECK = 1.0
 INTERVAL = 15.0
 """Seconds between looking for started and ended jobs, and between lines on those that run."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from aiida.orm import SinglefileData
 
-from aiida_dmi.engine.errors import InputError
+from aiida_dmi.data.stored import read_stored
 from aiida_dmi.engine.model import WannierModel
 
 
@@ -62,10 +59,4 @@ class WannierModelData(SinglefileData):
         ValueError
             If the stored file fails a check of the format.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / os.path.basename(self.filename)
-            path.write_bytes(self.get_content(mode="rb"))
-            try:
-                return WannierModel.load(path)
-            except InputError as error:
-                raise ValueError(str(error).replace(str(path), self.filename)) from error
+        return read_stored(self, WannierModel.load)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from aiida.orm import SinglefileData
 
-from aiida_dmi.engine.errors import InputError
+from aiida_dmi.data.stored import read_stored
 from aiida_dmi.engine.results import load_result
 
 
@@ -64,10 +61,4 @@ class DmiData(SinglefileData):
         ValueError
             If the stored file is no result of this package.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / os.path.basename(self.filename)
-            path.write_bytes(self.get_content(mode="rb"))
-            try:
-                return load_result(path)
-            except InputError as error:
-                raise ValueError(str(error).replace(str(path), self.filename)) from error
+        return read_stored(self, load_result)

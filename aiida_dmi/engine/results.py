@@ -245,6 +245,32 @@ def _positive(name: str, value: float, unit: str) -> None:
         raise InputError(f"{name}: {value} was given, expected a positive number of {unit}")
 
 
+def in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: float | None) -> dict[str, float]:
+    """One number of a film and its error, in all units that are defined.
+
+    Parameters
+    ----------
+    value, error : DataArray
+        Of no dimension, meV*Angstrom per cell.
+    area : float
+        Of the cell, Angstrom^2.
+    thickness : float or None
+        Of the magnetic film, Angstrom; without it there are no mJ/m^2.
+
+    Returns
+    -------
+    dict
+        `meV_angstrom`, `pJ_per_m` and, with a thickness, `mJ_per_m2`, each with its `_error`.
+    """
+    converted = {}
+    for suffix, number in (("", value), ("_error", error)):
+        converted[f"meV_angstrom{suffix}"] = float(number)
+        converted[f"pJ_per_m{suffix}"] = float(per_length(number, area))
+        if thickness is not None:
+            converted[f"mJ_per_m2{suffix}"] = float(per_area(number, area, thickness))
+    return converted
+
+
 def save_result(result: xr.Dataset, path: str | Path) -> None:
     """Write a result as netCDF-4; it appears under its name only when it is complete."""
     with whole_file(Path(path)) as temporary:

@@ -14,7 +14,7 @@ from aiida import orm
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import doping_axis
-from aiida_dmi.engine.results import per_area, per_length
+from aiida_dmi.engine.results import in_units
 from aiida_dmi.screening.campaign import Entry, entries
 
 TENSORS = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
@@ -237,7 +237,7 @@ def _points(result: xr.Dataset, thickness: float | None, facts: dict[str, Any]) 
                     elif shift != 0.0:
                         row["x"] = None
                     for name in TENSORS:
-                        for key, number in _in_units(point[name], point[f"{name}_error"], area, thickness).items():
+                        for key, number in in_units(point[name], point[f"{name}_error"], area, thickness).items():
                             row[f"{name}_yx_{key}"] = number
                     yield row
 
@@ -247,17 +247,6 @@ def _elements(result: xr.Dataset, facts: dict[str, Any]) -> list[str]:
     magnet = str(facts.get("magnet", "")).split("/")
     symbols = dict.fromkeys(str(symbol) for symbol in np.atleast_1d(result.attrs["symbols"]))
     return sorted(symbols, key=lambda symbol: symbol not in magnet)
-
-
-def _in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: float | None) -> dict[str, float]:
-    """A number and its error in all units that are defined."""
-    converted = {}
-    for suffix, number in (("", value), ("_error", error)):
-        converted[f"meV_angstrom{suffix}"] = float(number)
-        converted[f"pJ_per_m{suffix}"] = float(per_length(number, area))
-        if thickness is not None:
-            converted[f"mJ_per_m2{suffix}"] = float(per_area(number, area, thickness))
-    return converted
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:
