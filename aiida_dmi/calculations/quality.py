@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_dmi.engine import quality
+from aiida_dmi.engine.interpolation import Interpolation
 
 DENSER = "a denser ab-initio mesh (wannierisation: kpoints_distance)"
 WANNIER = "more bands or another frozen window (wannierisation: bands_per_function, frozen_window)"
@@ -110,6 +111,8 @@ def assess_model(
         See `judged`.
     """
     loaded = model.load()
+    # Its set-up, the images of R, takes a second for a thick film: once for all that is measured.
+    interpolated = Interpolation(loaded)
     excluded = int(loaded.attributes.get("excluded_bands", 0))
     numbers: dict[str, float | None] = {
         "spread": quality.largest_spread(loaded),
@@ -118,11 +121,13 @@ def assess_model(
     }
     if bands is not None:
         kept = bands.get_bands()[..., excluded:]
-        numbers["bands"] = quality.band_errors(loaded, bands.get_kpoints(), kept)[0]
+        numbers["bands"] = quality.band_errors(interpolated, bands.get_kpoints(), kept)[0]
     if spin_orbit_bands is not None:
         kept = spin_orbit_bands.get_bands()[..., 2 * excluded :]
-        numbers["spin_orbit_bands"] = quality.spin_orbit_band_errors(loaded, spin_orbit_bands.get_kpoints(), kept)[0]
-    filling = quality.filling(loaded)
+        numbers["spin_orbit_bands"] = quality.spin_orbit_band_errors(
+            interpolated, spin_orbit_bands.get_kpoints(), kept
+        )[0]
+    filling = quality.filling(interpolated)
     moment = scf_parameters.get("total_magnetization", None)
     numbers |= {
         "charge": abs(filling["electrons"] - filling["expected_electrons"]),

@@ -59,12 +59,13 @@ def control_points(mesh: Sequence[int], count: int = 6) -> Floats:
     return result
 
 
-def band_errors(model: WannierModel, kpoints: Floats, energies: Floats) -> tuple[float, float]:
+def band_errors(bands: Interpolation, kpoints: Floats, energies: Floats) -> tuple[float, float]:
     """Bands of Hbar against the ab-initio ones.
 
     Parameters
     ----------
-    model : WannierModel
+    bands : Interpolation
+        Of the model.
     kpoints : ndarray, shape (k, 3)
         In units of the reciprocal lattice vectors.
     energies : ndarray, shape (2, k, b)
@@ -81,19 +82,20 @@ def band_errors(model: WannierModel, kpoints: Floats, energies: Floats) -> tuple
     InputError
         If shapes do not fit, or no band comes near the Fermi level.
     """
-    operators = Interpolation(model).operators(kpoints)
+    operators = bands.operators(kpoints)
     ours = np.sort(band_energies(operators, None, 0.0).reshape(len(kpoints), 2, -1).swapaxes(0, 1), axis=-1)
-    return _compared(ours, np.asarray(energies, dtype=float), model.fermi_energy)
+    return _compared(ours, np.asarray(energies, dtype=float), bands.model.fermi_energy)
 
 
 def spin_orbit_band_errors(
-    model: WannierModel, kpoints: Floats, energies: Floats, direction: Sequence[float] = (0, 0, 1)
+    bands: Interpolation, kpoints: Floats, energies: Floats, direction: Sequence[float] = (0, 0, 1)
 ) -> tuple[float, float]:
     """Bands of Hbar + V against noncollinear ab-initio bands of the same density.
 
     Parameters
     ----------
-    model : WannierModel
+    bands : Interpolation
+        Of the model.
     kpoints : ndarray, shape (k, 3)
     energies : ndarray, shape (k, b)
         eV, without the bands the model leaves out.
@@ -105,11 +107,10 @@ def spin_orbit_band_errors(
     weighted, largest : float
         As `band_errors`.
     """
-    bands = Interpolation(model)
     operators = bands.operators(kpoints)
-    columns = bands.spin_orbit_columns(direction, [1.0] * model.atoms)
+    columns = bands.spin_orbit_columns(direction, [1.0] * bands.model.atoms)
     ours = band_energies(operators, bands.spin_orbit(columns, kpoints, operators), 1.0)
-    return _compared(ours, np.asarray(energies, dtype=float), model.fermi_energy)
+    return _compared(ours, np.asarray(energies, dtype=float), bands.model.fermi_energy)
 
 
 def _compared(ours: Floats, reference: Floats, fermi_energy: float) -> tuple[float, float]:
@@ -126,12 +127,13 @@ def _compared(ours: Floats, reference: Floats, fermi_energy: float) -> tuple[flo
     return float(weighted), float(np.abs(error[np.abs(distance) < WIDTH]).max())
 
 
-def filling(model: WannierModel, mesh: int | Sequence[int] = 48, temperature: float = 300.0) -> dict[str, float]:
+def filling(bands: Interpolation, mesh: int | Sequence[int] = 48, temperature: float = 300.0) -> dict[str, float]:
     """Electrons, moment and density of states of Hbar on a fine mesh.
 
     Parameters
     ----------
-    model : WannierModel
+    bands : Interpolation
+        Of the model.
     mesh : int or sequence of int
         Points along each periodic direction.
     temperature : float
@@ -144,8 +146,8 @@ def filling(model: WannierModel, mesh: int | Sequence[int] = 48, temperature: fl
         model has to hold; `moment` (mu_B per cell, up minus down) and `states` (1/eV per cell) at the level at which
         it holds them.
     """
+    model = bands.model
     points = Mesh.from_input(mesh, model.dimension)
-    bands = Interpolation(model)
     energies = np.concatenate(
         [band_energies(bands.operators(batch.kpoints), None, 0.0) for batch in points.batches(BATCH)]
     )
