@@ -32,6 +32,7 @@ from .workers import Workers
 Floats = npt.NDArray[np.float64]
 
 MEMORY_LIMIT = 1024**3
+SYMMETRISED = "model"
 RESIDUAL_MESH = 12
 """The forbidden part of D is measured on a full mesh of at least this many points a side."""
 
@@ -45,7 +46,7 @@ def compute(
     directions: Iterable[Sequence[float]] = ((0, 0, 1),),
     soi_masks: Mapping[str, Sequence[float]] | None = None,
     fermi_level: str = "neutral",
-    symmetry: bool = False,
+    symmetry: bool | str = False,
     *,
     tolerance: float | None = None,
     max_mesh: int = 768,
@@ -79,10 +80,11 @@ def compute(
         'neutral': mu such that H(xi) holds the model's electrons (D, Q), and Hbar does (a, D(1), Q(1));
         'neutral-bare': Hbar's mu for all; 'dft': the model's `fermi_energy`. A RashbaModel holds no number
         of electrons: its mu is always its `fermi_energy`, 0, plus the shift.
-    symmetry : bool
-        Reduce the mesh by the magnetic point group of structure, moments, every direction and every mask, and
+    symmetry : bool or 'model'
+        True: reduce the mesh by the magnetic point group of structure, moments, every direction and every mask, and
         symmetrise the tensors. Agrees with the full mesh as far as the model has the symmetry
-        (`symmetry_residual`); exactly after `model.symmetrised()`.
+        (`symmetry_residual`). 'model': symmetrise the model first (`WannierModel.symmetrised`), so that the reduced
+        mesh is exact; `symmetry_residual` is that of the model as it was given.
     tolerance : float, optional
         meV*Angstrom per cell: double the mesh until D, Q and a(I) + a(II) change by less, everywhere.
     max_mesh : int
@@ -146,7 +148,9 @@ def compute(
     elif cutoff is not None:
         raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
     keep_heap()
+    given, model = model, _symmetrised(model) if symmetry == SYMMETRISED else model
     run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), _group(model, settings, symmetry))
+    run.given, run.memory_limit = given, memory_limit
     key = fingerprint(model, settings, symmetry, tolerance, run.kernel.batch_size)
     with Workers(run.kernel, processes, communicator) as workers:
         run.workers, run.show = workers, progress and workers.root
@@ -159,22 +163,28 @@ def compute(
     return result
 
 
-def _check_running(processes: int, memory_limit: int, tolerance: float | None, max_mesh: int, symmetry: bool) -> None:
+def _check_running(
+    processes: int, memory_limit: int, tolerance: float | None, max_mesh: int, symmetry: bool | str
+) -> None:
     for name, value in (("processes", processes), ("memory_limit", memory_limit), ("max_mesh", max_mesh)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise InputError(f"{name}: {value!r} was given, expected a positive integer")
-    if not isinstance(symmetry, (bool, np.bool_)):
-        raise InputError(f"symmetry: {symmetry!r} was given, expected true or false")
+    if not isinstance(symmetry, (bool, np.bool_)) and symmetry != SYMMETRISED:
+        raise InputError(f"symmetry: {symmetry!r} was given, expected true, false or '{SYMMETRISED}'")
     number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
     if tolerance is not None and not (number and 0 < tolerance < 1e300):
         raise InputError(f"tolerance: {str(tolerance)[:40]} was given, expected a positive number in meV*Angstrom")
 
 
-def _group(model: WannierModel | RashbaModel, settings: Settings, symmetry: bool) -> tuple[Operation, ...]:
+def _symmetrised(model: WannierModel | RashbaModel) -> WannierModel | RashbaModel:
+    return model.symmetrised() if isinstance(model, WannierModel) else model
+
+
+def _group(model: WannierModel | RashbaModel, settings: Settings, symmetry: bool | str) -> tuple[Operation, ...]:
     if not symmetry:
         return ()
     if not isinstance(model, WannierModel):
-        raise InputError("symmetry: True was given, a RashbaModel is summed over its full square; give False")
+        raise InputError(f"symmetry: {symmetry} was given, a RashbaModel is summed over its full square; give False")
     return magnetic_point_group(model, settings.directions, list(settings.soi_masks.values()))
 
 
@@ -188,6 +198,8 @@ class _Run:
     group: tuple[Operation, ...]
     workers: Workers = dataclasses.field(init=False)
     checkpoint: Checkpoint = dataclasses.field(init=False)
+    given: WannierModel | RashbaModel = dataclasses.field(init=False)
+    memory_limit: int = MEMORY_LIMIT
     show: bool = False
     finished: dict[tuple[int, ...], Sums] = dataclasses.field(default_factory=dict)
     history: list[tuple[tuple[int, ...], dict[str, float]]] = dataclasses.field(default_factory=list)
@@ -199,7 +211,10 @@ class _Run:
         if self.group:
             sums = [part.symmetrised(lambda tensor: symmetrise_tensor(tensor, self.group)) for part in sums]
         settings = dataclasses.replace(self.settings, mesh=mesh)
-        return dataset(self.model, settings, levels, sums, len(self.group), residual)
+        result = dataset(self.model, settings, levels, sums, len(self.group), residual)
+        if self.given is not self.model:
+            result.attrs["symmetry"] += ", of the symmetrised model"
+        return result
 
     def refined(self, tolerance: float, max_mesh: int) -> xr.Dataset:
         """Double the mesh until the result changes by less than the tolerance."""
@@ -297,9 +312,15 @@ class _Run:
 
     def _full(self, mesh: Mesh) -> Sums:
         """Means over a small mesh without symmetry."""
-        full = _Run(self.model, self.settings, self.kernel, ())
-        full.workers, full.checkpoint = self.workers, Checkpoint(None, "")
-        return full._sums(mesh)[1][0]
+        if self.given is self.model:
+            full = _Run(self.model, self.settings, self.kernel, ())
+            full.workers, full.checkpoint = self.workers, Checkpoint(None, "")
+            return full._sums(mesh)[1][0]
+        # The workers hold the symmetrised model.
+        full = _Run(self.given, self.settings, Kernel.prepare(self.given, self.settings, self.memory_limit), ())
+        full.checkpoint = Checkpoint(None, "")
+        with Workers(full.kernel, 1) as full.workers:
+            return full._sums(mesh)[1][0]
 
 
 def _resume(found: tuple[int, dict[str, Any]], total: list[Sums]) -> tuple[int, ChemicalPotentials]:

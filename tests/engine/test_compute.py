@@ -207,6 +207,16 @@ def test_reduced_mesh_of_a_nearly_symmetric_model(copt, symmetric):
     assert abs(full.D.sel(i="x", j="x").values.item()) > 1e-6
 
 
+def test_symmetrised_on_the_way(copt, symmetric):
+    """symmetry='model': the symmetrised model's numbers, the given model's residual."""
+    axes = {"temperatures": [1500.0], "soi_masks": {"all": [1, 1], "Pt": [1, 0]}}
+    result, expected = compute(copt, 12, symmetry="model", **axes), compute(symmetric, 12, symmetry=True, **axes)
+    same(result, expected, 1e-10, ignore=["symmetry_residual"])
+    assert result.attrs["symmetry"] == "magnetic point group of 6 operations, of the symmetrised model"
+    given = compute(copt, 12, **axes).symmetry_residual
+    assert float(np.abs(result.symmetry_residual - given).max()) < 1e-12 < 1e-4 < float(given.max())
+
+
 def test_residual_is_the_forbidden_part(copt, symmetric):
     """|D - PD|/|D| with P of C3v: only D_yx = -D_xy is allowed."""
     result = compute(copt, 6, temperatures=[1500.0])
