@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from aiida import orm
 from aiida.engine import calcfunction
 from aiida_pseudo.data.pseudo.upf import UpfData
@@ -17,6 +19,8 @@ from aiida_dmi.engine.results import in_units
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
 BELOW_NEXT_BAND = 0.01
 """eV between the end of the frozen window and the first state that does not fit into it."""
+SPARE_BANDS = 4
+"""Bands computed on top of those asked for, so that the highest one kept can be chosen: see `highest_kept`."""
 
 
 def read_pseudo(pseudo: UpfData) -> Pseudopotential:
@@ -52,7 +56,8 @@ def plan_wannierisation(structure: orm.StructureData, settings: orm.Dict, **pseu
     Returns
     -------
     Dict
-        `projections`, `num_wann`, `semicore_bands`, `exclude_bands` (numbers from 1), `num_bands` (kept), `nbnd`.
+        `projections`, `num_wann`, `semicore_bands`, `exclude_bands` (semicore, numbers from 1), `num_bands` (kept at
+        least), `nbnd` (with `SPARE_BANDS`).
     """
     orbitals = settings["orbitals"]
     semicore = {kind: read_pseudo(pseudo).semicore_bands() for kind, pseudo in pseudos.items()}
@@ -68,7 +73,7 @@ def plan_wannierisation(structure: orm.StructureData, settings: orm.Dict, **pseu
             "semicore_bands": semicore,
             "exclude_bands": list(range(1, excluded + 1)),
             "num_bands": bands,
-            "nbnd": excluded + bands,
+            "nbnd": excluded + bands + SPARE_BANDS,
         }
     )
 
@@ -91,7 +96,7 @@ def wannier90_parameters(
     kpoints: orm.KpointsData,
     bands: orm.BandsData,
 ) -> orm.Dict:
-    """Wannier90's parameters: the plan, and a frozen window that the computed bands allow.
+    """Wannier90's parameters: the plan, the bands that are kept, and a frozen window that the computed bands allow.
 
     The window ends `frozen_window` above the scf's Fermi energy, or just below the energy at which some k point of
     either spin has more states than there are Wannier functions: such states cannot all be kept.
@@ -116,17 +121,39 @@ def wannier90_parameters(
     top = scf_parameters["fermi_energy"] + settings["frozen_window"]
     if energies.shape[-1] > excluded + functions:
         top = min(top, float(energies[..., excluded + functions].min()) - BELOW_NEXT_BAND)
+    kept = highest_kept(energies, excluded + plan["num_bands"])
+    outside = [*plan["exclude_bands"], *range(kept + 1, energies.shape[-1] + 1)]
     parameters = {
         "mp_grid": kpoints.get_kpoints_mesh()[0],
         "num_wann": functions,
-        "num_bands": energies.shape[-1] - excluded,
+        "num_bands": kept - excluded,
         "dis_froz_max": top,
         # Both are needed to bring operators into the Wannier gauge.
         "write_u_matrices": True,
     }
-    if plan["exclude_bands"]:
-        parameters["exclude_bands"] = plan["exclude_bands"]
+    if outside:
+        parameters["exclude_bands"] = outside
     return orm.Dict({**parameters, **base.get_dict()})
+
+
+def highest_kept(energies: npt.NDArray[np.float64], least: int) -> int:
+    """The number of bands to keep, `least` or more, such that no k point's degenerate states are parted.
+
+    Half of a degenerate pair is an arbitrary state: kept at Gamma, it breaks time reversal and the film's symmetry
+    by 0.1 eV where the trial functions are far from the low bands. Of the possible numbers the one with the widest gap
+    above it, at the k point where it is narrowest.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (spin, k, band)
+        eV.
+    least : int
+    """
+    bands = energies.shape[-1]
+    if bands <= least:
+        return bands
+    gaps = np.diff(energies, axis=-1).min(axis=(0, 1))  # above band 1, 2, ...
+    return least + int(np.argmax(gaps[least - 1 :]))
 
 
 @calcfunction

@@ -171,7 +171,7 @@ class DmiWorkChain(WorkChain):
         failed = gates["response"]["messages"]
         if failed and not self.inputs.force.value:
             return self.exit_codes.ERROR_QUALITY.format(message="; ".join(failed))
-        self.report("quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) or "passed"))
+        self.report("quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) if failed else "passed"))
         return None
 
     @classmethod

@@ -39,7 +39,7 @@ def test_plan_counts_semicore_from_the_pseudopotentials(pseudos):
     plan = functions.plan_wannierisation(co_pt111(1, 1), settings, **pseudos).get_dict()
     assert plan["semicore_bands"] == {"Co": 4, "Pt": 4}
     assert plan["exclude_bands"] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert (plan["num_wann"], plan["num_bands"], plan["nbnd"]) == (18, 32, 40)
+    assert (plan["num_wann"], plan["num_bands"], plan["nbnd"]) == (18, 32, 44)
     assert plan["projections"] == ["Pt:s;p;d", "Co:s;p;d"]
 
 
@@ -47,20 +47,26 @@ def test_plan_counts_semicore_from_the_pseudopotentials(pseudos):
     ("next_band", "top"), [(9.0, 6.687), (5.2, 5.19)], ids=["as asked", "cut where the functions are used up"]
 )
 def test_wannier90_parameters(pseudos, kpoints, next_band, top):
-    """40 bands of which 8 are semicore, 18 functions: band 27 may not come into the frozen window."""
+    """44 bands of which 8 are semicore, 18 functions: band 27 may not come into the frozen window.
+
+    Bands 41 to 44 are spare. At one k point 40 and 41 are a degenerate pair, at another 42 and 43: 41 are kept.
+    """
     settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
     plan = functions.plan_wannierisation(co_pt111(1, 1), settings, **pseudos)
     base, scf = orm.Dict({"num_iter": 0}), orm.Dict({"fermi_energy": 3.687})
-    energies = np.broadcast_to(np.linspace(-60, 4, 40), (2, 36, 40)).copy()
-    energies[..., 26:] = 10.0
+    energies = np.broadcast_to(np.linspace(-60, 4, 44), (2, 36, 44)).copy()
+    energies[..., 26:] = np.linspace(10.0, 12.0, 18)
+    energies[0, 0, 40] = energies[0, 0, 39]
+    energies[1, 3, 42] = energies[1, 3, 41]
+    energies[1, 3, 43] = energies[1, 3, 42] + 0.01
     energies[1, 5, 26] = next_band
     bands = orm.BandsData()
     bands.set_kpoints(np.zeros((36, 3)))
     bands.set_bands(energies, units="eV")
     parameters = functions.wannier90_parameters(base, settings, plan, scf, kpoints, bands).get_dict()
     assert parameters["dis_froz_max"] == pytest.approx(top)
-    assert parameters["num_bands"] == 32
-    assert parameters["exclude_bands"] == list(range(1, 9))
+    assert parameters["num_bands"] == 33
+    assert parameters["exclude_bands"] == [*range(1, 9), 42, 43, 44]
     assert parameters["mp_grid"] == [6, 6, 1]
     assert parameters["num_iter"] == 0
 
