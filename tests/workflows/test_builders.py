@@ -33,7 +33,7 @@ def test_fast_protocol_is_the_prototype(codes, overrides):
     assert model.kpoints.get_kpoints_mesh()[0] == [6, 6, 1]
     assert model.nscf.pw.parameters["SYSTEM"]["nosym"] is True
     assert model.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == 50.0
-    assert model.wannier90.parameters.get_dict() == {"num_iter": 0, "dis_num_iter": 0}
+    assert model.wannier90.parameters.get_dict() == {"num_iter": 0, "dis_num_iter": 0, "guiding_centres": True}
     assert builder.thickness.value == pytest.approx(2.0432130552)
     assert builder.response.dmi.parameters["directions"] == [[0, 0, 1]]
 
