@@ -20,6 +20,12 @@ else
     need pw2wannier90.x quantum-espresso
     need wannier90.x wannier90
     need mpirun openmpi-bin
+    # quantum-espresso alone brings the reference BLAS, with which pw.x takes four times as long.
+    if command -v apt-get >/dev/null 2>&1; then
+        case "$(readlink -f /usr/lib/*/libblas.so.3 2>/dev/null)" in
+            "" | */blas/libblas.so.3*) packages+=(libopenblas0-serial) ;;
+        esac
+    fi
 fi
 need "$python" python3
 # A Python of the distribution comes without venv and pip.
