@@ -1,0 +1,158 @@
+"""The tables of docs/validation.md, as Markdown, between marks in the page: `figures.py` puts them there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import xarray as xr
+from films import CONVERGENCE, RELAXED, THICKNESS
+from results import Case
+
+QUANTITIES = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
+GATE = {
+    "bands": "bands (meV)",
+    "spread": "spread (Å²)",
+    "time_reversal": "time reversal (eV)",
+    "spin_overlap": "spin overlap",
+    "charge": "charge",
+    "moment": "moment off by (μ_B)",
+}
+MARK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def update(page: Path, cases: dict[str, Case]) -> str:
+    """The page with its tables made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{TABLES[match[2]](cases)}\n{match[3]}"
+
+    return MARK.sub(table, page.read_text(encoding="utf-8"))
+
+
+def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table."""
+    names = list(head)
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def value(point: xr.Dataset, name: str) -> str:
+    """A number with its k error, meV*Angstrom per cell; an error below 0.005 is left out."""
+    number, error = float(point[name]), float(point[f"{name}_error"])
+    return f"{number:.2f} ± {error:.2f}" if error >= 0.005 else f"{number:.2f}"
+
+
+def models(cases: dict[str, Case]) -> str:
+    """How each film's model was made, and its gate."""
+    head = ["run", "film", "Ry", "scf mesh", "Wannier mesh", "window (eV)", "functions", "moment (μ_B)", *GATE.values()]
+    return markdown(head, (_model(label, case) for label, case in cases.items()))
+
+
+def _model(label: str, case: Case) -> list[str]:
+    record, gate = case.record, case.record["quality"]
+    return [
+        f"`{label}`",
+        record["preset"],
+        f"{record['ecutwfc_ry']:g}",
+        "x".join(map(str, record["scf_mesh"][:2])),
+        "x".join(map(str, record["wannier_mesh"][:2])),
+        f"{record['frozen_window_ev']:g}",
+        str(record["functions_per_spin"]),
+        f"{record['moment_bohr_magneton']:.2f}",
+        *(f"{gate[name]:.2g}" for name in GATE),
+    ]
+
+
+def thickness(cases: dict[str, Case], temperature: float = 300.0) -> str:
+    """Every film: the tensors, closure, symmetry residual, mesh."""
+    chosen = {label: case for label, case in cases.items() if label in THICKNESS or "1-9" in label}
+    head = ["film", *QUANTITIES.values(), "k error of D", "closure", "residual", "mesh"]
+    rows = []
+    for case in chosen.values():
+        for response, name in (("z", ""), ("x", ", n = x")):
+            if response in case.responses:
+                rows.append([case.record["preset"] + name, *_tensors(case, response, temperature)])
+    return markdown(head, rows)
+
+
+def _tensors(case: Case, response: str, temperature: float) -> list[str]:
+    point = case.at(response, temperature)
+    mesh = "x".join(str(m) for m in point.attrs["mesh"])
+    relative = float(point.D_error) / abs(float(point.D))
+    return [
+        *(value(point, name) for name in QUANTITIES),
+        f"{100 * relative:.2g} %",
+        f"{float(point.closure):.3f}",
+        f"{float(point.symmetry_residual):.3f}",
+        mesh,
+    ]
+
+
+def hot(cases: dict[str, Case]) -> str:
+    """As `thickness`, at 1500 K."""
+    return thickness(cases, 1500.0)
+
+
+def convergence(cases: dict[str, Case]) -> str:
+    """One setting changed at a time, against the first run of each film; 300 K."""
+    head = ["run", "changed", *QUANTITIES.values(), "a(II) exact - a(II)", "D at 1500 K"]
+    rows = []
+    for label in CONVERGENCE:
+        if label in cases:
+            rows.append([f"`{label}`", CONVERGENCE[label].note, *_compared(cases[label])])
+    return markdown(head, rows)
+
+
+def relaxed(cases: dict[str, Case]) -> str:
+    """Distances and tensors with the preset's and with relaxed distances."""
+    head = ["run", "heights of the layers (Å)", *QUANTITIES.values(), "a(II) exact - a(II)", "D at 1500 K"]
+    rows = []
+    for label in RELAXED:
+        for name in (label.removesuffix("-relaxed"), label):
+            if name in cases:
+                heights = cases[name].record["heights_angstrom"]
+                base = min(heights.values())
+                text = ", ".join(f"{layer} {z - base:.2f}" for layer, z in sorted(heights.items(), key=lambda x: x[1]))
+                rows.append([f"`{name}`", text, *_compared(cases[name])])
+    return markdown(head, rows)
+
+
+def _compared(case: Case) -> list[str]:
+    point = case.at("z")
+    exact = float(point.a_II_exact) - float(point.a_II)
+    return [*(value(point, name) for name in QUANTITIES), f"{exact:.2f}", value(case.at("z", 1500.0), "D")]
+
+
+def layers(cases: dict[str, Case]) -> str:
+    """a(I), a(II) with the spin-orbit interaction of one layer at a time; D with it on this layer alone."""
+    rows = []
+    for case in cases.values():
+        if "layers" not in case.responses:
+            continue
+        for mask in case.responses["layers"].mask.values:
+            point = case.at("layers", 300.0, str(mask))
+            rows.append([case.record["preset"], str(mask), *(value(point, name) for name in ("D", "a_I", "a_II"))])
+    return markdown(["film", "spin-orbit interaction on", "D", "a(I)", "a(II)"], rows)
+
+
+def times(cases: dict[str, Case]) -> str:
+    """Seconds of each step of the model."""
+    steps = list(dict.fromkeys(step for case in cases.values() for step, _ in case.record["seconds"]))
+    rows = []
+    for label, case in cases.items():
+        taken = {step: sum(seconds for name, seconds in case.record["seconds"] if name == step) for step in steps}
+        rows.append([f"`{label}`", *(str(taken[step]) if taken[step] else "" for step in steps)])
+    return markdown(["run", *steps], rows)
+
+
+TABLES: dict[str, Callable[[dict[str, Case]], str]] = {
+    "models": models,
+    "thickness": thickness,
+    "hot": hot,
+    "convergence": convergence,
+    "relaxed": relaxed,
+    "layers": layers,
+    "times": times,
+}
