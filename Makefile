@@ -5,17 +5,19 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-containers lint setup bench docs clean
+.PHONY: help demo test test-containers test-slurm lint setup bench docs figures clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
 	@echo "            CONTAINER=podman or docker: wholly from the image of containers/Containerfile"
 	@echo "make test-containers  the main job from the image against this machine's programs (CONTAINER=podman, docker)"
+	@echo "make test-slurm  the main job through Slurm, on a cluster of one node made of this machine"
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
 	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default]: against it; LARGE=1: 512x512)"
 	@echo "make docs   the documentation, in docs/_build/html"
+	@echo "make figures  the tables and figures of docs/validation.md, from the archive of its runs"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
 
 demo:
@@ -27,6 +29,10 @@ demo:
 test-containers:
 	@scripts/bootstrap.sh tests dev
 	@scripts/test-containers.sh $(or $(CONTAINER),podman)
+
+test-slurm:
+	@scripts/bootstrap.sh tests dev
+	@scripts/test-slurm.sh
 
 setup:
 	@scripts/bootstrap.sh demo
@@ -47,6 +53,11 @@ docs:
 	@scripts/bootstrap.sh docs
 	python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+figures:
+	@scripts/bootstrap.sh demo
+	@mkdir -p $(AIIDA_PATH)/figures
+	@AIIDA_PATH=$(AIIDA_PATH)/figures python validation/figures.py
 
 clean:
 	rm -rf .venv .aiida demo

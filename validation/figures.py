@@ -1,7 +1,7 @@
 """Every number and figure of docs/validation.md from the archive: `make figures`, or `python validation/figures.py`.
 
-Imports validation.aiida into the profile in use, writes docs/images/validation/*.png with their CSV, and
-validation/numbers.json.
+Imports validation.aiida into the profile in use (made if there is none), writes docs/images/validation/*.png with
+their CSV, the tables of docs/validation.md, and validation/numbers.json.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from aiida import load_profile
 from aiida.tools.archive import import_archive
 from results import Case, load, numbers
+from tables import update
 
+from aiida_dmi.cli.setup import ensure_profile
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.plots.layers import plot_layers
 from aiida_dmi.plots.rashba import plot_rashba, rashba_sweep
@@ -39,8 +40,8 @@ def figures(cases: dict[str, Case]) -> Iterator[tuple[str, Plot]]:
     yield "figure2_rashba", plot_rashba(rashba_sweep())
     yield "figure3_spin_orbit", plot_spin_orbit({t: directions(c) for t, c in shown.items()}, temperature=300.0)
     yield "figure4_fermi_level", plot_fermi_level({t: c.responses["z"] for t, c in shown.items()}, temperature=300.0)
-    masked = {t: with_masks(c) for t, c in shown.items()}
-    yield "figure5_masks", plot_masked(masked, part="interface", temperature=300.0)
+    masked = {t: c.responses["layers"] for t, c in shown.items()}
+    yield "figure5_masks", plot_masked(masked, part="interface", mask="all", temperature=300.0)
     yield "thickness", plot_thickness({t: [cases[x] for x in s if x in cases] for t, s in SERIES.items()})
     for title, case in shown.items():
         yield f"layers_{SHOWN[title]}", plot_layers(by_layer(case), title)
@@ -61,20 +62,6 @@ def directions(case: Case) -> xr.Dataset:
             compat="override",
             combine_attrs="override",
         )
-    )
-
-
-def with_masks(case: Case) -> xr.Dataset:
-    """SOI on all atoms and on parts of the film, at xi = 1 and 300 K, in one dataset."""
-    everything = case.responses["z"].sel(soi_scale=[1.0], temperature=[300.0])
-    return xr.concat(
-        [everything, case.responses["layers"]],
-        "mask",
-        data_vars="minimal",
-        join="override",
-        coords="minimal",
-        compat="override",
-        combine_attrs="override",
     )
 
 
@@ -123,9 +110,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, default=HERE.parent / "docs" / "images" / "validation")
     parser.add_argument("--numbers", type=Path, default=HERE / "numbers.json")
+    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "validation.md")
     parser.add_argument("--archive", type=Path, default=ARCHIVE)
     options = parser.parse_args()
-    load_profile()
+    ensure_profile()
     import_archive(options.archive)
     cases = load()
     options.images.mkdir(parents=True, exist_ok=True)
@@ -135,6 +123,10 @@ def main() -> int:
     with whole_file(options.numbers) as temporary:
         temporary.write_text(json.dumps(numbers(cases), indent=1, sort_keys=True) + "\n")
     print(options.numbers)
+    page = update(options.page, cases)
+    with whole_file(options.page) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(options.page)
     return 0
 
 

@@ -83,7 +83,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 CONVERGENCE = {
     f"{film}-{name}": Film(preset, merged(cutoff(45), meshes(6, 6), wannier(), change), note)
-    for film, preset in (("mnw-1-2", f"{MN_W}:1+2"), ("copt-1-1", f"{CO_PT}:1+1"))
+    for film, preset in (("mnw-1-1", f"{MN_W}:1+1"), ("copt-1-1", f"{CO_PT}:1+1"))
     for name, (note, change) in CHANGES.items()
 }
 PAPER = {
@@ -103,4 +103,4 @@ LAYERS = {**AXES, "soi_scales": [1.0], "temperatures": [300.0]}
 
 def response_mesh(atoms: int) -> int:
     """Points a side at 300 K that keep the k error of D below 2 %."""
-    return 288 if atoms <= 4 else 192
+    return 240 if atoms <= 4 else 192

@@ -65,7 +65,8 @@ def responses(label: str, model: orm.Data) -> dict[str, dict[str, Any]]:
         substrate = symbols[0]
         layers = [f"{substrate}.{n}" for n in range(1, symbols.count(substrate) + 1)]
         magnet = symbols[-1]
-        masks = {"interface": [magnet, layers[0]], magnet: [magnet], **{name: [name] for name in layers}}
+        masks = {"all": ["all"], "interface": [magnet, layers[0]], magnet: [magnet]}
+        masks |= {name: [name] for name in layers}
         result[f"{label}/layers"] = {**LAYERS, "soi_masks": masks}
     return result
 

@@ -13,6 +13,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
+from aiida_dmi.engine.build.time_reversal import one_of_each_pair
 from aiida_dmi.engine.quality import control_points
 from aiida_dmi.engine.results import in_units
 
@@ -114,7 +115,7 @@ def wannier90_parameters(
     kpoints : KpointsData
         The ab-initio mesh.
     bands : BandsData
-        Of the nscf run on that mesh.
+        Of the nscf run on that mesh, or on one of each pair k and -k of it.
     """
     energies = bands.get_bands()
     excluded, functions = len(plan["exclude_bands"]), plan["num_wann"]
@@ -158,7 +159,7 @@ def highest_kept(energies: npt.NDArray[np.float64], least: int) -> int:
 
 @calcfunction
 def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
-    """The Gamma-centred mesh as an explicit list with equal weights: what a nscf for Wannier90 needs."""
+    """The Gamma-centred mesh as an explicit list with equal weights: what Wannier90 works on."""
     mesh, offset = kpoints.get_kpoints_mesh()
     points = [
         [i / mesh[0], j / mesh[1], k / mesh[2]] for i in range(mesh[0]) for j in range(mesh[1]) for k in range(mesh[2])
@@ -168,6 +169,28 @@ def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
     explicit = orm.KpointsData()
     explicit.set_cell(kpoints.cell) if "cell" in kpoints.base.attributes else None
     explicit.set_kpoints(points, weights=[1 / len(points)] * len(points))
+    return explicit
+
+
+@calcfunction
+def time_reversal_half(kpoints: orm.KpointsData) -> orm.KpointsData:
+    """One of k and -k of a complete mesh: without spin-orbit interaction the other has the conjugate states.
+
+    Parameters
+    ----------
+    kpoints : KpointsData
+        From `complete_mesh`.
+
+    Returns
+    -------
+    KpointsData
+        Explicit list in the order of the mesh; weights 2/N, or 1/N where k and -k are one, of N points of the mesh.
+    """
+    points = kpoints.get_kpoints()
+    kept, weights = one_of_each_pair(points)
+    explicit = orm.KpointsData()
+    explicit.set_cell(kpoints.cell) if "cell" in kpoints.base.attributes else None
+    explicit.set_kpoints(points[kept], weights=weights / len(points))
     return explicit
 
 

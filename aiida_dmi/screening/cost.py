@@ -45,8 +45,9 @@ def estimated_cost(candidate: Candidate) -> Cost:
     """Core seconds of a candidate, to a factor of a few: for comparing candidates and for planning a campaign.
 
     A plane-wave run spends its time in orthogonalising N_b bands of N_pw = V k_cut^3 / (6 pi^2) plane waves at N_k
-    points and two spins: t = PER_BAND * 2 N_k N_b^2 N_pw. The scf has the points that time reversal leaves, bands for
-    the electrons, and iterates; the nscf has the whole mesh and `bands_per_function` bands for every Wannier function.
+    points and two spins: t = PER_BAND * 2 N_k N_b^2 N_pw. Both runs have the points that time reversal leaves, the nscf
+    for pw2wannier90 the whole mesh. The scf has bands for the electrons, and iterates; the nscf has
+    `bands_per_function` bands for every Wannier function.
     The response diagonalises 2n functions at every point of its mesh, direction, mask and xi: n^3. Wannierisation,
     overlaps and relaxation are not in it.
 
@@ -75,8 +76,9 @@ def estimated_cost(candidate: Candidate) -> Cost:
         return PER_BAND * 2 * points * number**2 * plane_waves
 
     # Metals: a fifth more bands than pairs of electrons, as pw.x takes by itself.
-    scf = SCF_ITERATIONS * plane_wave_run(_points(inputs["scf"], atoms.cell) / 2 + 1, 0.6 * electrons)
-    nscf = plane_wave_run(_points(wannier, atoms.cell), bands)
+    scf = SCF_ITERATIONS * plane_wave_run(_half(_mesh(inputs["scf"], atoms.cell)), 0.6 * electrons)
+    mesh = _mesh(wannier, atoms.cell)
+    nscf = plane_wave_run(math.prod(mesh) if inputs["overlaps"] == "pw2wannier90" else _half(mesh), bands)
     return Cost(scf + nscf + _response(inputs["response"], functions), electrons, functions, bands)
 
 
@@ -89,12 +91,18 @@ def _response(settings: dict[str, Any], functions: int) -> float:
     )
 
 
-def _points(settings: dict[str, Any], cell: Any) -> float:
-    """Points of a film's mesh, given or by distance (1/Angstrom)."""
+def _mesh(settings: dict[str, Any], cell: Any) -> list[int]:
+    """Divisions of a film's mesh, given or by distance (1/Angstrom)."""
     if settings.get("kpoints_mesh"):
-        return float(np.prod(settings["kpoints_mesh"]))
+        return list(settings["kpoints_mesh"])
     lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(np.array(cell)).T[:2], axis=1)
-    return float(np.prod(np.maximum(1, np.ceil(lengths / settings["kpoints_distance"]))))
+    return [max(1, math.ceil(length / settings["kpoints_distance"])) for length in lengths]
+
+
+def _half(mesh: Sequence[int]) -> int:
+    """Points of a Gamma-centred mesh that time reversal leaves: half, and half of those that are their own image."""
+    own = math.prod(2 if divisions % 2 == 0 else 1 for divisions in mesh)
+    return (math.prod(mesh) + own) // 2
 
 
 def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]:

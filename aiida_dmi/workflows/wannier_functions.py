@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from aiida import orm
@@ -10,7 +11,7 @@ from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import complete_mesh, wannier90_parameters
+from aiida_dmi.calculations.functions import complete_mesh, time_reversal_half, wannier90_parameters
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
 from aiida_dmi.data.model import WannierModelData
@@ -44,7 +45,7 @@ class WannierFunctionsWorkChain(WorkChain):
         spec.input("scf_folder", valid_type=orm.RemoteData, help="Of the scf run.")
         spec.input("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
         spec.input("nscf_folder", valid_type=orm.RemoteData, required=False, help="Of a nscf run with enough bands.")
-        spec.input("nscf_bands", valid_type=orm.BandsData, required=False, help="The bands of that run.")
+        spec.input("nscf_bands", valid_type=orm.BandsData, required=False, help="Its bands, all k or one of k and -k.")
         chained = (
             "kpoints",
             "kpoints_distance",
@@ -138,9 +139,16 @@ class WannierFunctionsWorkChain(WorkChain):
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
-        """One way to the overlaps; a nscf run with its bands."""
+        """One way to the overlaps; a nscf run with its bands, on all k points where pw2wannier90.x is to read them."""
         if ("nscf_folder" in inputs) != ("nscf_bands" in inputs):
             return "nscf_folder and nscf_bands go together: give both or neither"
+        if inputs.get("pw2wannier90") and "nscf_bands" in inputs:
+            given, needed = len(inputs["nscf_bands"].get_kpoints()), prod(inputs["kpoints"].get_kpoints_mesh()[0])
+            if given != needed:
+                return (
+                    f"nscf_bands: of {given} k points, pw2wannier90 needs all {needed} of the mesh; "
+                    "use the inputs `overlaps` (dmi-engine), or leave nscf_folder and nscf_bands out"
+                )
         return one_way_to_overlaps(inputs)
 
     # -- steps -----------------------------------------------------------------------------------------
@@ -153,7 +161,7 @@ class WannierFunctionsWorkChain(WorkChain):
         return "nscf_folder" not in self.inputs
 
     def run_nscf(self) -> ToContext:
-        """Bands and wave functions on the complete mesh."""
+        """Bands and wave functions on the mesh: of k and -k one, unless pw2wannier90.x is to read them."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
         parameters = inputs.pw.parameters.get_dict()
         parameters.setdefault("SYSTEM", {}).setdefault("nbnd", self.inputs.plan["nbnd"])
@@ -161,9 +169,11 @@ class WannierFunctionsWorkChain(WorkChain):
         inputs.pw.structure = self.inputs.structure
         inputs.pw.pseudos = dict(self.inputs.averaged)
         inputs.pw.parent_folder = self.inputs.scf_folder
-        inputs.kpoints = self.ctx.kpoints
-        bands = parameters["SYSTEM"]["nbnd"]
-        why = f"{bands} bands on the complete mesh of {len(inputs.kpoints.get_kpoints())} k points"
+        inputs.kpoints = time_reversal_half(self.ctx.kpoints) if "overlaps" in self.inputs else self.ctx.kpoints
+        computed, points = len(inputs.kpoints.get_kpoints()), len(self.ctx.kpoints.get_kpoints())
+        mesh = f"{computed} of {points} k points, the others by time reversal"
+        mesh = f"the complete mesh of {points} k points" if computed == points else mesh
+        why = f"{parameters['SYSTEM']['nbnd']} bands on {mesh}"
         return ToContext(nscf=start(self, PwBaseWorkChain, inputs, "nscf", why))
 
     def inspect_nscf(self) -> ExitCode | None:

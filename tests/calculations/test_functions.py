@@ -8,6 +8,7 @@ from aiida_dmi.calculations import functions
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine import WannierModel, compute, save_result
 from aiida_dmi.structures.bilayer import co_pt111
+from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain
 
 pytestmark = pytest.mark.usefixtures("aiida_profile")
 
@@ -77,6 +78,28 @@ def test_complete_mesh(kpoints):
     assert len(points) == 36
     assert points[7] == pytest.approx([1 / 6, 1 / 6, 0])
     assert sum(weights) == pytest.approx(1)
+
+
+def test_half_of_the_complete_mesh(kpoints):
+    """Gamma, the three points that are their own image and one of each other pair; weights of the complete mesh."""
+    half = functions.time_reversal_half(functions.complete_mesh(kpoints))
+    points, weights = half.get_kpoints(also_weights=True)
+    assert len(points) == 20
+    assert sum(weights) == pytest.approx(1)
+    own = {tuple(point) for point, weight in zip(points.tolist(), weights, strict=True) if weight < 1.5 / 36}
+    assert own == {(0, 0, 0), (0, 0.5, 0), (0.5, 0, 0), (0.5, 0.5, 0)}
+    assert half.creator.inputs.kpoints.creator.inputs.kpoints.uuid == kpoints.uuid
+
+
+@pytest.mark.parametrize(("points", "accepted"), [(20, False), (36, True)])
+def test_pw2wannier90_needs_the_complete_run(kpoints, points, accepted):
+    """An earlier nscf run on one of k and -k is refused before anything starts, where pw2wannier90.x would read it."""
+    bands = orm.BandsData()
+    bands.set_kpoints(np.zeros((points, 3)))
+    inputs = {"nscf_folder": orm.RemoteData(), "nscf_bands": bands, "kpoints": kpoints}
+    for way, fits in (("overlaps", True), ("pw2wannier90", accepted)):
+        message = WannierFunctionsWorkChain.validate_inputs({**inputs, way: {"code": None}}, None)
+        assert message is None if fits else "of 20 k points, pw2wannier90 needs all 36 of the mesh" in message
 
 
 def test_headline_units(model_file, tmp_path):

@@ -25,6 +25,7 @@ from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential
 from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
+from .time_reversal import completed
 from .wannier90 import SUFFIXES, Channel, Gradient, position_matrices
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +44,7 @@ class BuildSpec:
     Parameters
     ----------
     nscf : Path
-        pw.x's `.save` folder, collinear, complete mesh without symmetry.
+        pw.x's `.save` folder, collinear, without symmetry: the complete mesh, or one of each pair k and -k.
     wannier_up, wannier_down : Path
         Seeds: folder/name without suffix.
     pseudopotentials : dict
@@ -140,6 +141,7 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
         )
     pseudos = {name: _pseudopotential(spec, name) for name in dict.fromkeys(save.species)}
     channels = (Channel.read(spec.wannier_up), Channel.read(spec.wannier_down))
+    save = completed(save, channels[0].kpoints, "wannier_up")
     mesh = _mesh(save.kpoints)
     for spin, channel in enumerate(channels):
         _check_channel(channel, save, spin)

@@ -21,6 +21,7 @@ from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
 from .nnkp import Nnkp
 from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
+from .time_reversal import completed
 from .trial_functions import TrialFunction, on_plane_waves
 
 Floats = npt.NDArray[np.float64]
@@ -44,7 +45,7 @@ class OverlapsSpec:
     Parameters
     ----------
     nscf : Path
-        pw.x's `.save` folder, collinear, complete mesh without symmetry.
+        pw.x's `.save` folder, collinear, without symmetry: the complete mesh, or one of each pair k and -k.
     nnkp : Path
         The .nnkp file of `wannier90.x -pp`.
     spin : str
@@ -149,7 +150,7 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     """
     start = time.monotonic()
     nnkp = Nnkp.read(spec.nnkp)
-    save = SaveFolder.read(spec.nscf)
+    save = completed(SaveFolder.read(spec.nscf), nnkp.kpoints, "nnkp")
     save.check_wave_functions()
     kept = _check(nnkp, save)
     functions = _on_atoms(nnkp.functions, save)
