@@ -40,6 +40,7 @@ def figures(cases: dict[str, Case]) -> Iterator[tuple[str, Plot]]:
     yield "figure2_rashba", plot_rashba(rashba_sweep())
     yield "figure3_spin_orbit", plot_spin_orbit({t: directions(c) for t, c in shown.items()}, temperature=300.0)
     yield "figure4_fermi_level", plot_fermi_level({t: c.responses["z"] for t, c in shown.items()}, temperature=300.0)
+    yield "figure4_exact", plot_fermi_level({t: exact(c.responses["z"]) for t, c in shown.items()}, temperature=300.0)
     masked = {t: c.responses["layers"] for t, c in shown.items()}
     yield "figure5_masks", plot_masked(masked, part="interface", mask="all", temperature=300.0)
     yield "thickness", plot_thickness({t: [cases[x] for x in s if x in cases] for t, s in SERIES.items()})
@@ -63,6 +64,13 @@ def directions(case: Case) -> xr.Dataset:
             combine_attrs="override",
         )
     )
+
+
+def exact(result: xr.Dataset) -> xr.Dataset:
+    """a(II) from the differentiated projectors in place of [V, A], and as a(I) what is left of -Q(1)."""
+    second, error = result.a_II_exact, result.a_II_exact_error
+    first = (-result.Q_1 - second).assign_attrs(result.a_I.attrs)
+    return result.assign(a_I=first, a_I_error=result.Q_1_error + error, a_II=second, a_II_error=error)
 
 
 def by_layer(case: Case) -> xr.Dataset:
