@@ -66,8 +66,9 @@ def pk(node: orm.Node) -> int:
 
 def seconds_of(job: orm.CalcJobNode) -> int:
     """Wall time: pw.x's own, else from the job's start to its end, of the job that ran where this one was reused."""
-    if "output_parameters" in job.outputs and "wall_time_seconds" in job.outputs.output_parameters.keys():
-        return round(job.outputs.output_parameters["wall_time_seconds"])
+    said = job.outputs.output_parameters.get_dict() if "output_parameters" in job.outputs else {}
+    if "wall_time_seconds" in said:
+        return round(said["wall_time_seconds"])
     source = job.base.caching.get_cache_source()
     ran = job if source is None else orm.load_node(source)
     return round((ran.mtime - ran.ctime).total_seconds())
