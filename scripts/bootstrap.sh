@@ -50,7 +50,7 @@ fi
 stamp=.venv/.aiida-dmi-$(echo "$extras" | tr , -)
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
     [ -x .venv/bin/python ] || "$python" -m venv .venv
-    echo "installing aiida-dmi[$extras] into .venv"
+    echo "installing aiida-dmi[$extras] into .venv (two to three minutes)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
     touch "$stamp"
 fi

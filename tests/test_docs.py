@@ -1,27 +1,218 @@
-"""Every Python block of the documentation runs, page by page, each in the names of the blocks above it."""
+"""The documentation does what it says: its Python blocks, its command lines, its specs run, page by page.
 
+What is not run stands in `NOT_RUN` and `BLOCKS_NOT_RUN`, each with the reason. A launch and a campaign are asked what
+they would run (`--dry-run`), and meshes are small; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import pkgutil
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
 
 import ase.io
 import pytest
+import yaml
+from aiida import orm
+from click.testing import CliRunner
 
+import aiida_dmi
+from aiida_dmi.cli import cli
+from aiida_dmi.cli.setup import FAMILY, ensure_pseudo_family
+from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.cli import main as dmi_engine
+from aiida_dmi.screening.campaign import entries
+from aiida_dmi.screening.controller import screen
+from aiida_dmi.screening.spec import parse_spec
 from aiida_dmi.structures.bilayer import co_pt111
+from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.protocols.utils import load_protocol
 
 ROOT = Path(__file__).parents[1]
-# A block that only an image, a cluster or a finished campaign could run says so in a comment above it, and is left out.
-BLOCK = re.compile(r"(?<!<!-- needs more than a test machine -->\n)^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if BLOCK.search(page.read_text(encoding="utf-8")))
+DOCS = ROOT / "docs"
+TEXTS = {
+    page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+    if "_build" not in page.parts
+}
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(?:text|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^    .*\n|^\n)+", re.MULTILINE)
+ANY_FENCE = re.compile(r"^```.*?^```\n", re.MULTILINE | re.DOTALL)
+
+BLOCKS_NOT_RUN = {
+    ("README.md", 1): "minutes of DFT: `make demo` and examples/copt_111.py are the same calls",
+    ("docs/how-to/containers.md", 1): "codes in an image: tests/containers/test_run.py",
+    ("docs/how-to/cluster.md", 4): "a code on a machine with GPUs, which no test has",
+}
+
+NOT_RUN = {
+    "make": "every target is what CI or a user runs by itself; `make test` is this",
+    "source": "of the shell",
+    "export": "of the shell",
+    "eval": "of the shell; tests/cli/test_completion.py asks as the shell asks",
+    "pip install": "what is installed is what is tested",
+    "~/dmi-engine": "an environment of its own on a cluster: tests/engine/test_standalone.py",
+    "python3 -m venv": "likewise",
+    "OMP_NUM_THREADS=1 python benchmarks": "minutes of a whole core",
+    "python benchmarks": "likewise",
+    "aiida-pseudo install": "a download",
+    "aiida-dmi containers setup": "an image: tests/containers/test_codes.py",
+    "aiida-dmi query made-with --image": "a code in an image: tests/provenance/test_campaign.py",
+    "scripts/build-image.sh": "a container engine: `make test-containers`",
+    "podman": "likewise",
+    "apptainer": "likewise",
+    "verdi": "AiiDA's own, and it would close this profile: tests/slurm, tests/workflows/test_daemon.py, "
+    "tests/provenance/test_campaign.py run them as programs; ours of them: tests/report/test_commands.py",
+}
+"""First words of a command line, and why or where else it is run."""
+
+PROGRAMS = {"aiida-dmi", "dmi-engine", *(words.split()[0] for words in NOT_RUN)}
+QUICK = {"mesh": 6, "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.4, 0.0, 0.4], "temperatures": [1500.0]}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_blocks_run(page, codes, pseudo_family, monkeypatch, tmp_path):
-    # Pages name files from the repository's root; what they write goes to a folder of its own.
+def commands(text: str) -> list[str]:
+    """Command lines of a page, in order; comments after # are cut off, `;` parts them."""
+    blocks = [(match.start(), match[1]) for match in FENCE.finditer(text)]
+    # Blocks of other languages leave their place, so that what is indented in them is no command.
+    rest = ANY_FENCE.sub(lambda match: re.sub(r"[^\n]", ".", match[0]), text)
+    blocks += [(match.start(), match[0]) for match in INDENTED.finditer(rest)]
+    found = []
+    for _, block in sorted(blocks):
+        for line in block.splitlines():
+            words = line.strip().partition(" #")[0].strip()
+            if words and words.split()[0].partition("/bin/")[0] in PROGRAMS:
+                found += [part.strip() for part in words.split(";")]
+    return found
+
+
+def reason(command: str) -> str | None:
+    """Why a command is not run."""
+    return next((key for key in NOT_RUN if f"{command} ".startswith((f"{key} ", f"{key}/"))), None)
+
+
+RUN = {name: [line for line in commands(text) if reason(line) is None] for name, text in TEXTS.items()}
+
+
+@pytest.fixture(scope="module")
+def campaign(aiida_profile, codes, pseudo_family, model_file):
+    """The campaign `neighbours`, of a finished model: its run is what the pages call PK and UUID."""
+    # The same files under both names: the demo's, and the one that `aiida-pseudo install` gives them.
+    for label in (FAMILY, load_protocol(None, None)["pseudo_family"]):
+        ensure_pseudo_family(label)
+    model = WannierModelData(model_file.absolute()).store()
+    content = {
+        "name": "neighbours",
+        "systems": [{"model": model.uuid}],
+        "overrides": {"response": QUICK, "force": True},
+        "codes": {name: code.full_label for name, code in codes.items()},
+    }
+    screen(parse_spec(content), in_process=True)
+    (entry,) = entries("neighbours")
+    assert entry.state == "finished", entry.message
+    return content, orm.load_node(entry.pk)
+
+
+@pytest.fixture
+def folder(campaign, upf_folder, monkeypatch, tmp_path):
+    """The files that pages name, in a folder of its own."""
+    content, _ = campaign
     (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "model.h5").symlink_to(ROOT / "tests/data/copt11.h5")
+    (tmp_path / "FOLDER").mkdir()
+    for element in ("Co", "Pt"):
+        (tmp_path / "FOLDER" / f"{element}.UPF").write_bytes((upf_folder / f"{element}.UPF").read_bytes())
     slab = co_pt111(1, 3).get_ase()
     slab.pbc = True
     ase.io.write(tmp_path / "slab.cif", slab)
+    for name in ("neighbours", "films"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "documentation"}
-    for number, block in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")), 1):
-        exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if PYTHON.search(text)])
+def test_python_blocks_run(page, campaign, folder, codes):
+    """Each block in the names of the blocks above it; PK is a run, and the other names are those of the README."""
+    names = {"__name__": "documentation", "PK": campaign[1].pk, "codes": codes, "orm": orm}
+    names |= {"DmiWorkChain": DmiWorkChain, "structure": co_pt111(1, 1)}
+    for number, block in enumerate(PYTHON.findall(TEXTS[page]), 1):
+        small = re.sub(r"mesh=\d+", "mesh=12", block)
+        code = compile(small, f"{page}, block {number}", "exec")
+        if (page, number) not in BLOCKS_NOT_RUN:
+            exec(code, names)
+
+
+@pytest.mark.parametrize("page", [name for name, lines in RUN.items() if lines])
+def test_command_lines_run(page, campaign, folder, aiida_profile, capsys):
+    content, node = campaign
+    for text in YAML.findall(TEXTS[page]):
+        write_spec(text, content, folder)
+    for line in RUN[page]:
+        words = [word.replace("PK", str(node.pk)).replace("UUID", node.uuid) for word in shlex.split(line)]
+        if words[0] == "dmi-engine":
+            assert dmi_engine(words[1:]) == 0, (line, capsys.readouterr().err)
+            continue
+        if words[1] == "launch" or words[1:2] == ["screen"]:
+            words += [] if "--dry-run" in words else ["--dry-run"]
+        words += ["--mesh", "12"] if words[1] in ("plot", "report") else []
+        result = CliRunner().invoke(cli, ["-p", aiida_profile.name, *words[1:]])
+        assert result.exit_code == 0, (line, result.output, result.exception)
+
+
+def write_spec(text: str, campaign: dict, folder: Path) -> None:
+    """A page's YAML under the name in its first line, with nodes and codes of this profile."""
+    named = re.match(r"# (\S+\.yaml)", text)
+    spec = yaml.safe_load(text)
+    if named is None or not isinstance(spec, dict):
+        return
+    if "systems" in spec:
+        real = {"structure": co_pt111(1, 1).store().uuid, "model": campaign["systems"][0]["model"]}
+        for system in spec["systems"]:
+            system |= {key: value for key, value in real.items() if key in system}
+        spec["codes"] = campaign["codes"]
+        spec["overrides"] = {**spec.get("overrides", {}), "pseudo_family": FAMILY}
+    if "mesh" in spec:
+        spec["mesh"] = 6
+    (folder / named[1]).write_text(yaml.safe_dump(spec))
+
+
+def test_sections_of_the_engine_page_run(folder, capsys):
+    """The second block of docs/engine.md holds further sections of the spec in the first."""
+    first, second = (yaml.safe_load(text) for text in YAML.findall(TEXTS["docs/engine.md"])[:2])
+    spec = {**first, **second, "mesh": 6, "k_map": {**second["k_map"], "mesh": 4}, "temperatures": [1500.0]}
+    spec |= {"bands": {**second["bands"], "points": 12}, "density_of_states": {"mesh": 6}}
+    # One constant is of one direction and mask, and the first block has two of each.
+    spec["micromagnetics"] |= {"direction": "0,0,1", "mask": "all"}
+    (folder / "run.yaml").write_text(yaml.safe_dump(spec))
+    assert dmi_engine(["run", "run.yaml"]) == 0, capsys.readouterr().err
+    written = {path.name for path in folder.iterdir()}
+    assert {
+        "result.k_map.nc",
+        "result.bands.nc",
+        "result.density_of_states.nc",
+        "result.micromagnetics.json",
+    } <= written
+
+
+def test_every_reason_is_needed():
+    left_out = {reason(line) for text in TEXTS.values() for line in commands(text)} - {None}
+    assert left_out <= set(NOT_RUN)
+    blocks = {(name, n) for name, text in TEXTS.items() for n, _ in enumerate(PYTHON.findall(text), 1)}
+    assert set(BLOCKS_NOT_RUN) <= blocks
+
+
+def test_every_public_thing_has_a_docstring():
+    """The API pages list all of them; this is what they would say."""
+    silent = []
+    for found in pkgutil.walk_packages(aiida_dmi.__path__, "aiida_dmi."):
+        module = import_module(found.name)
+        for name, thing in vars(module).items():
+            own = getattr(thing, "__module__", None) == found.name and callable(thing)
+            if own and not name.startswith("_") and not (getattr(thing, "__doc__", "") or "").strip():
+                silent.append(f"{found.name}.{name}")
+    assert silent == []

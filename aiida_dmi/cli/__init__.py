@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import click
 
 from aiida_dmi import __version__
+from aiida_dmi.cli.completion import ProfileName
 
 COMMANDS = {
     "containers": ("containers:containers", "Codes whose programs come from a container image."),
@@ -46,6 +47,7 @@ class Commands(click.Group):
             return None
         module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(f"aiida_dmi.cli.{module}"), attribute)
+        _take_verbosity(command)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -54,28 +56,50 @@ class Commands(click.Group):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="aiida-dmi")
-@click.option("-p", "--profile", metavar="NAME", help="AiiDA profile (default: AiiDA's default profile).")
-@click.option(
-    "-v",
-    "--verbosity",
+def _set_verbosity(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.find_root().ensure_object(dict)["verbosity"] = value
+
+
+VERBOSITY = click.Option(
+    ["-v", "--verbosity"],
     type=click.Choice(["report", "debug"]),
-    default="report",
-    help="debug: the whole trace of an error, in place of its one line.",
+    expose_value=False,
+    callback=_set_verbosity,
+    help="debug: the whole trace of an error, before its one line.",
+)
+
+
+def _take_verbosity(command: click.Command) -> None:
+    """Let a command and those below it take -v, as every command of verdi does."""
+    if VERBOSITY not in command.params:
+        command.params.append(VERBOSITY)
+    if isinstance(command, click.Group):
+        for child in command.commands.values():
+            _take_verbosity(child)
+
+
+@click.group(cls=Commands, params=[VERBOSITY], context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="aiida-dmi")
+@click.option(
+    "-p", "--profile", type=ProfileName(), metavar="NAME", help="AiiDA profile (default: AiiDA's default profile)."
 )
 @click.pass_context
-def cli(context: click.Context, profile: str | None, verbosity: str) -> None:
+def cli(context: click.Context, profile: str | None) -> None:
     """Dzyaloshinskii-Moriya interaction of magnetic films, with provenance.
 
     \b
-    From install to a number:
+    From install to a number and its pictures:
         aiida-dmi setup
         aiida-dmi launch dmi 'Co/Pt(111):1+1'
+        aiida-dmi status
         aiida-dmi show PK
-    Tab completion: eval "$(_AIIDA_DMI_COMPLETE=bash_source aiida-dmi)"
+        aiida-dmi plot PK
+    PK: of a run or a result, or its uuid, or its label.
+    Tab completion (zsh, fish: zsh_source, fish_source):
+        eval "$(_AIIDA_DMI_COMPLETE=bash_source aiida-dmi)"
     """
-    context.obj = {"profile": profile, "verbosity": verbosity}
+    context.ensure_object(dict)["profile"] = profile
 
 
 def load_profile(context: click.Context) -> None:
@@ -90,24 +114,44 @@ def load_profile(context: click.Context) -> None:
     from aiida.manage import configuration
 
     try:
-        configuration.load_profile((context.find_root().obj or {}).get("profile"), allow_switch=True)
+        configuration.load_profile(context.find_root().params.get("profile"), allow_switch=True)
     except ConfigurationError as error:
         raise click.UsageError(f"no AiiDA profile ({error}); make one with `aiida-dmi setup`") from error
 
 
 def main() -> None:
-    """Entry point: errors a user can mend are one line."""
-    from aiida_dmi.cli.setup import SetupError
+    """Entry point: errors a user can mend are one line, with what to do."""
+    # aiida-core says so on its first import; `aiida-dmi setup` says which folder it uses.
+    warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
+    from aiida.common.exceptions import AiidaException
 
+    state: dict[str, Any] = {}
     try:
-        cli(standalone_mode=True)
-    except (SetupError, ValueError) as error:
-        if _debugging(sys.argv[1:]):
-            traceback.print_exc()
-        click.echo(f"aiida-dmi: {' '.join(str(error).split())}", err=True)
-        sys.exit(BAD_INPUT)
+        status = cli.main(prog_name="aiida-dmi", standalone_mode=False, obj=state)
+    except click.Abort:
+        sys.exit("aiida-dmi: stopped")
+    except click.ClickException as error:
+        _end(state, _with_remedy(error), error.exit_code)
+    except ValueError as error:
+        _end(state, str(error), BAD_INPUT)
+    except (AiidaException, OSError) as error:
+        _end(state, f"{type(error).__name__}: {error}; -v debug shows where", 1)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
 
 
-def _debugging(arguments: list[Any]) -> bool:
-    """Whether -v debug stands before the command."""
-    return any(pair in (("-v", "debug"), ("--verbosity", "debug")) for pair in itertools.pairwise(arguments))
+def _with_remedy(error: click.ClickException) -> str:
+    """What click says of an argument, and where to read on, unless the message says what to do itself."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if context is None or "`" in message:
+        return message
+    return f"{message.rstrip('.')}; see `{context.command_path} --help`"
+
+
+def _end(state: dict[str, Any], message: str, status: int) -> None:
+    """The message in one line, after the trace where it was asked for."""
+    if state.get("verbosity") == "debug":
+        traceback.print_exc()
+    click.echo(f"aiida-dmi: {' '.join(message.split())}", err=True)
+    sys.exit(status)

@@ -6,6 +6,7 @@ import click
 import yaml
 from tabulate import tabulate
 
+from aiida_dmi.cli.completion import Name, computers
 from aiida_dmi.containers.configuration import engine, find_layout, render
 
 ENGINES = click.Choice(["podman", "docker", "apptainer"])
@@ -14,13 +15,24 @@ IMAGE = "An image, a .sif file, or the name of a shipped description: aiida-dmi,
 
 @click.group()
 def containers() -> None:
-    """Codes from container images."""
+    """Codes from container images.
+
+    \b
+    Example:
+        aiida-dmi containers setup --engine podman --image localhost/aiida-dmi --np 2
+        aiida-dmi containers list
+    """
 
 
 @containers.command("setup")
 @click.option("--engine", "engine_name", type=ENGINES, required=True)
 @click.option("--image", default="aiida-dmi", show_default=True, help=IMAGE)
-@click.option("--computer", "label", help="A computer for containers alone; default dmi-ENGINE, this machine.")
+@click.option(
+    "--computer",
+    "label",
+    type=Name(computers),
+    help="A computer for containers alone; default dmi-ENGINE, this machine.",
+)
 @click.option("--np", "ranks", type=int, help="MPI ranks of pw.x, pw2wannier90.x; default the computer's.")
 @click.option("--mpi", type=click.Choice(["inside", "host"]), help="Where ranks start; default inside, apptainer host.")
 @click.pass_context
@@ -39,7 +51,7 @@ def setup_command(
     from aiida_dmi.cli import setup
     from aiida_dmi.containers.codes import EXTRA, setup_codes
 
-    setup.ensure_profile((context.find_root().obj or {}).get("profile") or setup.PROFILE)
+    setup.ensure_profile(context.find_root().params.get("profile") or setup.PROFILE)
     try:
         computer = orm.load_computer(label) if label else setup.ensure_computer(f"dmi-{engine_name}")
     except NotExistent as error:
@@ -55,7 +67,12 @@ def setup_command(
 @click.option("--all", "everything", is_flag=True, help="The hidden predecessors, too.")
 @click.pass_context
 def list_command(context: click.Context, everything: bool) -> None:
-    """What codes there are, and what was found when they were checked."""
+    """What codes there are, and what was found when they were checked.
+
+    \b
+    Example:
+        aiida-dmi containers list --all
+    """
     from aiida_dmi.cli import load_profile
     from aiida_dmi.containers.codes import EXTRA, codes_of, digest_of
 
@@ -74,11 +91,16 @@ def list_command(context: click.Context, everything: bool) -> None:
 @click.option("--engine", "engine_name", type=ENGINES, required=True)
 @click.option("--image", default="aiida-dmi", show_default=True, help=IMAGE)
 @click.option("--workdir", required=True, help="The computer's work folder.")
-@click.option("--computer", "label", required=True, help="Its label, for the file.")
+@click.option("--computer", "label", type=Name(computers), required=True, help="Its label, for the file.")
 @click.option("--np", "ranks", type=int, default=1, show_default=True, help="MPI ranks of pw.x, pw2wannier90.x.")
 @click.option("--mpi", type=click.Choice(["inside", "host"]), help="Where ranks start; default inside, apptainer host.")
 def render_command(engine_name: str, image: str, workdir: str, label: str, ranks: int, mpi: str | None) -> None:
-    """Print the codes as YAML for `verdi code create core.code.containerized --config`, without checking anything."""
+    """Print the codes as YAML for `verdi code create core.code.containerized --config`, without checking anything.
+
+    \b
+    Example:
+        aiida-dmi containers render --engine apptainer --image qe.sif --workdir /scratch/me --computer cluster
+    """
     from aiida_dmi.workflows.codes import CODES
 
     contents, name = find_layout(image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import click
 from aiida import orm
+from aiida.manage import get_config
 from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import setup
@@ -68,10 +68,9 @@ def run_demo(output: Path, fresh: bool = False, container: str | None = None) ->
     for name, plot in (("dmi_spin_orbit.png", plot_spin_orbit), ("dmi_fermi_level.png", plot_fermi_level)):
         plot(result, structure.label).savefig(output / name, dpi=150)
         click.echo(f"wrote {output / name}")
-    profile = os.environ.get("AIIDA_PATH", ".aiida")
-    click.echo(
-        f"done in {time.monotonic() - began:.0f} s; look around: AIIDA_PATH={profile} verdi process show {node.pk}"
-    )
+    click.echo(f"done in {time.monotonic() - began:.0f} s; to look around:")
+    click.echo(f"    source {sys.prefix}/bin/activate; export AIIDA_PATH={Path(get_config().dirpath).parent}")
+    click.echo(f"    aiida-dmi show {node.pk}; aiida-dmi plot {node.pk}; aiida-dmi report {node.pk}; aiida-dmi --help")
     return 0
 
 

@@ -11,6 +11,7 @@ import click
 from aiida import orm
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
@@ -41,7 +42,7 @@ def export_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("pk")
+@click.argument("pk", type=NodeName(MODEL_RUNS, [RESPONSE, MODEL]))
 @export_options
 @click.pass_context
 def export(context: click.Context, pk: str, **options: Any) -> None:

@@ -17,10 +17,11 @@ from aiida_dmi.structures.slab import film_from_ase, film_from_structure
 
 PRESET = re.compile(r"^[A-Z][A-Za-z/]*\(\d+\)(:[\d+]+)?$")
 """Such as Mn/W(001):1+9."""
+MOST_NAMED = 3
 
 
 def load_node(text: str) -> orm.Node:
-    """A node by pk or uuid.
+    """A node by pk, uuid or label; a film and its run may share a label, which means the run then.
 
     Raises
     ------
@@ -29,10 +30,26 @@ def load_node(text: str) -> orm.Node:
     """
     try:
         return orm.load_node(int(text) if text.isdigit() else text)
-    except (NotExistent, MultipleObjectsError, ValueError) as error:
+    except (NotExistent, ValueError) as error:
         raise click.UsageError(
-            f"{text!r} was given, no node has this pk or uuid ({error}); see `aiida-dmi status`"
+            f"{text!r} was given, no node has this pk, uuid or label; see `aiida-dmi status`"
         ) from error
+    except MultipleObjectsError as error:
+        runs = _labelled(text, orm.WorkChainNode)
+        found = runs or _labelled(text, orm.Node)
+        if len(found) == 1:
+            return found[0]
+        named = ", ".join(f"pk {node.pk} of {node.ctime.astimezone():%Y-%m-%d %H:%M}" for node in found[:MOST_NAMED])
+        raise click.UsageError(
+            f"{text!r} was given, {len(found) or 'several'} nodes have it, the newest {named or 'unknown'}; give a pk "
+            "(`aiida-dmi status`)"
+        ) from error
+
+
+def _labelled(label: str, kind: type[orm.Node]) -> list[orm.Node]:
+    """Nodes of a label, the newest first."""
+    query = orm.QueryBuilder().append(kind, filters={"label": label}, tag="node")
+    return query.order_by({"node": {"id": "desc"}}).all(flat=True)
 
 
 def load_film(text: str) -> orm.StructureData:
@@ -53,11 +70,14 @@ def load_film(text: str) -> orm.StructureData:
         return film(text)
     if Path(text).is_file():
         return _from_file(Path(text))
-    if not re.fullmatch(r"\d+|[0-9a-f-]{6,36}", text):
+    try:
+        node = load_node(text)
+    except click.UsageError as error:
+        if re.fullmatch(r"\d+|[0-9a-f-]{6,36}", text) or isinstance(error.__cause__, MultipleObjectsError):
+            raise
         raise click.UsageError(
-            f"{text!r} was given, expected a film such as 'Mn/W(001):1+9', a structure file, or a pk or uuid"
-        )
-    node = load_node(text)
+            f"{text!r} was given, expected a film such as 'Mn/W(001):1+9', a structure file, or pk, uuid or label"
+        ) from error
     if isinstance(node, orm.StructureData):
         return node if tuple(node.pbc) == (True, True, False) else film_from_structure(node)
     for found in (getattr(node, "outputs", None), getattr(node, "inputs", None)):

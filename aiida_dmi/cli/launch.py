@@ -11,27 +11,40 @@ from aiida.common.exceptions import NotExistent
 from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import inputs, load_profile
+from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import JOBS, run_with_progress
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.layers import layer_names
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.protocols.utils import read_protocols
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
+PROTOCOLS = list(read_protocols()["protocols"])
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group()
 def launch() -> None:
-    """Run a film or a model, here or by the daemon."""
+    """Run a film or a model, here or by the daemon.
+
+    \b
+    Example:
+        aiida-dmi launch dmi 'Co/Pt(111):1+1' --dry-run
+        aiida-dmi launch response 1234 --set response.mesh=288
+    """
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of all launches."""
     options = [
-        click.option("--protocol", default="fast", show_default=True, help="fast, balanced or stringent."),
+        click.option("--protocol", type=click.Choice(PROTOCOLS), default="fast", show_default=True),
         click.option("--overrides", type=click.Path(exists=True, dir_okay=False), help="YAML, nested as the protocol."),
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One override: response.mesh=96."),
-        click.option("--computer", default=COMPUTER, show_default=True, help="Where the codes are."),
+        click.option(
+            "--computer", type=Name(computers), default=COMPUTER, show_default=True, help="Where the codes are."
+        ),
         click.option("--np", "ranks", type=click.IntRange(min=1), help="MPI ranks of pw.x, processes of dmi-engine."),
         click.option("--walltime", type=click.IntRange(min=1), help="Of each job, seconds."),
         click.option("--label", help="Label of the workchain."),
@@ -45,8 +58,14 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @launch.command()
-@click.argument("film")
-@click.option("--family", default=FAMILY, show_default=True, help="Pseudopotential family, fully relativistic.")
+@click.argument("film", type=FilmName())
+@click.option(
+    "--family",
+    type=Name(families),
+    default=FAMILY,
+    show_default=True,
+    help="Pseudopotential family, fully relativistic.",
+)
 @click.option("--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7.")
 @common
 def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
@@ -62,8 +81,14 @@ def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> Non
 
 
 @launch.command()
-@click.argument("film")
-@click.option("--family", default=FAMILY, show_default=True, help="Pseudopotential family, fully relativistic.")
+@click.argument("film", type=FilmName())
+@click.option(
+    "--family",
+    type=Name(families),
+    default=FAMILY,
+    show_default=True,
+    help="Pseudopotential family, fully relativistic.",
+)
 @click.option("--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7.")
 @common
 def model(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
@@ -77,7 +102,7 @@ def model(film: str, family: str, moments: tuple[str, ...], **options: Any) -> N
 
 
 @launch.command()
-@click.argument("source", metavar="MODEL")
+@click.argument("source", metavar="MODEL", type=NodeName(MODEL_RUNS, [MODEL], files=True))
 @common
 def response(source: str, **options: Any) -> None:
     """From a finished model to D and its decomposition: another xi, direction, shift or mask.
@@ -98,6 +123,7 @@ def response(source: str, **options: Any) -> None:
         overrides=overrides,
         options=_scheduling(options),
     )
+    _check(builder)
     builder.metadata.label = options["label"] or "response of a finished model"
     lines = [f"model      {' '.join(node.base.attributes.get('symbols'))}, {node.filename}"]
     _start("response", builder, [*lines, *_describe_response(builder.response.dmi.parameters.get_dict())], options)
@@ -118,12 +144,27 @@ def _launch_film(
         magnetic_moments=inputs.load_moments(moments),
         options=_scheduling(options),
     )
+    _check(builder)
     builder.metadata.label = options["label"] or film.label or text
     ports = builder.wannier_model if what == "dmi" else builder
     lines = _describe_film(film, ports)
     if what == "dmi":
         lines += _describe_response(builder.response.dmi.parameters.get_dict())
     _start(what, builder, lines, options)
+
+
+def _check(builder: Any) -> None:
+    """What AiiDA would say of the inputs once it runs or submits them, said before a dry run describes them.
+
+    Raises
+    ------
+    InputError
+        Naming the port and what is wrong with it.
+    """
+    ports = builder.process_class.spec().inputs
+    problem = ports.validate(ports.pre_process(builder._inputs(prune=True)))
+    if problem is not None:
+        raise InputError(f"{problem.port}: {problem.message}")
 
 
 def _codes(computer: str) -> dict[str, orm.AbstractCode]:

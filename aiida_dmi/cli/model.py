@@ -6,6 +6,7 @@ import click
 from tabulate import tabulate
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_model
 from aiida_dmi.engine import WannierModel, quality
 from aiida_dmi.engine.cli import describe
@@ -13,13 +14,18 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.layers import Film
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group()
 def model() -> None:
-    """Wannier models."""
+    """Wannier models.
+
+    \b
+    Example:
+        aiida-dmi model inspect 1234
+    """
 
 
 @model.command()
-@click.argument("source", metavar="PK|FILE")
+@click.argument("source", metavar="PK|FILE", type=NodeName(MODEL_RUNS, [MODEL], files=True))
 @click.pass_context
 def inspect(context: click.Context, source: str) -> None:
     """What a model holds, and whether it can be trusted.

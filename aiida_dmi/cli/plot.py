@@ -10,6 +10,7 @@ import click
 from aiida import orm
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.plots import style
@@ -30,7 +31,12 @@ def figure_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-w", "--what", multiple=True, type=click.Choice([*FIGURES, RASHBA]), help="Default: all at hand."
         ),
         click.option(
-            "-o", "--output", type=click.Path(file_okay=False), default=".", show_default=True, help="Folder."
+            "-o",
+            "--output",
+            type=click.Path(file_okay=False),
+            default=".",
+            show_default=True,
+            help="Folder of NAME-PK.png, .csv.",
         ),
         click.option("-f", "--format", "formats", multiple=True, type=click.Choice(style.FORMATS), default=("png",)),
         click.option("--theme", type=click.Choice(list(style.THEMES)), default="light", show_default=True),
@@ -50,7 +56,7 @@ def figure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("pks", nargs=-1, metavar="[PK]...")
+@click.argument("pks", nargs=-1, metavar="[PK]...", type=NodeName(MODEL_RUNS, [RESPONSE, MODEL]))
 @figure_options
 @click.pass_context
 def plot(context: click.Context, pks: tuple[str, ...], what: tuple[str, ...], **options: Any) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import Name, campaigns, codes
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.provenance import queries
 from aiida_dmi.screening.table import check_format, write_table
@@ -16,9 +17,15 @@ from aiida_dmi.screening.table import check_format, write_table
 HEADERS = {"label": "film", "exit_status": "exit", "response": "response (uuid)"}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group()
 def query() -> None:
-    """Ask the provenance graph."""
+    """Ask the provenance graph.
+
+    \b
+    Example:
+        aiida-dmi query films --min-d 5 --unit meV_angstrom --passed
+        aiida-dmi query made-with --code pw@dmi-localhost
+    """
 
 
 OUTPUT = click.option("--output", type=click.Path(dir_okay=False), help="Write all columns: .csv, .json or .parquet.")
@@ -29,7 +36,7 @@ OUTPUT = click.option("--output", type=click.Path(dir_okay=False), help="Write a
 @click.option("--max-closure", type=float, help="Bound of |D(1) + Q(1)| / |D(1)|.")
 @click.option("--unit", type=click.Choice(queries.UNITS), default="pJ_per_m", show_default=True)
 @click.option("--component", type=click.Choice(queries.COMPONENTS), default="yx", show_default=True)
-@click.option("--campaign", help="Only films of this campaign.")
+@click.option("--campaign", type=Name(campaigns), help="Only films of this campaign.")
 @click.option("--passed", is_flag=True, help="Only runs that passed every gate.")
 @OUTPUT
 @click.pass_context
@@ -55,7 +62,7 @@ def films(
 
 @query.command("made-with")
 @click.option("--pseudo", help="uuid, pk, md5 or file name of a pseudopotential, or FAMILY:ELEMENT.")
-@click.option("--code", help="Label, uuid or pk of a code.")
+@click.option("--code", type=Name(codes), help="Label, uuid or pk of a code.")
 @click.option("--image", help="Name of a container image, or a part of it.")
 @click.option("--engine-version", help="Version of aiida-dmi that ran the response.")
 @click.option("--exhaustive", is_flag=True, help="Follow every link of the graph: slow.")
@@ -73,7 +80,7 @@ def made_with(
     """Every result that a pseudopotential, code, image or version has a part in.
 
     \b
-    Which results would a wrong pseudopotential touch?
+    Example, which results would a wrong pseudopotential touch?
         aiida-dmi query made-with --pseudo PseudoDojo/0.4/PBE/FR/standard/upf:Pt
     """
     given = [value for value in (pseudo, code, image, engine_version) if value is not None]

@@ -13,6 +13,7 @@ from aiida.manage import get_manager
 from tabulate import tabulate
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import Name, campaigns
 from aiida_dmi.cli.watch import quiet_console
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening import plots
@@ -92,7 +93,7 @@ def screen(
 
 
 @click.command()
-@click.argument("campaign")
+@click.argument("campaign", type=Name(campaigns))
 @click.option("--points", is_flag=True, help="A row for every direction, mask, temperature and shift.")
 @click.option("--rank", "by", metavar="COLUMN", help="Sort by a column, the largest size first.")
 @click.option("--ascending", is_flag=True, help="With --rank: the smallest first.")

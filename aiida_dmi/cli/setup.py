@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.manage.configuration import create_profile, get_config, load_profile
 from aiida.plugins import BrokerFactory, GroupFactory
 
+from aiida_dmi.cli import BAD_INPUT
 from aiida_dmi.workflows.codes import CODES
 
 PROFILE = "aiida-dmi"
@@ -30,8 +32,10 @@ MOST_RANKS = 4
 """MPI ranks a job by default at most: a thin film on one machine has no use for more."""
 
 
-class SetupError(RuntimeError):
+class SetupError(click.ClickException):
     """Something the setup needs is missing; the message says what and what to do."""
+
+    exit_code = BAD_INPUT
 
 
 def ensure_profile(name: str = PROFILE) -> str:

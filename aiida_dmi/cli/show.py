@@ -8,20 +8,21 @@ import click
 from aiida import orm
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import RESPONSE, RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text, gate_lines, quality_of, summary_of
 
 
 @click.command()
-@click.argument("pk")
+@click.argument("pk", type=NodeName(RUNS, [RESPONSE]))
 @click.option("-t", "--thickness", type=float, help="Of the magnetic film, angstrom, for mJ/m^2.")
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def show(context: click.Context, pk: str, thickness: float | None, form: str) -> None:
     """D, Q, D(1), Q(1), a(I), a(II) with units and errors, and the quality gate.
 
-    PK: pk or uuid of a DmiWorkChain or of its response.
+    PK: pk, uuid or label of a DmiWorkChain or of its response.
 
     \b
     Example:

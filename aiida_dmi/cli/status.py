@@ -10,14 +10,13 @@ from aiida.common.timezone import now
 from tabulate import tabulate
 
 from aiida_dmi.cli import load_profile
+from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.watch import job_detail, step_name
 
-WORKCHAINS = ("DmiWorkChain", "WannierModelWorkChain", "DmiScreeningWorkChain")
-
 
 @click.command()
-@click.argument("pk", required=False)
+@click.argument("pk", required=False, type=NodeName(ALL_RUNS))
 @click.option("-a", "--all", "every", is_flag=True, help="Also those that a workchain started itself.")
 @click.option("-D", "--past-days", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option("-l", "--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Lines at most.")
@@ -38,7 +37,7 @@ def status(context: click.Context, pk: str | None, every: bool, past_days: int, 
         click.echo(describe(node))
         return
     query = orm.QueryBuilder()
-    filters = {"attributes.process_label": {"in": list(WORKCHAINS)}, "ctime": {">": now() - timedelta(days=past_days)}}
+    filters = {"attributes.process_label": {"in": list(ALL_RUNS)}, "ctime": {">": now() - timedelta(days=past_days)}}
     query.append(orm.WorkChainNode, filters=filters, tag="node", project="*")
     nodes = query.order_by({"node": {"id": "desc"}}).all(flat=True)
     rows = [_row(node) for node in nodes if every or node.caller is None][:limit]
@@ -71,7 +70,8 @@ def _short(text: str, length: int = 90) -> str:
 
 def describe(node: orm.ProcessNode) -> str:
     """One workchain: its state and every job with its step, state, seconds and folder."""
-    lines = [f"{node.process_label}<{node.pk}> {node.label}: {_state(node)}", ""]
+    name = f"{node.process_label}<{node.pk}> {node.label}".rstrip()
+    lines = [f"{name}: {_state(node)}", ""]
     if node.is_finished and not node.is_finished_ok:
         lines[1:1] = [str(node.exit_message)]
     rows = []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from aiida_dmi.cli import inputs, load_profile
+from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.provenance.trace import trace as traced
 
 
 @click.command()
-@click.argument("node", metavar="UUID")
+@click.argument("node", metavar="UUID", type=NodeName(MODEL_RUNS, [RESPONSE, MODEL]))
 @click.pass_context
 def trace(context: click.Context, node: str) -> None:
     """How a result was made: the chain as a tree, with versions, times, and inputs that differ from the protocol.

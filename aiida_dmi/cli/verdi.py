@@ -10,12 +10,11 @@ import click
 from aiida.cmdline.params import arguments, types
 from aiida.cmdline.utils import decorators, echo
 
+from aiida_dmi.cli import BAD_INPUT
 from aiida_dmi.cli.export import export_options, write_export
 from aiida_dmi.cli.plot import figure_options, write_figures
 from aiida_dmi.cli.show import print_node
 from aiida_dmi.data.response import DmiData
-
-BAD_INPUT = 2
 
 
 class Commands(click.Group):
@@ -32,7 +31,12 @@ class Commands(click.Group):
 
 @click.group("dmi.response", cls=Commands)
 def response() -> None:
-    """D, Q, a(I), a(II): the response of a magnetic film (aiida-dmi)."""
+    """D, Q, a(I), a(II): the response of a magnetic film (aiida-dmi).
+
+    \b
+    Example:
+        verdi data dmi.response show 1234
+    """
 
 
 def datum(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,7 +50,12 @@ def datum(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @decorators.with_dbenv()
 def show(datum: DmiData, thickness: float | None, form: str) -> None:
-    """The headline values with units and errors."""
+    """The headline values with units and errors.
+
+    \b
+    Example:
+        verdi data dmi.response show 1234 --thickness 2.04
+    """
     print_node(datum, thickness, form)
 
 
@@ -55,7 +64,13 @@ def show(datum: DmiData, thickness: float | None, form: str) -> None:
 @export_options
 @decorators.with_dbenv()
 def export(datum: DmiData, **options: Any) -> None:
-    """As csv, netcdf, json, for ubermag or mumax3."""
+    """As csv, netcdf, json, for ubermag or mumax3.
+
+    \b
+    Example:
+        verdi data dmi.response export 1234 --to netcdf
+        verdi data dmi.response export 1234 --to mumax3 --thickness 2.04
+    """
     write_export(datum, **options)
 
 
@@ -64,5 +79,10 @@ def export(datum: DmiData, **options: Any) -> None:
 @figure_options
 @decorators.with_dbenv()
 def plot(datum: DmiData, what: tuple[str, ...], **options: Any) -> None:
-    """Figures, and their numbers as CSV."""
+    """Figures, and their numbers as CSV.
+
+    \b
+    Example:
+        verdi data dmi.response plot 1234 -w spin-orbit -f pdf
+    """
     write_figures([datum], what, **options)

@@ -97,7 +97,10 @@ def plot_masked(
 ) -> Plot:
     """D and a(I, mask), with SOI on some atoms only, against the shift of the Fermi level (the paper's Fig. 5).
 
-    Parameters, returns, raises as `plot_spin_orbit`, and
+    Other parameters, returns and raises as `plot_spin_orbit`.
+
+    Parameters
+    ----------
     part : str, optional
         Mask of a(I); default the first that leaves an atom out. D is that of the mask 'all' (or the first).
     """

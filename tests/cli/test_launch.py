@@ -3,11 +3,14 @@
 import sys
 
 import ase.io
+import click
 import pytest
 from aiida import orm
 from click.testing import CliRunner
 
 from aiida_dmi import cli
+from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.verdi import response as verdi_response
 from aiida_dmi.structures.bilayer import co_pt111
 
 
@@ -28,12 +31,23 @@ def options(codes, pseudo_family):
     return ("--computer", codes["pw"].computer.label, "--family", pseudo_family.label)
 
 
-def test_help_has_an_example_everywhere(call):
-    assert "aiida-dmi launch dmi 'Co/Pt(111):1+1'" in call("--help").output
-    for command in (("launch", "dmi"), ("launch", "model"), ("launch", "response"), ("status",), ("setup",), ("demo",)):
-        output = call(*command, "--help").output
-        assert "Example:" in output, command
-        assert "aiida-dmi " in output.partition("Example:")[2]
+def commands(command, context, path=()):
+    """Every command and group below one, with its words."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            yield from commands(child, click.Context(child, parent=context), (*path, name))
+
+
+def test_every_help_has_an_example(call):
+    found = dict(commands(cli.cli, click.Context(cli.cli)))
+    assert len(found) > 20
+    for words in found:
+        shown = call(*words, "--help").output
+        assert f"    aiida-dmi {' '.join(words)}".rstrip() in shown or "=$PWD/.aiida aiida-dmi setup" in shown, words
+    for words, command in commands(verdi_response, click.Context(verdi_response)):
+        assert f"verdi data dmi.response {' '.join(words)}".rstrip() in command.help
     assert set(cli.COMMANDS) <= set(call("--help").output.split())
 
 
@@ -99,12 +113,18 @@ def test_response_of_a_model_file(call, codes, model_file):
     [
         (["Mn/W(111):1+3"], "(111)"),
         (["slab.cif"], "'slab.cif' was given, expected a film such as 'Mn/W(001):1+9'"),
-        (["123456789"], "no node has this pk or uuid"),
+        (["123456789"], "no node has this pk, uuid or label"),
         (["Co/Pt(111):1+1", "--set", "response.mesh"], "expected KEY=VALUE"),
         (["Co/Pt(111):1+1", "--set", "responses.mesh=3"], "responses is unknown"),
-        (["Co/Pt(111):1+1", "--protocol", "quick"], "expected one of fast, balanced, stringent"),
+        (["Co/Pt(111):1+1", "--protocol", "quick"], "'quick' is not one of 'fast', 'balanced', 'stringent'"),
         (["Co/Pt(111):1+1", "--moment", "Co=much"], "expected NAME=MOMENT"),
         (["Co/Pt(111):1+1", "--moment", "Fe=2"], "'Fe' is no part of this film"),
+        (
+            ["Co/Pt(111):1+1", "--set", "response.mesh=fine", "-n"],
+            "mesh: 'fine' was given, expected a positive integer",
+        ),
+        (["Co/Pt(111):1+1", "--set", "response.temperatures=300", "-n"], "temperatures: 300 was given"),
+        (["Co/Pt(111):1+1", "--walltime", "soon"], "see `aiida-dmi launch dmi --help`"),
         (["Co/Pt(111):1+1", "--computer", "nowhere"], "no code pw@nowhere; make it with `aiida-dmi setup"),
     ],
 )
@@ -116,16 +136,35 @@ def test_bad_input_is_one_line(call, options, arguments, message, monkeypatch, c
         cli.main()
     assert ended.value.code == 2
     lines = capsys.readouterr().err.splitlines()
-    assert message in " ".join(lines)
-    assert "Traceback" not in lines[0]
+    assert len(lines) == 1
+    assert lines[0].startswith("aiida-dmi: ")
+    assert message in lines[0]
 
 
-def test_debug_shows_the_trace(call, options, monkeypatch, capsys):
-    arguments = ["-v", "debug", "launch", "dmi", "Co/Pt(111):1+1", *options, "--protocol", "quick"]
+@pytest.mark.parametrize(
+    "arguments",
+    [["-v", "debug", "status", "nothing"], ["status", "nothing", "--verbosity=debug"], ["model", "-vdebug", "inspect"]],
+)
+def test_debug_shows_the_trace(call, monkeypatch, capsys, arguments):
+    """Wherever -v stands."""
     monkeypatch.setattr(sys, "argv", ["aiida-dmi", *arguments])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert "Traceback" in capsys.readouterr().err
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1].startswith("aiida-dmi: ")
+
+
+def test_label_means_the_run_that_has_it(aiida_profile):
+    label = "a film and its run"
+    film = orm.StructureData(cell=[[3, 0, 0], [0, 3, 0], [0, 0, 9]], label=label).store()
+    assert load_node(label).pk == film.pk
+    first = orm.WorkChainNode(label=label).store()
+    assert load_node(label).pk == first.pk
+    second = orm.WorkChainNode(label=label).store()
+    with pytest.raises(click.UsageError, match=rf"2 nodes have it, the newest pk {second.pk} of .* pk {first.pk} of"):
+        load_node(label)
 
 
 def test_setup_check_runs_every_code(call, codes, pseudo_family):

@@ -75,4 +75,4 @@ def test_nothing_found_is_no_error(environment):
 def test_trace_of_no_node(environment):
     result = run("trace", "12345678", folder=environment)
     assert result.returncode == 2
-    assert "no node has this pk or uuid" in result.stderr
+    assert "no node has this pk, uuid or label" in result.stderr
