@@ -54,14 +54,15 @@ def test_numbers(cases):
     assert json.loads(json.dumps(numbers(cases))) == kept
 
 
-def test_page(cases):
-    """The tables stand in the page as the archive gives them."""
+def test_pages(cases):
+    """The tables and captions stand in the pages as the archive gives them."""
+    from figures import PAGES
     from tables import TABLES, update
 
-    page = ROOT / "docs" / "validation.md"
-    text = page.read_text(encoding="utf-8")
-    assert all(f"<!-- table: {name} -->" in text for name in TABLES)
-    assert update(page, cases) == text
+    texts = {page: (ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES}
+    assert all(any(f"<!-- table: {name} -->" in text for text in texts.values()) for name in TABLES)
+    for page, text in texts.items():
+        assert update(ROOT / "docs" / page, cases) == text
 
 
 def test_figures(cases, tmp_path):

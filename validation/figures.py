@@ -1,7 +1,7 @@
 """Every number and figure of docs/validation.md from the archive: `make figures`, or `python validation/figures.py`.
 
 Imports validation.aiida into the profile in use (made if there is none), writes docs/images/validation/*.png with
-their CSV, the tables of docs/validation.md, and validation/numbers.json.
+their CSV, the tables of docs/validation.md and docs/figures.md, and validation/numbers.json.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from aiida.tools.archive import import_archive
 from results import Case, load, numbers
-from tables import update
+from tables import SHOWN, update
 
 from aiida_dmi.cli.setup import ensure_profile
 from aiida_dmi.engine.atomic import whole_file
@@ -27,7 +27,7 @@ from aiida_dmi.plots.style import COLOURS, Plot, drawn, panels, symbol, zero_lin
 
 HERE = Path(__file__).resolve().parent
 ARCHIVE = HERE / "validation.aiida"
-SHOWN = {"Mn/W(001) 1+3": "mnw-1-3", "Co/Pt(111) 3+3": "copt-3-3"}
+PAGES = ("validation.md", "figures.md")
 SERIES = {
     "Mn/W(001) 1+N": ("mnw-1-1", "mnw-1-2", "mnw-1-3", "mnw-1-5", "mnw-1-9"),
     "Co/Pt(111) 1+N": ("copt-1-1", "copt-1-2", "copt-1-3", "copt-1-4", "copt-1-5"),
@@ -118,7 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, default=HERE.parent / "docs" / "images" / "validation")
     parser.add_argument("--numbers", type=Path, default=HERE / "numbers.json")
-    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "validation.md")
+    parser.add_argument("--docs", type=Path, default=HERE.parent / "docs", help="folder with the pages")
     parser.add_argument("--archive", type=Path, default=ARCHIVE)
     options = parser.parse_args()
     ensure_profile()
@@ -131,10 +131,12 @@ def main() -> int:
     with whole_file(options.numbers) as temporary:
         temporary.write_text(json.dumps(numbers(cases), indent=1, sort_keys=True) + "\n")
     print(options.numbers)
-    page = update(options.page, cases)
-    with whole_file(options.page) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    print(options.page)
+    for page in PAGES:
+        path = options.docs / page
+        text = update(path, cases)
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(path)
     return 0
 
 

@@ -147,6 +147,29 @@ def times(cases: dict[str, Case]) -> str:
     return markdown(["run", *steps], rows)
 
 
+SHOWN = {"Mn/W(001) 1+3": "mnw-1-3", "Co/Pt(111) 3+3": "copt-3-3"}
+"""Films of the paper's figures, by title."""
+
+
+def caption(cases: dict[str, Case], quantities: Iterable[str], response: str = "z") -> str:
+    """What every figure says below it: film, cutoffs, meshes, temperature, k errors."""
+    parts = []
+    for title, label in SHOWN.items():
+        if label not in cases:
+            continue
+        record, result = cases[label].record, cases[label].responses[response].sel(temperature=300.0, i="y", j="x")
+        heights = sorted(record["heights_angstrom"].values())
+        scf, fine = (f"{record[key][0]}x{record[key][1]}" for key in ("scf_mesh", "wannier_mesh"))
+        errors = ", ".join(f"{QUANTITIES[name]} {float(result[f'{name}_error'].max()):.2g}" for name in quantities)
+        mesh = "x".join(str(m) for m in result.attrs["mesh"])
+        parts.append(
+            f"{title}: {len(heights)} layers, {heights[-1] - heights[0]:.2f} Å between the outer ones; cutoffs "
+            f"{record['ecutwfc_ry']:g} and {4 * record['ecutwfc_ry']:g} Ry, scf mesh {scf}, Wannier mesh {fine}; "
+            f"T = 300 K, mesh {mesh}; largest k error in the figure (meV Å per cell): {errors}."
+        )
+    return " ".join(parts) + "\n"
+
+
 TABLES: dict[str, Callable[[dict[str, Case]], str]] = {
     "models": models,
     "thickness": thickness,
@@ -155,4 +178,7 @@ TABLES: dict[str, Callable[[dict[str, Case]], str]] = {
     "relaxed": relaxed,
     "layers": layers,
     "times": times,
+    "caption-figure3": lambda cases: caption(cases, ("D", "Q")),
+    "caption-figure4": lambda cases: caption(cases, ("Q", "Q_1", "a_I", "a_II")),
+    "caption-figure5": lambda cases: caption(cases, ("D", "a_I"), "layers"),
 }
