@@ -15,8 +15,8 @@ from .brillouin import Batch, Mesh
 from .constants import BOLTZMANN_EV
 from .errors import InputError
 from .progress import Progress
-from .response import FILLED
 from .settings import Settings
+from .weights import FILLED
 
 Floats = npt.NDArray[np.float64]
 

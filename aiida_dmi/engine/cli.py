@@ -42,6 +42,7 @@ RUN_KEYS = (
     "tolerance",
     "max_mesh",
     "method",
+    "quantities",
     "processes",
     "memory_limit",
     "checkpoint",

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .interpolation import Operators
-from .response import dagger, nearly_equal
+from .response import dagger
+from .weights import nearly_equal
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
@@ -28,7 +29,8 @@ class Collinear:
     Parameters
     ----------
     energies : ndarray, shape (2, k, n)
-    states : ndarray, shape (2, k, n, n)
+    states, bras : ndarray, shape (2, k, n, n)
+        And their adjoint.
     overlap : ndarray, shape (k, n, n)
         O = <a up|b down>.
     velocity : ndarray, shape (2, d, k, n, n)
@@ -39,6 +41,7 @@ class Collinear:
 
     energies: Floats
     states: Complexes
+    bras: Complexes
     overlap: Complexes
     velocity: Complexes
     anticommutator: Complexes
@@ -52,7 +55,7 @@ class Collinear:
         velocity = bras[:, None] @ (operators.velocity @ states[:, None])
         anticommutator = velocity[0] @ overlap
         anticommutator += overlap @ velocity[1]
-        return cls(energies, states, overlap, velocity, anticommutator)
+        return cls(energies, states, bras, overlap, velocity, anticommutator)
 
     @property
     def joined(self) -> Floats:
@@ -63,11 +66,6 @@ class Collinear:
         """An up-down block between the bands."""
         result: Complexes = self.bras[0] @ (block @ self.states[1])
         return result
-
-    @functools.cached_property
-    def bras(self) -> Complexes:
-        """Adjoint of the states."""
-        return dagger(self.states)
 
     @functools.cached_property
     def group_velocity(self) -> Complexes:

@@ -24,7 +24,7 @@ from .model import WannierModel
 from .progress import Progress, SilentProgress
 from .rashba import RashbaModel
 from .results import dataset, refinement_attributes
-from .settings import Settings
+from .settings import QUANTITIES, Settings
 from .sums import Sums
 from .symmetry import Operation, magnetic_point_group, symmetrise_tensor, symmetry_residual
 from .workers import Workers
@@ -51,6 +51,7 @@ def compute(
     tolerance: float | None = None,
     max_mesh: int = 768,
     method: str = "bands",
+    quantities: Iterable[str] | None = None,
     cutoff: float | None = None,
     processes: int = 1,
     communicator: Any = None,
@@ -86,12 +87,16 @@ def compute(
         (`symmetry_residual`). 'model': symmetrise the model first (`WannierModel.symmetrised`), so that the reduced
         mesh is exact; `symmetry_residual` is that of the model as it was given.
     tolerance : float, optional
-        meV*Angstrom per cell: double the mesh until D, Q and a(I) + a(II) change by less, everywhere.
+        meV*Angstrom per cell: double the mesh until D, Q and a(I) + a(II) change by less, everywhere. Without these
+        among the `quantities`: until those do that are.
     max_mesh : int
         Points along a direction at most; reaching it is recorded in the attribute `converged`.
     method : {'bands', 'green'}
         D from the bands (Eqs. 2, 11, 12), or from Green functions on a complex contour (Eq. 15 with its
         prefactor corrected): an independent implementation, some twenty times slower.
+    quantities : iterable of str, optional
+        Some of 'D', 'Q', 'a_I', 'a_II', 'D_1'; default all. What is left out costs nothing and is not in the result,
+        nor is what follows from it: Q_1 (of a_I and a_II), closure (of these and D_1), symmetry_residual (of D).
     cutoff : float, optional
         For a RashbaModel: half the side of the square of k, 1/Angstrom.
     processes : int
@@ -142,6 +147,7 @@ def compute(
         soi_masks=soi_masks,
         fermi_level=fermi_level,
         method=method,
+        quantities=quantities,
     )
     if isinstance(model, RashbaModel):
         model, settings = model.with_cutoff(cutoff), dataclasses.replace(settings, fermi_level="dft")
@@ -151,7 +157,7 @@ def compute(
     given, model = model, _symmetrised(model) if symmetry == SYMMETRISED else model
     run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), _group(model, settings, symmetry))
     run.given, run.memory_limit = given, memory_limit
-    key = fingerprint(model, settings, symmetry, tolerance, run.kernel.batch_size)
+    key = fingerprint(model, settings, symmetry, tolerance, run.kernel.partition)
     with Workers(run.kernel, processes, communicator) as workers:
         run.workers, run.show = workers, progress and workers.root
         run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint is not None and workers.root else None, key)
@@ -227,11 +233,7 @@ class _Run:
         mesh = self._resumed_mesh(mesh)
         while True:
             result = self.on_mesh(mesh)
-            changes = {
-                "D": float(result.D_error.max()),
-                "Q": float(result.Q_error.max()),
-                "a_I + a_II": float(result.Q_1_error.max()),
-            }
+            changes = _changes(result)
             self.history.append((mesh.divisions, changes))
             if self.show:
                 print_change(mesh, changes, tolerance)
@@ -262,6 +264,9 @@ class _Run:
             report = self._progress(points, f"band energies, mesh {stage}")
             levels = find_chemical_potentials(self.model, self.settings, mesh, batches, self.workers, report)
             start = 0
+            if self.settings.fermi_level != "dft":
+                # The band energies are a large part of the work: a run that is killed from here on keeps mu.
+                self.checkpoint.save(stage, start, self._as_arrays(levels, total, reuse), force=True)
         report = self._progress(points, f"D, Q, a, mesh {stage}")
         report.resume(sum(len(batch.kpoints) for batch in batches[:start]))
         for done, parts in enumerate(self.workers.map("sums", batches[start:], levels), start + 1):
@@ -298,8 +303,10 @@ class _Run:
         Measured before symmetrising, on a full mesh; None where the group cannot be known: for a RashbaModel,
         without moments, or without spglib.
         """
-        if not isinstance(self.model, WannierModel) or self.model.moments is None or find_spec("spglib") is None:
+        unknown = not isinstance(self.model, WannierModel) or self.model.moments is None or find_spec("spglib") is None
+        if unknown or "D" not in self.settings.quantities:
             return None
+        assert isinstance(self.model, WannierModel)
         if self.group:
             least = [max(RESIDUAL_MESH, 2 * m) for m in self.model.mesh]
             sums = self._full(Mesh(tuple(min(m, small) for m, small in zip(mesh.divisions, least, strict=False))))
@@ -321,6 +328,15 @@ class _Run:
         full.checkpoint = Checkpoint(None, "")
         with Workers(full.kernel, 1) as full.workers:
             return full._sums(mesh)[1][0]
+
+
+def _changes(result: xr.Dataset) -> dict[str, float]:
+    """The largest change of D, Q and a(I) + a(II), or of what there is instead, from the nested mesh."""
+    names = {"D": "D", "Q": "Q", "Q_1": "a_I + a_II"}
+    found = {name: text for name, text in names.items() if name in result} or {
+        name: name for name in QUANTITIES if name in result
+    }
+    return {text: float(result[f"{name}_error"].max()) for name, text in found.items()}
 
 
 def _resume(found: tuple[int, dict[str, Any]], total: list[Sums]) -> tuple[int, ChemicalPotentials]:

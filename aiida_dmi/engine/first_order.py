@@ -19,7 +19,8 @@ import numpy.typing as npt
 from .collinear import Collinear, Splittings
 from .interpolation import SpinOrbit
 from .near_triples import OneSpin, far_pairs
-from .response import Coefficients, Pairs, Triples, dagger, real_products
+from .response import dagger, real_products, real_products_by_row
+from .weights import EVERY_ENERGY, Coefficients, Pairs, Triples, occupied_range
 
 __all__ = ["Collinear", "FirstOrder", "Splittings", "first_order_dmi", "first_part", "second_part"]
 
@@ -63,7 +64,7 @@ def second_part(bands: Collinear, velocity: Complexes) -> Coefficients:
     Coefficients
         As `first_part`'s.
     """
-    return _second_part(bands, velocity, _by_band(bands.overlap * bands.flip(velocity[1]).conj()))
+    return _second_part(bands, velocity, _by_band(bands.overlap * bands.flip(velocity[1]).conj()), EVERY_ENERGY)
 
 
 def first_order_dmi(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) -> Coefficients:
@@ -101,10 +102,19 @@ class FirstOrder:
     splittings : Splittings
     spin_orbit : SpinOrbit
         V of one direction and mask.
+    window : (float, float)
+        Energies (eV) below which every state is full and above which every state is empty: see
+        `weights.energy_window`. Terms of first_part and second_part that are then zero are left out.
     """
 
-    def __init__(self, bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) -> None:
-        self.bands, self.splittings, self.spin_orbit = bands, splittings, spin_orbit
+    def __init__(
+        self,
+        bands: Collinear,
+        splittings: Splittings,
+        spin_orbit: SpinOrbit,
+        window: tuple[float, float] = EVERY_ENERGY,
+    ) -> None:
+        self.bands, self.splittings, self.spin_orbit, self._window = bands, splittings, spin_orbit, window
         n = bands.overlap.shape[-1]
         # (f_a - f_b)/(E_a - E_b): a sum over pairs enters f_a with a plus, f_b with a minus.
         self._sign = np.repeat([1.0, -1.0], n)
@@ -128,33 +138,50 @@ class FirstOrder:
 
     def first_part(self) -> Coefficients:
         """a(I), Eq. 22."""
-        bands, inverse = self.bands, self.splittings.same
-        # {sigma_z, vbar} = +-2 vbar within one spin; f_n gets both orders of every pair.
-        blocks = self.spin_orbit.interaction[::2]
-        interaction = bands.bras @ (blocks @ bands.states)
-        z_up, z_down = np.vecdot(bands.velocity, (interaction * inverse)[:, None]).real
-        along_n = np.concatenate([-z_up, z_down], axis=-1)
-        of_f = np.concatenate([_components(np.moveaxis(self._anticommutator, 0, -1)), _last(along_n)], axis=-2)
-        # A band with itself: the quotient is f'.
-        own = np.concatenate([np.diagonal(block, axis1=-2, axis2=-1) for block in interaction], axis=-1)
+        bands, n = self.bands, self.bands.overlap.shape[-1]
+        across = _components(np.moveaxis(self._anticommutator, 0, -1))
+        of_f = np.concatenate([across, np.zeros_like(across[:, :, :1])], axis=2)
         of_slope = np.zeros_like(of_f)
-        of_slope[..., 2, :] = np.moveaxis(-0.5 * self._sign * (bands.group_velocity * own.conj()).real, 0, -1)
-
         k, a, b = self.splittings.flip_pairs
         flip = _components(-0.25 * bands.anticommutator[:, k, a, b].T * self._flip[k, a, b, None].conj())
         near = [self._flip_pairs(np.concatenate([flip, np.zeros_like(flip[:, :1])], axis=1), k, a, b)]
-        for spin, factor in enumerate((-0.5, 0.5)):
-            k, lower, upper = self.splittings.same_pairs[spin]
-            z = factor * (bands.velocity[spin][:, k, lower, upper].T * interaction[spin, k, lower, upper, None].conj())
-            elements = np.zeros((len(k), 3, z.shape[1]))
-            elements[:, 2] = z.real
-            energies = bands.energies[spin]
-            near.append(Pairs(energies[k, lower], energies[k, upper], elements, k))
+        for spin in range(2):
+            own = slice(spin * n, (spin + 1) * n)
+            near.append(self._along_n(spin, of_f[:, own, 2], of_slope[:, own, 2]))
         return Coefficients(bands.joined, of_f, of_slope=of_slope, quotient=_joined(near))
+
+    def _along_n(self, spin: int, of_f: Floats, of_slope: Floats) -> Pairs:
+        """a(I) along n, of one spin: coefficients of f and f' are written, (k, band, d), pairs returned.
+
+        {sigma_z, vbar} = +-2 vbar within one spin, and f_n gets both orders of every pair:
+        -+ sum_m Re[v_nm V_mn]/(E_n - E_m) for spin up (down). Two full or two empty bands need no such term.
+        """
+        bands, energies = self.bands, self.bands.energies[spin]
+        factor = (-1.0, 1.0)[spin]
+        held, full = occupied_range(energies, self._window)
+        kets = bands.states[spin][..., :held]
+        interaction = bands.bras[spin][:, full:] @ (self.spin_orbit.interaction[2 * spin] @ kets)
+        velocity = bands.velocity[spin][..., full:, :held]
+        # 1/(E_m - E_n), rows m, columns n
+        elements = interaction * self.splittings.same[spin][:, full:, :held]
+        of_f[:, :held] = -factor * real_products(elements, velocity)
+        # Bands that are full somewhere only have the bands that are full everywhere among their partners, too.
+        rows, columns = slice(0, max(held - full, 0)), slice(0, min(full, held))
+        of_f[:, full:held] += factor * real_products_by_row(elements, velocity, rows, columns)
+        # A band with itself: the quotient is f'.
+        own = np.arange(full, max(held, full))
+        diagonal = velocity[:, :, own - full, own] * interaction[:, own - full, own].conj()
+        of_slope[:, own] = 0.5 * factor * np.moveaxis(diagonal.real, 0, -1)
+        k, m, n = self.splittings.same_pairs[spin]
+        inside = (m >= full) & (n < held)
+        k, m, n = k[inside], m[inside], n[inside]
+        values = np.zeros((len(k), 3, velocity.shape[0]))
+        values[:, 2] = 0.5 * factor * (velocity[:, k, m - full, n] * interaction[k, m - full, n].conj()).real.T
+        return Pairs(energies[k, m], energies[k, n], values, k)
 
     def second_part(self) -> Coefficients:
         """a(II), Eq. 23."""
-        return _second_part(self.bands, self.spin_orbit.velocity, self._overlap_velocity)
+        return _second_part(self.bands, self.spin_orbit.velocity, self._overlap_velocity, self._window)
 
     # -- D(1) ----------------------------------------------------------------------------------------------
 
@@ -284,17 +311,19 @@ class FirstOrder:
         return Pairs(up[k, a], down[k, b], elements, k)
 
 
-def _second_part(bands: Collinear, velocity: Complexes, flip: Complexes) -> Coefficients:
+def _second_part(bands: Collinear, velocity: Complexes, flip: Complexes, window: tuple[float, float]) -> Coefficients:
     """a(II) from v^SOI's blocks and the sums of O_ab conj(y_ab) for each band.
 
     {sigma_x, v}_uu = v_ud O^+ + h.c., {sigma_y, v}_uu = i v_ud O^+ + h.c., {sigma_x, v}_dd = O^+ v_ud + h.c.,
-    {sigma_y, v}_dd = i O^+ v_ud + h.c., {sigma_z, v} = +-2 v within one spin.
+    {sigma_y, v}_dd = i O^+ v_ud + h.c., {sigma_z, v} = +-2 v within one spin. Empty bands' last is left out.
     """
-    along_n = [
-        -0.5 * sign * real_products(states[None], block @ states)
-        for sign, states, block in zip((1, -1), bands.states, velocity[::2], strict=True)
-    ]
-    of_f = np.concatenate([_components(-0.25 * np.moveaxis(flip, 0, -1)), np.concatenate(along_n, axis=1)], axis=-2)
+    n = bands.overlap.shape[-1]
+    across = _components(-0.25 * np.moveaxis(flip, 0, -1))
+    of_f = np.concatenate([across, np.zeros_like(across[:, :, :1])], axis=2)
+    for spin, factor in enumerate((-0.5, 0.5)):
+        held, _ = occupied_range(bands.energies[spin], window)
+        kets = bands.states[spin][..., :held]
+        of_f[:, spin * n : spin * n + held, 2] = factor * real_products(kets, velocity[2 * spin] @ kets)
     return Coefficients(bands.joined, of_f)
 
 
@@ -305,11 +334,6 @@ def _by_band(elements: Complexes) -> Complexes:
     """Sums over the partners of every band: (..., a, b) -> (..., band), up bands (over b), then down bands (over a)."""
     ones = np.ones(elements.shape[-1], dtype=complex)
     return np.concatenate([elements @ ones, ones @ elements], axis=-1)
-
-
-def _last(values: Floats) -> Floats:
-    """(d, k, band) to (k, band, component, d) with one component."""
-    return np.moveaxis(values, 0, -1)[..., None, :]
 
 
 def _joined(parts: list[Pairs]) -> Pairs:

@@ -35,6 +35,8 @@ Model = WannierModel | RashbaModel
 MAPS: dict[str, Callable[..., xr.Dataset]] = {"k_map": k_map, "bands": bands, "density_of_states": density_of_states}
 """Sections that give a dataset of their own; their keys are the function's arguments."""
 WITH_RESULT = ("doping_axis", "energy_current", "micromagnetics")
+OF_D = ("energy_current", "micromagnetics")
+"""Sections that start from the result's D."""
 SECTIONS = (*MAPS, *WITH_RESULT)
 
 
@@ -55,6 +57,10 @@ def check(spec: Mapping[str, Any]) -> None:
     if "micromagnetics" in spec:
         keys = ["thickness", "tolerance", "direction", "mask", "soi_scale", "temperature", "fermi_shift"]
         _check_keys("micromagnetics", spec["micromagnetics"], keys)
+    asked = spec.get("quantities")
+    for name in OF_D:
+        if name in spec and isinstance(asked, list) and "D" not in asked:
+            raise InputError(f"{name}: quantities: {asked} was given; it needs D among them")
     substituted = spec.get("doping_axis", True)
     if substituted is not True and not (isinstance(substituted, list) and substituted):
         raise InputError(f"doping_axis: {substituted!r} was given, expected true or a list of elements")

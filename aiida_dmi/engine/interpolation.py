@@ -35,15 +35,28 @@ class Operators:
     velocity : ndarray, shape (2, d, k, n, n)
         hbar vbar_j = dHbar/dk_j - i [A_j, Hbar], eV*Angstrom; d Cartesian directions.
     position : ndarray, shape (2, d, k, n, n)
-        A_j, Angstrom.
+        A_j, Angstrom; empty where no product with it is left to be taken.
     overlap : ndarray, shape (k, n, n)
-        <W_i up|W_j down>.
+        O = <W_i up|W_j down>.
+    commutator : ndarray, shape (k, n, n), optional
+        (Hbar_u O - O Hbar_d)/2, eV, where it is known already: see `response.exchange_commutator`.
     """
 
     hamiltonian: Complexes
     velocity: Complexes
     position: Complexes
     overlap: Complexes
+    commutator: Complexes | None = None
+
+    def part(self, points: slice) -> Operators:
+        """Of some points of the batch."""
+        return Operators(
+            self.hamiltonian[:, points],
+            self.velocity[:, :, points],
+            self.position[:, :, points],
+            self.overlap[points],
+            None if self.commutator is None else self.commutator[points],
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +73,10 @@ class SpinOrbit:
 
     interaction: Complexes
     velocity: Complexes
+
+    def part(self, points: slice) -> SpinOrbit:
+        """Of some points of the batch."""
+        return SpinOrbit(self.interaction[:, points], self.velocity[:, :, points])
 
 
 def spin_frame(direction: Sequence[float]) -> Floats:
@@ -139,11 +156,10 @@ class Interpolation:
         self.axes = [axis for axis in range(3) if axis < model.dimension]
         self.vectors, self._share = _images_in_plane(model)
         self._to_lattice = np.exp(-2j * np.pi * self.vectors @ model.kpoints.T) / len(model.kpoints)
-        self._hamiltonian = self._sum(model.hamiltonian, gradient=True)
+        self._hamiltonian = self.lattice_sum(model.hamiltonian, gradient=True)
         position = np.moveaxis(model.position, 2, 1)[:, self.axes]
-        # (spin, j) of A, then the overlap
-        n, points = model.functions, len(model.kpoints)
-        self._others = self._sum(np.concatenate([position.reshape(-1, points, n, n), model.overlap[None]]))
+        self._position = self.lattice_sum(position.reshape(-1, *position.shape[2:]))
+        self._overlap = self.lattice_sum(model.overlap[None])
 
     @property
     def functions(self) -> int:
@@ -175,17 +191,21 @@ class Interpolation:
             In units of the reciprocal lattice vectors.
         """
         hamiltonian, velocity = self._hamiltonian.with_gradient(kpoints)
-        others = self._others.at(kpoints)
-        position = others[:-1].reshape(2, len(self.axes), *others.shape[1:])
+        position, overlap = self.positions(kpoints), self._overlap.at(kpoints)[0]
         # hbar vbar_j = dHbar/dk_j - i [A_j, Hbar]
         _add_commutator(velocity, position, hamiltonian[:, None])
-        return Operators(hamiltonian, velocity, position, others[-1])
+        return Operators(hamiltonian, velocity, position, overlap)
+
+    def positions(self, kpoints: Floats) -> Complexes:
+        """A_j of both spins, shape (2, d, k, n, n), Angstrom."""
+        position = self._position.at(kpoints)
+        return position.reshape(2, len(self.axes), *position.shape[1:])
 
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any:
         """V(R) of one direction and mask, prepared once and handed to `spin_orbit` for every batch."""
-        return self._sum(in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction)), gradient=True)
+        return self.lattice_sum(in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction)), gradient=True)
 
-    def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit:
+    def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators | None = None) -> SpinOrbit:
         """V and hbar v^SOI of one direction and mask.
 
         Parameters
@@ -194,11 +214,11 @@ class Interpolation:
             From `spin_orbit_columns`.
         kpoints : ndarray, shape (k, 3)
             The batch that `operators` belongs to.
-        operators : Operators
-            Its position matrices enter v^SOI.
+        operators : Operators, optional
+            Its position matrices enter v^SOI; without it they are summed here.
         """
         interaction, velocity = columns.with_gradient(kpoints)
-        up, down = operators.position
+        up, down = self.positions(kpoints) if operators is None else operators.position
         v_uu, v_ud, v_dd = interaction
         # hbar v^SOI_j = dV/dk_j - i [A_j, V]
         _add_commutator(velocity[0], up, v_uu)
@@ -214,7 +234,7 @@ class Interpolation:
         if blocks is None:
             return None
         velocity = in_spin_frame(blocks, spin_frame(direction))[:, self.axes]
-        return self._sum(velocity.reshape(-1, *velocity.shape[2:]))
+        return self.lattice_sum(velocity.reshape(-1, *velocity.shape[2:]))
 
     def exact_velocity(self, columns: LatticeSum, kpoints: Floats) -> Complexes:
         """Hbar v^SOI = dV_k/dk of one direction and mask, exact in plane waves (no position matrices).
@@ -237,7 +257,7 @@ class Interpolation:
         values = columns.at(kpoints)
         return values.reshape(3, len(self.axes), *values.shape[1:])
 
-    def _sum(self, operator: Complexes, gradient: bool = False) -> LatticeSum:
+    def lattice_sum(self, operator: Complexes, gradient: bool = False) -> LatticeSum:
         """The sum over R of an operator X(q), shape (matrices, q, n, n)."""
         cell = self.model.cell[:, self.axes] if gradient else None
         return LatticeSum(self.vectors, self.on_lattice(operator), cell)

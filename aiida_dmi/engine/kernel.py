@@ -17,17 +17,22 @@ from .green import dmi_green
 from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
 from .model import WannierModel
 from .rashba import RashbaModel
-from .response import Occupations
 from .settings import Settings
 from .sums import Sums
+from .tabulated import TabulatedInterpolation
+from .weights import Coefficients, Occupations, energy_window, occupy, splitting_threshold
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
-BATCH_BYTES = 12 * 1024**2
-"""Working arrays of one batch of k points; larger ones fall out of the cache, smaller ones waste calls."""
-SMALLEST_BATCH = 4
-"""... but no fewer points than this, where memory allows it."""
+BATCH = 64
+"""k points at which operators are interpolated at once, where memory allows it."""
+LARGEST_ARRAY = 30 * 1024**2
+"""... and each array stays below this: the C library maps larger ones anew every time (see `memory.keep_heap`)."""
+PART_BYTES = 12 * 1024**2
+"""Working arrays of the part of a batch that is worked on at once; larger ones fall out of the cache."""
+SMALLEST_PART = 4
+"""... but no fewer points than this: smaller ones waste calls."""
 
 
 class BandModel(Protocol):
@@ -70,7 +75,7 @@ class Kernel:
     @classmethod
     def prepare(cls, model: WannierModel | RashbaModel, settings: Settings, memory_limit: int) -> Kernel:
         """Interpolation and V(R) of every direction and mask."""
-        bands: BandModel = Interpolation(model) if isinstance(model, WannierModel) else model
+        bands: BandModel = _interpolation(model, settings, memory_limit) if isinstance(model, WannierModel) else model
         columns, exact = {}, {}
         for index, direction in enumerate(settings.directions):
             for name, mask in settings.soi_masks.items():
@@ -80,11 +85,30 @@ class Kernel:
 
     @property
     def batch_size(self) -> int:
-        """K points a batch: fixed by the model alone, so that sums are the same for any number of processes."""
+        """K points a batch: fixed by model and settings, so that sums are the same for any number of processes."""
+        # Hbar, O, its commutator and vbar; V and v^SOI of every direction and mask
+        d, matrix = self.bands.dimension, 16 * self.bands.functions**2
+        per_k = matrix * (4 + 4 * d + (3 + 3 * d) * len(self.columns))
+        wanted = min(BATCH, max(LARGEST_ARRAY // (3 * d * matrix), SMALLEST_PART))
+        # The limit also has to hold the R-space operators, the parts of a batch and what waits to be added.
+        return int(np.clip(self.memory_limit // 4 // per_k, 1, wanted))
+
+    @property
+    def part_size(self) -> int:
+        """K points of a batch that are worked on at once."""
         per_k = 16 * (2 * self.bands.functions) ** 2 * (8 + 4 * self.bands.dimension)
-        # The limit also has to hold the R-space operators and the parts that wait to be added.
-        wanted = max(BATCH_BYTES, SMALLEST_BATCH * per_k)
-        return int(np.clip(min(wanted, self.memory_limit // 4) // per_k, 1, 1024))
+        wanted = max(PART_BYTES, SMALLEST_PART * per_k)
+        return max(1, min(wanted, self.memory_limit // 4) // per_k)
+
+    @property
+    def partition(self) -> tuple[int, int, str]:
+        """What the result's last bits depend on beside model and settings."""
+        return self.batch_size, self.part_size, type(self.bands).__name__
+
+    def _parts(self, points: int) -> list[slice]:
+        """A batch in the parts that are worked on at once."""
+        size = self.part_size
+        return [slice(start, min(start + size, points)) for start in range(0, points, size)]
 
     def energies(self, batch: Batch, full: bool) -> tuple[Floats, Floats]:
         """Band energies of Hbar, (k, 2n), and of H, (direction, mask, xi, k, 2n), empty unless `full`."""
@@ -95,56 +119,127 @@ class Kernel:
         energies = []
         for columns in self.columns.values():
             spin_orbit = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            energies.append([response.band_energies(operators, spin_orbit, xi) for xi in self.settings.soi_scales])
+            energies.append([self._energies(operators, spin_orbit, xi) for xi in self.settings.soi_scales])
         shape = (len(self.settings.directions), len(self.settings.soi_masks), len(self.settings.soi_scales))
         return bare, np.array(energies).reshape(*shape, *bare.shape)
 
+    def _energies(self, operators: Operators, spin_orbit: SpinOrbit, xi: float) -> Floats:
+        parts = self._parts(len(operators.overlap))
+        return np.concatenate([response.band_energies(operators.part(p), spin_orbit.part(p), xi) for p in parts])
+
     def sums(self, batch: Batch, levels: ChemicalPotentials) -> list[Sums]:
         """Sums over the batch: with the fine mesh's mu and, for nested points, with the coarse mesh's too."""
-        settings = self.settings
-        kt = BOLTZMANN_EV * np.asarray(settings.temperatures)
-        threshold = response.splitting_threshold(min(settings.temperatures))
-        result = [Sums.zeros(settings, self.bands.dimension) for _ in range(2 if batch.nested else 1)]
+        result = [Sums.zeros(self.settings, self.bands.dimension) for _ in range(2 if batch.nested else 1)]
         operators = self.bands.operators(batch.kpoints)
-        collinear = first_order.Collinear.of(operators)
-        splittings = first_order.Splittings.of(collinear, threshold)
-        bare = [
-            Occupations.of(collinear.joined, *_grid(levels.bare[level], settings.fermi_shifts, kt), batch.weights)
-            for level in range(len(result))
-        ]
+        interactions, velocities = {}, {}
+        for key, columns in self.columns.items():
+            interactions[key] = self.bands.spin_orbit(columns, batch.kpoints, operators)
+            if self.exact[key] is not None and "a_II" in self.settings.quantities:
+                velocities[key] = self.bands.exact_velocity(self.exact[key], batch.kpoints)
+        for part in self._parts(len(batch.kpoints)):
+            at, weights = operators.part(part), batch.weights[part]
+            of_part = {key: interaction.part(part) for key, interaction in interactions.items()}
+            exact = {key: velocity[:, :, part] for key, velocity in velocities.items()}
+            self._add_first_order(result, at, of_part, exact, levels, weights)
+            for key, spin_orbit in of_part.items():
+                self._add_dmi_and_spin_current(result, at, spin_orbit, key, levels, weights)
+        return result
+
+    def _add_first_order(
+        self,
+        result: list[Sums],
+        operators: Operators,
+        interactions: dict[tuple[int, str], SpinOrbit],
+        exact: dict[tuple[int, str], Complexes],
+        levels: ChemicalPotentials,
+        weights: Floats,
+    ) -> None:
+        """Add a(I), a(II), D(1) of every direction and mask, and the electrons."""
+        settings, asked = self.settings, self.settings.quantities
+        grids = [_grid(levels.bare[level], settings.fermi_shifts, self._kt) for level in range(len(result))]
+        if not settings.first_order:
+            energies = response.band_energies(operators, None, 0.0)
+        else:
+            collinear = first_order.Collinear.of(operators)
+            splittings = first_order.Splittings.of(collinear, self._threshold)
+            window = energy_window(*np.concatenate(grids, axis=1))
+            energies = collinear.joined
+        bare = [Occupations.of(energies, *grid, weights) for grid in grids]
         for sums, occupations in zip(result, bare, strict=True):
             sums.electrons += occupations.electrons.reshape(sums.electrons.shape)
-        for (direction, name), columns in self.columns.items():
-            mask = list(settings.soi_masks).index(name)
-            frame = spin_frame(settings.directions[direction])
-            spin_orbit = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            first = first_order.FirstOrder(collinear, splittings, spin_orbit)
-            firsts = {"D_1": first.dmi(), "a_I": first.first_part(), "a_II": first.second_part()}
-            exact = self.exact[direction, name]
-            if exact is not None:
-                velocity = self.bands.exact_velocity(exact, batch.kpoints)
-                firsts["a_II_exact"] = first_order.second_part(collinear, velocity)
+        if not settings.first_order:
+            return
+        for key, spin_orbit in interactions.items():
+            first = first_order.FirstOrder(collinear, splittings, spin_orbit, window)
+            coefficients = {}
+            if "D_1" in asked:
+                coefficients["D_1"] = first.dmi()
+            if "a_I" in asked:
+                coefficients["a_I"] = first.first_part()
+            if "a_II" in asked:
+                coefficients["a_II"] = first.second_part()
+            if key in exact:
+                coefficients["a_II_exact"] = first_order.second_part(collinear, exact[key])
             for sums, occupations in zip(result, bare, strict=True):
-                for quantity, coefficients in firsts.items():
-                    target = getattr(sums, quantity)
-                    target[direction, mask] += _evaluate(coefficients, occupations, frame, target.shape[2:])
-            for index, xi in enumerate(settings.soi_scales):
-                grids = [
-                    _grid(levels.full[level, direction, mask, index], settings.fermi_shifts, kt)
-                    for level in range(len(result))
-                ]
-                window = response.energy_window(*np.concatenate(grids, axis=1))
-                dmi, current = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold, window)
-                for sums, grid in zip(result, grids, strict=True):
-                    occupations = Occupations.of(dmi.energies, *grid, batch.weights)
-                    shape = sums.D.shape[3:]
-                    sums.Q[direction, mask, index] += _evaluate(current, occupations, frame, shape)
-                    if settings.method == "bands":
-                        sums.D[direction, mask, index] += _evaluate(dmi, occupations, frame, shape)
-                    else:
-                        total = _green(operators, spin_orbit, xi, occupations)
-                        sums.D[direction, mask, index] += response.to_lab(total, frame).reshape(shape)
-        return result
+                for quantity, values in coefficients.items():
+                    self._add(getattr(sums, quantity), values, occupations, key)
+
+    def _add_dmi_and_spin_current(
+        self,
+        result: list[Sums],
+        operators: Operators,
+        spin_orbit: SpinOrbit,
+        key: tuple[int, str],
+        levels: ChemicalPotentials,
+        weights: Floats,
+    ) -> None:
+        """Add D and Q of one direction and mask at every xi."""
+        settings, (direction, name) = self.settings, key
+        mask = list(settings.soi_masks).index(name)
+        for index, xi in enumerate(settings.soi_scales if settings.finite_order else ()):
+            grids = [
+                _grid(levels.full[level, direction, mask, index], settings.fermi_shifts, self._kt)
+                for level in range(len(result))
+            ]
+            window = energy_window(*np.concatenate(grids, axis=1))
+            dmi, current = response.dmi_and_spin_current(operators, spin_orbit, xi, self._threshold, window)
+            for sums, grid in zip(result, grids, strict=True):
+                occupations = Occupations.of(dmi.energies, *grid, weights)
+                if "Q" in settings.quantities:
+                    self._add(sums.Q[:, :, index], current, occupations, key)
+                if "D" not in settings.quantities:
+                    continue
+                if settings.method == "bands":
+                    self._add(sums.D[:, :, index], dmi, occupations, key)
+                else:
+                    total = _green(operators, spin_orbit, xi, occupations)
+                    frame = spin_frame(settings.directions[direction])
+                    sums.D[direction, mask, index] += response.to_lab(total, frame).reshape(sums.D.shape[3:])
+
+    def _add(self, target: Floats, coefficients: Coefficients, occupations: Occupations, key: tuple[int, str]) -> None:
+        """Add a quantity of one direction and mask to its place in (direction, mask, temperature, shift, 3, d)."""
+        direction, name = key
+        mask = list(self.settings.soi_masks).index(name)
+        total = response.to_lab(occupy(coefficients, occupations), spin_frame(self.settings.directions[direction]))
+        target[direction, mask] += total.reshape(target.shape[2:])
+
+    @property
+    def _kt(self) -> Floats:
+        """One k_B T a temperature, eV."""
+        return BOLTZMANN_EV * np.asarray(self.settings.temperatures)
+
+    @property
+    def _threshold(self) -> float:
+        return splitting_threshold(min(self.settings.temperatures))
+
+
+def _interpolation(model: WannierModel, settings: Settings, memory_limit: int) -> BandModel:
+    """With tables of products where the mesh is worth it and half of the memory holds them."""
+    plain = Interpolation(model)
+    columns = len(settings.directions) * len(settings.soi_masks)
+    if TabulatedInterpolation.pays(plain, columns, settings.mesh.size, memory_limit // 2):
+        return TabulatedInterpolation(plain)
+    return plain
 
 
 def _grid(mu: Floats, shifts: Sequence[float], kt: Floats) -> tuple[Floats, Floats]:
@@ -161,9 +256,3 @@ def _green(operators: Operators, spin_orbit: SpinOrbit, xi: float, occupations: 
             for mu, kt in grid
         ]
     )
-
-
-def _evaluate(
-    coefficients: response.Coefficients, occupations: Occupations, frame: Floats, shape: tuple[int, ...]
-) -> Floats:
-    return response.to_lab(response.occupy(coefficients, occupations), frame).reshape(shape)

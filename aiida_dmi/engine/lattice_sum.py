@@ -12,6 +12,8 @@ Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 Integers = npt.NDArray[np.int64]
 
+LINES_BYTES = 96 * 1024**2
+"""Lines of a mesh that are summed at once take no more than this, or there is one."""
 IMAGE_TOLERANCE = 1e-4
 """Images within this distance (Angstrom) of the nearest share an element equally."""
 
@@ -20,8 +22,8 @@ class LatticeSum:
     """X(k) = sum_R exp(ik.R) X(R) of several matrices, and with it dX/dk_j = sum_R i R_j exp(ik.R) X(R).
 
     exp(ik.R) factorises, so R is summed one axis after the other. The points of one line of a mesh share their first
-    coordinate: what its sum leaves is kept until a point of another line comes, so that the matrices at all R, which
-    no cache holds, are read once a line and not once a point.
+    coordinate, and several lines are summed at once: the matrices at all R, which no cache holds, are read once for
+    all of them and not once a point.
 
     Parameters
     ----------
@@ -38,12 +40,48 @@ class LatticeSum:
         used = vectors[:, self._axes]
         self._coordinates = [np.arange(low, high + 1) for low, high in zip(used.min(0), used.max(0), strict=True)]
         count, _, n, _ = matrices.shape
+        # On the box of R vectors, zero where there is none.
+        box = np.zeros((*(len(r) for r in self._coordinates), count, n * n), dtype=complex)
+        box[tuple((used - used.min(0)).T)] = matrices.reshape(count, -1, n * n).swapaxes(0, 1)
         self._shape = (count, n)
-        # On the box of R vectors, zero where there is none: (R_1, ..., matrix, element).
-        self._box = np.zeros((*(len(r) for r in self._coordinates), count, n * n), dtype=complex)
-        self._box[tuple((used - used.min(0)).T)] = matrices.reshape(count, -1, n * n).swapaxes(0, 1)
+        self._box = _reversed_axes(box)
         self._cell = np.zeros((len(self._axes), 0)) if cell is None else cell[self._axes]
-        self._line: tuple[float, Complexes] | None = None
+
+    @classmethod
+    def from_samples(cls, first: Sequence[int], samples: Complexes) -> LatticeSum:
+        """The sum that takes given values on a mesh: X(R) = (1/M) sum_p exp(-ik_p.R) X(k_p).
+
+        Exact for a sum over the box of R vectors that begins at `first` and has as many along each axis as the
+        Gamma-centred mesh has points.
+
+        Parameters
+        ----------
+        first : sequence of int
+            First R along each axis, in units of the cell's vectors.
+        samples : ndarray, shape (M_1, M_2, M_3, matrices, n, n)
+            X(k_p), k_p = p/M; may be overwritten.
+        """
+        made = cls.__new__(cls)
+        *divisions, count, n, _ = samples.shape
+        made._axes = [axis for axis in range(3) if divisions[axis] > 1] or [0]
+        made._coordinates = [np.arange(first[axis], first[axis] + divisions[axis]) for axis in made._axes]
+        made._shape = (count, n)
+        made._cell = np.zeros((len(made._axes), 0))
+        lengths = [divisions[axis] for axis in made._axes]
+        phases = [
+            np.exp(-2j * np.pi / m * np.outer(vectors, np.arange(m))) / m
+            for vectors, m in zip(made._coordinates, lengths, strict=True)
+        ]
+        # All axes but the first in place, one slab after the other: new memory of this size is slow to get.
+        samples = np.ascontiguousarray(samples)
+        for slab in samples.reshape(lengths[0], -1):
+            box = slab.reshape(*lengths[1:], count, n * n)
+            for axis in reversed(range(len(lengths) - 1)):
+                box = phases[axis + 1] @ np.moveaxis(box, axis, -2)
+            slab[...] = box.ravel()
+        rest = samples.reshape(lengths[0], count, *reversed(lengths[1:]), n * n)
+        made._box = phases[0] @ np.moveaxis(rest, 0, -2)
+        return made
 
     def at(self, kpoints: Floats) -> Complexes:
         """X at some k points.
@@ -83,37 +121,45 @@ class LatticeSum:
         """Sum the axes that are left, `axis` first.
 
         stack[-1] is X with the earlier axes summed, stack[a] its derivative along axis a (2 pi k_a), if wanted:
-        (1 + axes summed, R of this axis, ..., matrix, element).
+        (1 + axes summed, matrix, R of the axes after this one in descending order, R of this axis, element).
         """
         if axis + 1 < len(self._axes):
-            for points in _runs(kpoints[:, axis]):
-                left = self._summed(stack, axis, float(kpoints[points.start, axis]))
-                some = None if gradient is None else gradient[:, :, points]
-                self._fill(left, axis + 1, kpoints[points], values[:, points], some)
+            runs = list(_runs(kpoints[:, axis]))
+            line = stack[0, ..., 0, :].nbytes * (len(stack) + (gradient is not None))
+            together = max(1, LINES_BYTES // line)
+            for start in range(0, len(runs), together):
+                some = runs[start : start + together]
+                lines = self._summed(
+                    stack, axis, kpoints[[points.start for points in some], axis], gradient is not None
+                )
+                for index, points in enumerate(some):
+                    part = None if gradient is None else gradient[:, :, points]
+                    self._fill(lines[..., index, :], axis + 1, kpoints[points], values[:, points], part)
             return
         phases = np.exp(2j * np.pi * np.outer(kpoints[:, axis], self._coordinates[axis]))
-        np.matmul(phases, stack[-1].swapaxes(0, 1), out=values)
+        np.matmul(phases, stack[-1], out=values)
         if gradient is not None:
             # dX/dk_j = sum_a cell_aj dX/d(2 pi k_a): earlier axes' derivatives stand in the stack, this one's is made.
             factors = [phases] * axis + [1j * self._coordinates[axis] * phases]
             weights = np.concatenate([np.multiply.outer(c, f) for c, f in zip(self._cell, factors, strict=True)], -1)
-            terms = stack.reshape(-1, *stack.shape[2:]).swapaxes(0, 1)
+            terms = np.concatenate(list(stack), axis=-2)
             np.matmul(weights, terms[:, None], out=gradient)
 
-    def _summed(self, stack: Complexes, axis: int, coordinate: float) -> Complexes:
-        """The stack with one axis summed for one coordinate of k; the last line's is kept."""
-        if axis == 0 and self._line is not None and self._line[0] == coordinate:
-            return self._line[1]
+    def _summed(self, stack: Complexes, axis: int, coordinates: Floats, gradient: bool) -> Complexes:
+        """The stack with one axis summed for some coordinates of k, which take this axis' place."""
         vectors = self._coordinates[axis]
-        phases = np.exp(2j * np.pi * coordinate * vectors)
-        weights = np.stack([1j * vectors * phases, phases]) if self._cell.size else phases[None]
-        rest = stack.shape[2:]
-        flat = stack.reshape(*stack.shape[:2], -1)
-        parts = [phases @ flat[:-1], weights @ flat[-1]]
-        result: Complexes = np.concatenate(parts).reshape(-1, *rest)
-        if axis == 0:
-            self._line = (coordinate, result)
-        return result
+        phases = np.exp(2j * np.pi * np.outer(coordinates, vectors))
+        if not gradient:
+            return phases @ stack
+        both = np.concatenate([1j * vectors * phases, phases]) @ stack[-1]
+        derivative, value = both[..., : len(coordinates), :], both[..., len(coordinates) :, :]
+        return np.concatenate([phases @ stack[:-1], derivative[None], value[None]])
+
+
+def _reversed_axes(box: Complexes) -> Complexes:
+    """(R_1, R_2, ..., matrix, element) to (matrix, ..., R_2, R_1, element): what is summed first comes last."""
+    axes = range(box.ndim - 2)
+    return np.ascontiguousarray(box.transpose(box.ndim - 2, *reversed(axes), box.ndim - 1))
 
 
 def _runs(coordinates: Floats) -> Iterator[slice]:

@@ -66,7 +66,7 @@ def dataset(
     residual : ndarray, optional
         Forbidden part of D, (direction, mask, xi, temperature, shift).
     """
-    tensors = [_tensors(model, part) for part in sums]
+    tensors = [_tensors(model, settings, part) for part in sums]
     outer, inner = ("direction", "mask"), ("temperature", "fermi_shift", "i", "j")
     units = "meV angstrom" if isinstance(model, WannierModel) else "meV / angstrom"
     per = "cell" if isinstance(model, WannierModel) else "area"
@@ -81,19 +81,20 @@ def dataset(
             error,
             {**attrs, "long_name": f"k error of {name}: change from the nested mesh"},
         )
-    closure = _closure(tensors[0], [np.asarray(n) for n in settings.directions])
-    nothing = np.full(sums[0].D.shape[:-2], np.nan)
-    variables |= {
-        "symmetry_residual": (
+    if "D" in settings.quantities:
+        nothing = np.full(sums[0].D.shape[:-2], np.nan)
+        variables["symmetry_residual"] = (
             (*outer, "soi_scale", *inner[:2]),
             nothing if residual is None else residual,
             {"units": "1", "long_name": "|D - PD|/|D|: part of D that the magnetic point group forbids, full mesh"},
-        ),
-        "closure": (
+        )
+    if {"D_1", "Q_1"} <= set(tensors[0]):
+        variables["closure"] = (
             (*outer, *inner[:2]),
-            closure,
+            _closure(tensors[0], [np.asarray(n) for n in settings.directions]),
             {"units": "1", "long_name": "|D_1 + Q_1|/|D_1|, components normal to n"},
-        ),
+        )
+    variables |= {
         "mu": (
             (*outer, "soi_scale", "temperature"),
             levels.full[0],
@@ -128,18 +129,15 @@ def _measure(model: WannierModel | RashbaModel) -> float:
     return model.measure if isinstance(model, RashbaModel) else 1.0
 
 
-def _tensors(model: WannierModel | RashbaModel, sums: Sums) -> dict[str, Floats]:
+def _tensors(model: WannierModel | RashbaModel, settings: Settings, sums: Sums) -> dict[str, Floats]:
+    """What was asked for, and what follows from it."""
     scale = EV * _measure(model)
-    a_1, a_2 = scale * sums.a_I, scale * sums.a_II
-    exact = isinstance(model, WannierModel) and model.gradients is not None
-    return {
-        "D": scale * sums.D,
-        "Q": scale * sums.Q,
-        "a_I": a_1,
-        "a_II": a_2,
-        "D_1": scale * sums.D_1,
-        "Q_1": -(a_1 + a_2),  # Eq. 24
-    } | ({"a_II_exact": scale * sums.a_II_exact} if exact else {})
+    tensors = {name: scale * getattr(sums, name) for name in settings.quantities}
+    if {"a_I", "a_II"} <= set(tensors):
+        tensors["Q_1"] = -(tensors["a_I"] + tensors["a_II"])  # Eq. 24
+    if "a_II" in tensors and isinstance(model, WannierModel) and model.gradients is not None:
+        tensors["a_II_exact"] = scale * sums.a_II_exact
+    return tensors
 
 
 def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
@@ -167,6 +165,7 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: b
         "nested_mesh": list(settings.mesh.coarse.divisions) if settings.mesh.coarse is not None else [],
         "fermi_level": settings.fermi_level,
         "method": settings.method,
+        "quantities": list(settings.quantities),
         "fermi_energy": float(model.fermi_energy),
         "fermi_energy_units": "eV",
         "symmetry": f"magnetic point group of {operations} operations" if operations else "none",

@@ -20,6 +20,8 @@ FERMI_LEVELS = ("neutral", "neutral-bare", "dft")
 LIMITS = {"soi_scales": (1e3, ""), "fermi_shifts": (100.0, " eV"), "temperatures": (1e6, " K"), "soi_masks": (1e3, "")}
 """Largest magnitudes: what lies beyond is a slip of the pen, and would overflow."""
 METHODS = ("bands", "green")
+QUANTITIES = ("D", "Q", "a_I", "a_II", "D_1")
+"""What can be asked for; Q_1 follows from a_I and a_II, the closure from these and D_1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Settings:
         'neutral', 'neutral-bare' or 'dft'.
     method : str
         'bands' or 'green', for D.
+    quantities : tuple of str
+        Of QUANTITIES, in their order.
     """
 
     mesh: Mesh
@@ -53,6 +57,7 @@ class Settings:
     soi_masks: dict[str, tuple[float, ...]]
     fermi_level: str
     method: str = "bands"
+    quantities: tuple[str, ...] = QUANTITIES
 
     @classmethod
     def checked(
@@ -68,6 +73,7 @@ class Settings:
         soi_masks: Mapping[str, Sequence[float]] | None,
         fermi_level: str,
         method: str = "bands",
+        quantities: Iterable[str] | None = None,
     ) -> Settings:
         """Validate every argument of `compute` against the model.
 
@@ -92,7 +98,18 @@ class Settings:
             soi_masks=_masks(soi_masks, atoms),
             fermi_level=fermi_level,
             method=method,
+            quantities=_quantities(quantities),
         )
+
+    @property
+    def first_order(self) -> bool:
+        """Whether anything of first order in the spin-orbit interaction is asked for."""
+        return not {"a_I", "a_II", "D_1"}.isdisjoint(self.quantities)
+
+    @property
+    def finite_order(self) -> bool:
+        """Whether anything at finite xi is asked for."""
+        return not {"D", "Q"}.isdisjoint(self.quantities)
 
     @property
     def direction_labels(self) -> list[str]:
@@ -153,6 +170,15 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
         raise InputError(f"{name}: {list(numbers)} holds a value twice; give each once")
     _within(name, numbers)
     return numbers
+
+
+def _quantities(values: Any) -> tuple[str, ...]:
+    if values is None:
+        return QUANTITIES
+    given = [] if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) else list(values)
+    if not given or any(not isinstance(name, str) or name not in QUANTITIES for name in given):
+        raise InputError(f"quantities: {_shown(values)} was given, expected a list of some of {', '.join(QUANTITIES)}")
+    return tuple(name for name in QUANTITIES if name in given)
 
 
 def _directions(values: Any) -> tuple[tuple[float, ...], ...]:

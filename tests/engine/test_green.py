@@ -1,6 +1,5 @@
 """Eqs. 15 and 18 against the band forms: two implementations that share nothing but the operators."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -15,8 +14,8 @@ TIGHT = 1e-12
 
 
 def at(batch, k):
-    """One k point of Operators or SpinOrbit: the axis before the last two."""
-    return type(batch)(*(np.take(getattr(batch, field.name), [k], axis=-3) for field in dataclasses.fields(batch)))
+    """One k point of Operators or SpinOrbit."""
+    return batch.part(slice(k, k + 1))
 
 
 def occupied(coefficients, mu, kt):

@@ -114,7 +114,7 @@ def test_lattice_sum_written_out(axes):
 
 
 def test_operators_do_not_depend_on_what_came_before(copt11):
-    """A line of the mesh is kept between batches: the same bits whichever batch was before (workers share them out)."""
+    """The same bits whichever batch was before: workers share them out."""
     kpoints = np.array([[i / 7, j / 7, 0.0] for i in range(3) for j in range(7)])
     used, fresh = Interpolation(copt11), Interpolation(copt11)
     for order in ([0, 1, 2], [2, 0, 0]):

@@ -423,3 +423,31 @@ def test_window(shifts, degenerate):
             np.testing.assert_allclose(
                 occupied(some, mu, np.full(len(mu), kt)), expected, rtol=0, atol=1e-11 * max(1, np.abs(expected).max())
             )
+
+
+@pytest.mark.parametrize("degenerate", [False, True])
+@pytest.mark.parametrize("shifts", [(-9.0,), (-0.4, 0.0, 0.4), (0.11,), (9.0,)])
+def test_window_of_first_order(shifts, degenerate):
+    """The same for a(I) and a(II), wherever the chemical potentials lie."""
+    case, kt = Naive(23, (0.3, 1.0, -0.2), degenerate=degenerate), 2e-3
+    mu, threshold = np.array(shifts), response.splitting_threshold(kt / BOLTZMANN_EV)
+    window = response.energy_window(mu, np.full(len(mu), kt))
+    bands = first_order.Collinear.of(case.operators())
+    splittings = first_order.Splittings.of(bands, threshold)
+    arguments = bands, splittings, case.spin_orbit_operators()
+    whole, part = first_order.FirstOrder(*arguments), first_order.FirstOrder(*arguments, window)
+    for every, some in ((whole.first_part(), part.first_part()), (whole.second_part(), part.second_part())):
+        expected = occupied(every, mu, np.full(len(mu), kt))
+        found = occupied(some, mu, np.full(len(mu), kt))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11 * max(1, np.abs(expected).max()))
+
+
+def test_upper_half_is_enough_for_the_eigenstates():
+    """What `spinor` leaves empty is not read."""
+    case = Naive(29, (0, 1, 1))
+    arguments = case.operators().hamiltonian, case.spin_orbit_operators().interaction, 0.7
+    whole, upper = response.spinor(*arguments), response.spinor(*arguments, lower=False)
+    np.testing.assert_array_equal(whole, whole.conj().swapaxes(-1, -2))
+    upper[..., case.n :, : case.n] = np.nan
+    exact = np.linalg.eigvalsh(case.diagonal(case.bare) + 0.7 * case.spinor(case.blocks))
+    np.testing.assert_allclose(np.linalg.eigvalsh(upper, UPLO="U")[0], exact, atol=1e-12)
