@@ -171,7 +171,9 @@ class DmiWorkChain(WorkChain):
         failed = gates["response"]["messages"]
         if failed and not self.inputs.force.value:
             return self.exit_codes.ERROR_QUALITY.format(message="; ".join(failed))
-        self.report("quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) if failed else "passed"))
+        self.report(
+            "quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) if failed else "passed")
+        )
         return None
 
     @classmethod
