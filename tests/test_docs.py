@@ -186,7 +186,6 @@ def test_sections_of_the_engine_page_run(folder, capsys):
     first, second = (yaml.safe_load(text) for text in YAML.findall(TEXTS["docs/engine.md"])[:2])
     spec = {**first, **second, "mesh": 6, "k_map": {**second["k_map"], "mesh": 4}, "temperatures": [1500.0]}
     spec |= {"bands": {**second["bands"], "points": 12}, "density_of_states": {"mesh": 6}}
-    # One constant is of one direction and mask, and the first block has two of each.
     (folder / "run.yaml").write_text(yaml.safe_dump(spec))
     assert dmi_engine(["run", "run.yaml"]) == 0, capsys.readouterr().err
     written = {path.name for path in folder.iterdir()}
