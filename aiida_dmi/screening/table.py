@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from aiida import orm
 
+from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import doping_axis
@@ -22,10 +23,7 @@ UNITS = ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
 FILM = ("host", "magnet", "substrate", "cap", "layers", "doping", "series", "x")
 """Facts of the candidate that are columns."""
 
-GATE = (
-    "bands", "spread", "time_reversal", "spin_overlap", "charge", "states", "moment", "minimum_moment",
-    "spin_orbit_bands", "closure", "symmetry_residual", "k_error",
-)  # fmt: skip
+GATE = (*MODEL, *RESPONSE)
 """Quantities of the gates (units: aiida_dmi/calculations/quality.py)."""
 
 CHUNK = 5000

@@ -96,7 +96,6 @@ def test_files(campaign, tmp_path):
 
 
 def test_parquet(campaign, tmp_path):
-    pytest.importorskip("pyarrow")
     table = campaign_table(campaign)
     read = pd.read_parquet(write_table(table, tmp_path / "t.parquet"))
     np.testing.assert_allclose(read["D_yx_meV_angstrom"], table["D_yx_meV_angstrom"])
