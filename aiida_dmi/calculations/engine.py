@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from aiida.common.datastructures import CalcInfo, CodeInfo
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJob, CalcJobProcessSpec, ExitCode
+
+from aiida_dmi.calculations import scheduler
 
 
 class EngineCalculation(CalcJob):
@@ -55,6 +57,20 @@ class EngineCalculation(CalcJob):
             message=f"{cls.FILE} is missing or invalid: {{message}}",
             invalidates_cache=True,
         )
+
+    def parse_retrieved_output(self, retrieved_temporary_folder: str | None = None) -> ExitCode | None:
+        """The parser's verdict; of a job that was cut off, with the batch system's reason."""
+        code = super().parse_retrieved_output(retrieved_temporary_folder)
+        codes = self.exit_codes
+        cut_off = (codes.ERROR_OUTPUT_STDOUT_MISSING.status, codes.ERROR_OUTPUT_STDOUT_INCOMPLETE.status)
+        if code is None or code.status not in cut_off:
+            return code
+        ending = scheduler.ending(self.node)
+        if ending is None:
+            return code
+        if ending.cancelled and "ERROR_CANCELLED" in codes:
+            return codes.ERROR_CANCELLED.format(message=ending.message)
+        return ExitCode(code.status, f"{code.message}; {ending.message}", code.invalidates_cache)
 
     def calc_info(self, *arguments: str, output: str | None = None) -> CalcInfo:
         """Command line, and what is retrieved: the result itself is stored once, in the output node.

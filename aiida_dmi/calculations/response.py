@@ -66,6 +66,13 @@ class DmiCalculation(EngineCalculation):
             help="Worker processes of dmi-engine on its machine.",
         )
 
+        # The longest job of all: where somebody stopped it on purpose, nothing goes on unasked.
+        spec.exit_code(
+            313,
+            "ERROR_CANCELLED",
+            message="dmi-engine run was ended on purpose: {message}; not started again unasked",
+            invalidates_cache=True,
+        )
         spec.output("response", valid_type=DmiData, help="D, Q, a(I), a(II) with named axes, units and errors.")
 
     @staticmethod

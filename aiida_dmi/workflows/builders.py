@@ -197,7 +197,10 @@ def _set_response(
     job = builder.response.dmi
     job.code = code
     job.parameters = orm.Dict(parameters)
-    job.metadata.options = {**_serial(options), **_one_thread(), "processes": _processors(code, options)}
+    processes = _processors(code, options)
+    # One task with a processor for every worker: Slurm would give it one, for all of them.
+    resources = {"num_machines": 1, "num_mpiprocs_per_machine": 1, "num_cores_per_mpiproc": processes}
+    job.metadata.options = {**_serial(options), **_one_thread(), "resources": resources, "processes": processes}
     limits = {key: value for key, value in inputs["quality"].items() if key in validation.RESPONSE}
     builder.quality = orm.Dict(limits)
     builder.force = orm.Bool(inputs["force"])
@@ -330,7 +333,11 @@ def _options(code: orm.AbstractCode, options: dict[str, Any] | None, share: int 
         "withmpi": inside is None,
         "environment_variables": {"OMP_NUM_THREADS": "1"},
         **(options or {}),
-        "resources": {"num_machines": machines, "num_mpiprocs_per_machine": per_machine},
+        "resources": {
+            **(options or {}).get("resources", {}),
+            "num_machines": machines,
+            "num_mpiprocs_per_machine": per_machine,
+        },
     }
 
 

@@ -14,6 +14,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.calculations.functions import complete_mesh, time_reversal_half, wannier90_parameters
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
+from aiida_dmi.calculations.scheduler import ending
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
@@ -355,11 +356,13 @@ def last_words(node: Any) -> str:
     """Why a process did not end well, in its own words."""
     if node.is_excepted:
         return f"broke off with an exception; see `verdi process report {node.pk}`"
-    return node.exit_message or ("killed" if node.is_killed else "no message")
+    words = node.exit_message or ("killed" if node.is_killed else "no message")
+    how = ending(node) if isinstance(node, orm.CalcJobNode) and node.is_failed else None
+    return words if how is None or how.message in words else f"{words}; {how.message}"
 
 
 def words_of_last_job(workchain: orm.WorkChainNode) -> str:
     """Why a workchain of pw.x jobs did not end well: its last job knows better than the workchain itself."""
     jobs = [node for node in workchain.called_descendants if isinstance(node, orm.CalcJobNode)]
     last = max(jobs, key=lambda job: job.pk, default=None)
-    return (last.exit_message if last is not None else None) or last_words(workchain)
+    return last_words(workchain if last is None or last.is_finished_ok else last)
