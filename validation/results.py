@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from aiida import orm
+from films import FILMS
 
 from aiida_dmi.data.response import DmiData
 
@@ -50,7 +51,7 @@ def load() -> dict[str, Case]:
         if isinstance(node, DmiData):
             film, _, response = node.label.partition("/")
             cases[film].responses[response] = node.dataset
-    return cases
+    return {label: cases[label] for label in FILMS if label in cases}
 
 
 def numbers(cases: dict[str, Case]) -> dict[str, Any]:

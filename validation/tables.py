@@ -67,7 +67,7 @@ def _model(label: str, case: Case) -> list[str]:
 
 def thickness(cases: dict[str, Case], temperature: float = 300.0) -> str:
     """Every film: the tensors, closure, symmetry residual, mesh."""
-    chosen = {label: case for label, case in cases.items() if label in THICKNESS or "1-9" in label}
+    chosen = {label: case for label, case in cases.items() if label in (*THICKNESS, "mnw-1-9")}
     head = ["film", *QUANTITIES.values(), "k error of D", "closure", "residual", "mesh"]
     rows = []
     for case in chosen.values():
@@ -128,13 +128,13 @@ def _compared(case: Case) -> list[str]:
 def layers(cases: dict[str, Case]) -> str:
     """a(I), a(II) with the spin-orbit interaction of one layer at a time; D with it on this layer alone."""
     rows = []
-    for case in cases.values():
+    for label, case in cases.items():
         if "layers" not in case.responses:
             continue
         for mask in case.responses["layers"].mask.values:
             point = case.at("layers", 300.0, str(mask))
-            rows.append([case.record["preset"], str(mask), *(value(point, name) for name in ("D", "a_I", "a_II"))])
-    return markdown(["film", "spin-orbit interaction on", "D", "a(I)", "a(II)"], rows)
+            rows.append([f"`{label}`", str(mask), *(value(point, name) for name in ("D", "a_I", "a_II"))])
+    return markdown(["run", "spin-orbit interaction on", "D", "a(I)", "a(II)"], rows)
 
 
 def times(cases: dict[str, Case]) -> str:
