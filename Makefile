@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-containers test-slurm lint setup bench docs figures clean
+.PHONY: help demo test test-containers test-slurm lint setup bench bench-scale docs figures clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
 	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default]: against it; LARGE=1: 512x512)"
+	@echo "make bench-scale  500 candidates through the daemon, SQLite and PostgreSQL (CANDIDATES=12: a trial)"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make figures  the tables and figures of docs/validation.md, from the archive of its runs"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
@@ -65,3 +66,7 @@ clean:
 bench:
 	@scripts/bootstrap.sh demo
 	python benchmarks/engine.py $(if $(PEER),--peer $(PEER)) $(if $(LARGE),--large)
+
+bench-scale:
+	@scripts/bootstrap.sh demo
+	@scripts/bench-scale.sh --candidates $(or $(CANDIDATES),500)

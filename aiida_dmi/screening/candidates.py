@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import ase
@@ -92,8 +92,14 @@ class Candidate:
             return bilayer(**{key: value for key, value in self.source["film"].items() if key != "kinds"})
         if "structure" in self.source:
             return load("structure", self.source["structure"], orm.StructureData).get_ase()
-        model = load("model", self.source["model"], WannierModelData).load()
-        return ase.Atoms(model.symbols, positions=model.positions, cell=model.cell, pbc=model.periodic)
+        return _model_atoms(self.source["model"]).copy()
+
+
+@lru_cache(maxsize=64)
+def _model_atoms(uuid: str) -> ase.Atoms:
+    """A model's film: hundreds of candidates may share its file."""
+    model = load("model", uuid, WannierModelData).load()
+    return ase.Atoms(model.symbols, positions=model.positions, cell=model.cell, pbc=model.periodic)
 
 
 def expand(spec: Spec) -> list[Candidate]:

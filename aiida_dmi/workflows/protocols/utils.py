@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from importlib.resources import files
 from typing import Any
 
@@ -45,6 +46,12 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None) -> dict[st
 
 def read_protocols() -> dict[str, Any]:
     """The protocol file: `default_inputs`, and what each of `protocols` changes."""
+    return copy.deepcopy(_protocols())
+
+
+@functools.cache
+def _protocols() -> dict[str, Any]:
+    """Read once: a campaign asks for every one of its candidates."""
     content: dict[str, Any] = yaml.safe_load((files(__package__) / "film.yaml").read_text(encoding="utf-8"))
     return content
 
