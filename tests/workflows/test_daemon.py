@@ -178,7 +178,7 @@ def test_report_says_what_ran_and_why(session, restarted):
     for words in (
         "scf: PwBaseWorkChain",
         "started, collinear density, no spin-orbit",
-        "40 bands on the complete mesh of 4 k points",
+        "44 bands on the complete mesh of 4 k points",
         "overlaps, spin down: OverlapsCalculation",
         "quality gate:",
         "response: DmiBaseWorkChain",
@@ -232,7 +232,7 @@ def test_interrupt_of_a_run_without_the_daemon(session):
         command.kill()
     assert command.returncode == 1
     assert "interrupted; running jobs ended: 1;" in output
-    assert output.rstrip().endswith("Aborted!")
+    assert output.rstrip().endswith("aiida-dmi: stopped")
     assert "Traceback" not in output
     wait_until(lambda: not session.pw(), 60, "the ranks of pw.x end")
     assert session.script(LEFT) == "[]"
