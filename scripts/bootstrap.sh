@@ -27,6 +27,8 @@ else
         esac
     fi
 fi
+# AiiDA asks ps which jobs run; a machine made of the fewest packages has none.
+need ps procps
 need "$python" python3
 # A Python of the distribution comes without venv and pip.
 "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3-venv)
