@@ -202,29 +202,12 @@ def free_port() -> int:
 
 def make_profile(processes: Processes, storage: dict[str, Any]) -> str:
     """Profile, computer, dmi-engine and model as `aiida-dmi setup` makes them, on this storage; the model's uuid."""
-    from aiida import load_profile, orm
-    from aiida.manage.configuration import create_profile, get_config
-    from aiida.plugins import BrokerFactory
+    from aiida import orm
 
-    from aiida_dmi.cli.setup import ensure_computer, find_executable
+    from aiida_dmi.cli.setup import ensure_computer, ensure_profile, find_executable
     from aiida_dmi.data.model import WannierModelData
 
-    broker = "core.zeromq"
-    config = get_config(create=True)
-    profile = create_profile(
-        config,
-        name=PROFILE,
-        email="aiida-dmi@localhost",
-        storage_backend=storage["backend"],
-        storage_config=storage["config"],
-        broker_backend=broker,
-        broker_config=BrokerFactory(broker).get_default_config(),
-    )
-    config.set_option("runner.poll.interval", 1, scope=profile.name)
-    config.set_option("daemon.timeout", 60, scope=profile.name)
-    config.set_default_profile(profile.name, overwrite=True)
-    config.store()
-    load_profile(PROFILE, allow_switch=True)
+    ensure_profile(PROFILE, storage["backend"], storage["config"])
     computer = ensure_computer(workdir=processes.folder / "scratch")
     engine = find_executable("dmi-engine")
     if engine is None:

@@ -72,3 +72,15 @@ def model_node(aiida_profile, model_file):
     from aiida_dmi.data.model import WannierModelData
 
     return WannierModelData(model_file.absolute())
+
+
+@pytest.fixture
+def say(request):
+    """Lines for the record, printed past pytest's capture."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def echo(text):
+        with capture.global_and_fixture_disabled():
+            print(f"\n    {text}", end="", flush=True)
+
+    return echo

@@ -122,7 +122,8 @@ def wannier90_parameters(
     top = scf_parameters["fermi_energy"] + settings["frozen_window"]
     if energies.shape[-1] > excluded + functions:
         top = min(top, float(energies[..., excluded + functions].min()) - BELOW_NEXT_BAND)
-    kept = highest_kept(energies, excluded + plan["num_bands"])
+    # Only the spare bands are up for choice: a nscf with more bands than planned was given more on purpose.
+    kept = highest_kept(energies, max(excluded + plan["num_bands"], energies.shape[-1] - SPARE_BANDS))
     outside = [*plan["exclude_bands"], *range(kept + 1, energies.shape[-1] + 1)]
     parameters = {
         "mp_grid": kpoints.get_kpoints_mesh()[0],

@@ -57,16 +57,23 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The film, and what is said of its atoms."""
+    moment = click.option(
+        "--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7."
+    )
+    family = click.option(
+        "--family",
+        type=Name(families),
+        default=FAMILY,
+        show_default=True,
+        help="Pseudopotential family, fully relativistic.",
+    )
+    return click.argument("film", type=FilmName())(family(moment(function)))
+
+
 @launch.command()
-@click.argument("film", type=FilmName())
-@click.option(
-    "--family",
-    type=Name(families),
-    default=FAMILY,
-    show_default=True,
-    help="Pseudopotential family, fully relativistic.",
-)
-@click.option("--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7.")
+@of_film
 @common
 def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
     """From a film to D, Q, Q(1), a(I), a(II).
@@ -81,15 +88,7 @@ def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> Non
 
 
 @launch.command()
-@click.argument("film", type=FilmName())
-@click.option(
-    "--family",
-    type=Name(families),
-    default=FAMILY,
-    show_default=True,
-    help="Pseudopotential family, fully relativistic.",
-)
-@click.option("--moment", "moments", multiple=True, metavar="NAME=MU_B", help="Starting moment: Co=1.7, Co.1=1.7.")
+@of_film
 @common
 def model(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
     """From a film to its Wannier model.

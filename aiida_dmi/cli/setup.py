@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 from aiida import orm
@@ -38,8 +39,18 @@ class SetupError(click.ClickException):
     exit_code = BAD_INPUT
 
 
-def ensure_profile(name: str = PROFILE) -> str:
+def ensure_profile(
+    name: str = PROFILE, storage: str = "core.sqlite_dos", configuration: dict[str, Any] | None = None
+) -> str:
     """Load the profile, making it (SQLite, ZeroMQ broker: no server) where it does not exist.
+
+    Parameters
+    ----------
+    name : str
+    storage : str
+        Entry point of the storage of a new profile.
+    configuration : dict, optional
+        Of that storage.
 
     Returns
     -------
@@ -55,8 +66,8 @@ def ensure_profile(name: str = PROFILE) -> str:
         config,
         name=name,
         email="aiida-dmi@localhost",
-        storage_backend="core.sqlite_dos",
-        storage_config={},
+        storage_backend=storage,
+        storage_config=configuration or {},
         broker_backend=broker,
         broker_config=BrokerFactory(broker).get_default_config(),
     )

@@ -72,6 +72,23 @@ def test_wannier90_parameters(pseudos, kpoints, next_band, top):
     assert parameters["num_iter"] == 0
 
 
+def test_more_bands_than_planned_are_kept(pseudos, kpoints):
+    """A nscf of 60 bands where 44 are planned: the cut lies among the last four, whatever gaps lie below."""
+    settings = orm.Dict({"orbitals": ["s", "p", "d"], "bands_per_function": 1.75, "frozen_window": 3.0})
+    plan = functions.plan_wannierisation(co_pt111(1, 1), settings, **pseudos)
+    energies = np.broadcast_to(np.arange(60.0), (2, 36, 60)).copy()
+    energies[..., 45:] += 10.0
+    energies[..., 58:] += 1.0
+    bands = orm.BandsData()
+    bands.set_kpoints(np.zeros((36, 3)))
+    bands.set_bands(energies, units="eV")
+    parameters = functions.wannier90_parameters(
+        orm.Dict({}), settings, plan, orm.Dict({"fermi_energy": 15.0}), kpoints, bands
+    ).get_dict()
+    assert parameters["num_bands"] == 58 - 8
+    assert parameters["exclude_bands"] == [*range(1, 9), 59, 60]
+
+
 def test_complete_mesh(kpoints):
     explicit = functions.complete_mesh(kpoints)
     points, weights = explicit.get_kpoints(also_weights=True)

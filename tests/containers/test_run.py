@@ -72,18 +72,6 @@ def contained(container_codes, pseudo_family):
     return run(container_codes, pseudo_family, job_options(container_codes))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def say(request):
-    """Lines for the record, printed past pytest's capture."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def echo(text):
-        with capture.global_and_fixture_disabled():
-            print(f"\n    {text}", end="", flush=True)
-
-    return echo
-
-
 def test_image_tells_its_versions(say):
     done = subprocess.run([ENGINE, "run", "--rm", "--network=none", IMAGE], capture_output=True, text=True, check=True)
     assert "quantum-espresso 6.7" in done.stdout

@@ -231,15 +231,3 @@ def session(tmp_path_factory, upf_folder, programs):
         finally:
             # Whatever went wrong, nothing outlives the tests; node.sh ends the jobs.
             signal_all(own_processes(session), signal.SIGKILL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def say(request):
-    """Lines for the record, printed past pytest's capture."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def echo(text):
-        with capture.global_and_fixture_disabled():
-            print(f"\n    {text}", end="", flush=True)
-
-    return echo
