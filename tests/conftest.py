@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before numpy is loaded: one BLAS thread here as in every process that the tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,13 @@ from aiida import orm
 pytest_plugins = ["aiida.tools.pytest_fixtures"]
 
 DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_mpi_in_this_process():
+    """MPI in the process that runs the tests (ASE starts it where mpi4py is loaded) silences every later mpirun."""
+    yield
+    assert "mpi4py.MPI" not in sys.modules, "a test has started MPI in pytest's own process"
 
 
 @pytest.fixture(scope="session")
