@@ -38,9 +38,12 @@ if [ ${#packages[@]} -gt 0 ]; then
         echo "bootstrap: install ${packages[*]} (no apt-get here), then run make again" >&2
         exit 1
     }
-    echo "installing ${packages[*]}"
+    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+    echo "installing ${packages[*]} (one to two minutes)"
     "${root[@]}" apt-get update -qq
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+    # What goes wrong is on stderr; stdout would be a line for each of some hundred packages.
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {

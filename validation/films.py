@@ -79,7 +79,11 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "70ry": ("cutoff 70 Ry", cutoff(70)),
     "window": ("window to E_F + 2 eV", wannier(frozen_window=2.0)),
     "bands": ("2.5 bands a function", wannier(bands_per_function=2.5)),
-    "spdf": ("one more shell: s p d f", wannier(orbitals=["s", "p", "d", "f"])),
+    # With fewer bands the f functions of some symmetry have no band to be made of at Gamma (A2 begins 78 eV up).
+    "spdf": (
+        "one more shell: s p d f, 4.5 bands a function",
+        wannier(orbitals=["s", "p", "d", "f"], bands_per_function=4.5),
+    ),
 }
 CONVERGENCE = {
     f"{film}-{name}": Film(preset, merged(cutoff(45), meshes(6, 6), wannier(), change), note)
@@ -89,6 +93,7 @@ CONVERGENCE = {
 PAPER = {
     "mnw-1-3-45ry": Film(f"{MN_W}:1+3", merged(cutoff(45), meshes(6, 6))),
     "mnw-1-9": Film(f"{MN_W}:1+9", merged(cutoff(45), meshes(6, 6))),
+    "copt-3-10": Film(f"{CO_PT}:3+10", merged(cutoff(45), meshes(6, 6))),
 }
 FILMS = {**THICKNESS, **RELAXED, **CONVERGENCE, **PAPER}
 
