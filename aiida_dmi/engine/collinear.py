@@ -11,6 +11,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from .eigenstates import eigh
 from .interpolation import Operators
 from .response import dagger
 from .weights import nearly_equal
@@ -49,7 +50,7 @@ class Collinear:
     @classmethod
     def of(cls, operators: Operators) -> Collinear:
         """Diagonalise Hbar at a batch of k points."""
-        energies, states = np.linalg.eigh(operators.hamiltonian)
+        energies, states = eigh(operators.hamiltonian)
         bras = dagger(states)
         overlap = bras[0] @ (operators.overlap @ states[1])
         velocity = bras[:, None] @ (operators.velocity @ states[:, None])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from .eigenstates import eigh
 from .interpolation import Operators, SpinOrbit
 from .weights import (
     EVERY_ENERGY,
@@ -128,7 +129,7 @@ def dmi_and_spin_current(
     """
     n = operators.overlap.shape[-1]
     hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi, lower=False)
-    energies, states = np.linalg.eigh(hamiltonian, UPLO="U")
+    energies, states = eigh(hamiltonian)
     # Of the pairs (n, m) in D two full or two empty states have no weight: n runs over the bands that hold electrons
     # somewhere, m over those that are not full everywhere.
     held, full = occupied_range(energies, window)
