@@ -7,6 +7,7 @@ that every step took, and the provenance tree with the uuids of the profile in w
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ ARCHIVE = Path(__file__).with_name("validation.aiida")
 RESULTS = "validation-results"
 COMPLETE = ("copt-1-1",)
 """Films whose models are kept."""
+PW_LINES = re.compile(r"starts on|PWSCF  |RAM per process")
+"""Of pw.x's output: when it began, processor and wall time of a rank, its memory (benchmarks/cost.py)."""
 
 
 def record(label: str, film: Film, chain: orm.WorkChainNode) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def record(label: str, film: Film, chain: orm.WorkChainNode) -> dict[str, Any]:
         "model_megabytes": round(len(chain.outputs.model.get_content(mode="rb")) / 1e6, 1),
         "quality": {name: entry["value"] for name, entry in chain.outputs.quality["quantities"].items()},
         "seconds": [[step_of(job), seconds_of(job)] for job in sorted(jobs, key=pk)],
+        "pw_output": {step_of(job).split()[1]: clocks(job) for job in sorted(jobs, key=pk) if pw_run(job)},
         "trace": trace(chain.outputs.model),
     }
 
@@ -62,6 +66,17 @@ def record(label: str, film: Film, chain: orm.WorkChainNode) -> dict[str, Any]:
 def pk(node: orm.Node) -> int:
     """To sort by."""
     return int(node.pk)
+
+
+def pw_run(job: orm.CalcJobNode) -> bool:
+    """A run of pw.x that ended well."""
+    return job.process_label == "PwCalculation" and job.is_finished_ok
+
+
+def clocks(job: orm.CalcJobNode) -> list[str]:
+    """The lines of pw.x's output that say what the run took; a reused job has those of the run it was taken from."""
+    text = job.outputs.retrieved.get_object_content("aiida.out")
+    return [line.strip() for line in text.splitlines() if PW_LINES.search(line)]
 
 
 def seconds_of(job: orm.CalcJobNode) -> int:

@@ -19,6 +19,7 @@ from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.layers import layer_names
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
 from aiida_dmi.workflows.protocols.utils import read_protocols
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
@@ -69,13 +70,16 @@ def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Pseudopotential family, fully relativistic.",
     )
-    return click.argument("film", type=FilmName())(family(moment(function)))
+    pools = click.option(
+        "--pools", type=click.IntRange(min=1), help="Pools of k points of pw.x.  [default: from the film's size]"
+    )
+    return click.argument("film", type=FilmName())(family(moment(pools(function))))
 
 
 @launch.command()
 @of_film
 @common
-def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
+def dmi(film: str, family: str, moments: tuple[str, ...], pools: int | None, **options: Any) -> None:
     """From a film to D, Q, Q(1), a(I), a(II).
 
     FILM: a preset such as 'Mn/W(001):1+9' or 'Co/Pt(111):1+1', a structure file, or a pk or uuid.
@@ -84,20 +88,20 @@ def dmi(film: str, family: str, moments: tuple[str, ...], **options: Any) -> Non
     Example:
         aiida-dmi launch dmi 'Co/Pt(111):1+1' --set response.mesh=96 --daemon
     """
-    _launch_film("dmi", DmiWorkChain, film, family, moments, options)
+    _launch_film("dmi", DmiWorkChain, film, family, moments, {**options, "pools": pools})
 
 
 @launch.command()
 @of_film
 @common
-def model(film: str, family: str, moments: tuple[str, ...], **options: Any) -> None:
+def model(film: str, family: str, moments: tuple[str, ...], pools: int | None, **options: Any) -> None:
     """From a film to its Wannier model.
 
     \b
     Example:
         aiida-dmi launch model 'Mn/W(001):1+3' --np 2
     """
-    _launch_film("model", WannierModelWorkChain, film, family, moments, options)
+    _launch_film("model", WannierModelWorkChain, film, family, moments, {**options, "pools": pools})
 
 
 @launch.command()
@@ -124,8 +128,13 @@ def response(source: str, **options: Any) -> None:
     )
     _check(builder)
     builder.metadata.label = options["label"] or "response of a finished model"
-    lines = [f"model      {' '.join(node.base.attributes.get('symbols'))}, {node.filename}"]
-    _start("response", builder, [*lines, *_describe_response(builder.response.dmi.parameters.get_dict())], options)
+    attributes, job = node.base.attributes, builder.response.dmi
+    lines = [f"model      {' '.join(attributes.get('symbols'))}, {node.filename}"]
+    lines += _describe_response(job.parameters.get_dict())
+    if options["dry_run"]:
+        shape = (attributes.get("functions"), len(attributes.get("symbols")), attributes.get("mesh"))
+        lines += _describe_cost([response_step(job, *shape)], job.code.computer)
+    _start("response", builder, lines, options)
 
 
 def _launch_film(
@@ -142,6 +151,7 @@ def _launch_film(
         overrides=overrides,
         magnetic_moments=inputs.load_moments(moments),
         options=_scheduling(options),
+        npool=options["pools"],
     )
     _check(builder)
     builder.metadata.label = options["label"] or film.label or text
@@ -149,6 +159,12 @@ def _launch_film(
     lines = _describe_film(film, ports)
     if what == "dmi":
         lines += _describe_response(builder.response.dmi.parameters.get_dict())
+    if options["dry_run"]:
+        steps = model_steps(film, ports)
+        if what == "dmi":
+            size, mesh = size_of(film, ports), ports.kpoints.get_kpoints_mesh()[0]
+            steps.append(response_step(builder.response.dmi, size.functions, size.atoms, mesh))
+        lines += _describe_cost(steps, ports.scf.pw.code.computer)
     _start(what, builder, lines, options)
 
 
@@ -228,6 +244,33 @@ def _describe_response(parameters: dict[str, Any]) -> list[str]:
         if parameters.get(key)
     )
     return [f"response   mesh {mesh}; {axes}"]
+
+
+def _describe_cost(steps: list[Step], computer: orm.Computer) -> list[str]:
+    """Layout of the jobs, time and memory, and a warning where a machine is too small."""
+    lines = [f"layout     {step.name}: {step.words}" for step in steps if step.words]
+    times = ", ".join(f"{step.name} {duration(step.seconds)}" for step in steps)
+    largest = max(steps, key=lambda step: step.memory)
+    total, cores = sum(step.seconds for step in steps), sum(step.core_seconds for step in steps)
+    lines += [
+        f"time       about {duration(total)}, {cores / 3600:.2g} core hours, to a factor of two: {times}",
+        f"memory     up to {largest.memory / 1e9:.2g} GB on a machine ({largest.name})",
+    ]
+    there = memory_of(computer)
+    lines += [
+        f"warning    {step.name} needs about {step.memory / 1e9:.2g} GB, a machine of {computer.label} has "
+        f"{there / 1e9:.2g} GB: take fewer ranks (--np) or --pools, or more machines"
+        for step in steps
+        if there is not None and step.memory > there
+    ]
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Such as '40 s', '12 min' or '3.5 h'."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.2g} h"
 
 
 def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -> None:

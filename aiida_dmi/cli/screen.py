@@ -135,7 +135,7 @@ def table(
 
 def planned(spec: Spec) -> str:
     """The candidates of a spec, what each is estimated to cost, and what would be refused."""
-    lines, total, refused = [], 0.0, 0
+    lines, total, memory, refused = [], 0.0, 0.0, 0
     candidates = expand(spec)
     for number, candidate in enumerate(candidates, 1):
         known = _state(candidate)
@@ -143,19 +143,20 @@ def planned(spec: Spec) -> str:
             cost = estimated_cost(candidate)
         except ValueError as error:
             refused += 1
-            lines.append([number, candidate.label, "", "", "", f"refused: {' '.join(str(error).split())}"])
+            lines.append([number, candidate.label, "", "", "", "", f"refused: {' '.join(str(error).split())}"])
             continue
         total += 0.0 if known else cost.core_seconds
-        row = [number, candidate.label, f"{cost.electrons:g}", cost.functions, f"{cost.core_seconds / 3600:.2g}", known]
-        lines.append(row)
-    header = ["", "film", "electrons", "functions a spin", "core hours", ""]
+        memory = max(memory, 0.0 if known else cost.memory)
+        costs = (f"{cost.core_seconds / 3600:.2g}", f"{cost.memory / 1e9:.2g}")
+        lines.append([number, candidate.label, f"{cost.electrons:g}", cost.functions, *costs, known])
+    header = ["", "film", "electrons", "functions a spin", "core hours", "GB a rank", ""]
     shifts = len(candidates[0].inputs["response"]["fermi_shifts"])
     return "\n".join(
         [
-            tabulate(lines, headers=header, maxcolwidths=[None, 50, None, None, None, 60]),
+            tabulate(lines, headers=header, maxcolwidths=[None, 50, None, None, None, None, 60]),
             "",
             f"{len(candidates)} candidates, {refused} refused, {shifts} Fermi-level shifts each; about "
-            f"{total / 3600:.2g} core hours to compute (an estimate, to a factor of a few)",
+            f"{total / 3600:.2g} core hours to compute and up to {memory / 1e9:.2g} GB a rank (to a factor of two)",
         ]
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,45 +10,37 @@ import numpy as np
 from aiida import orm
 from aiida_pseudo.groups.family import PseudoPotentialFamily
 
-from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
+from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate, load
 from aiida_dmi.structures.layers import sites_of
-
-BOHR = 0.529177210903
-"""Angstrom."""
-
-PER_BAND = 2e-7
-"""Core seconds of a k point and spin in a nscf run, per bands^2 and plane wave (measured 0.7 to 5e-7)."""
-
-SCF_ITERATIONS = 6.0
-"""An scf's k point against a nscf's of as many bands (measured 2 to 12)."""
-
-PER_SOLVE = 2e-8
-"""Core seconds of a k point of the response, per cube of the number of spinor functions."""
+from aiida_dmi.workflows.estimate import (
+    FilmSize,
+    engine_bytes,
+    film_seconds,
+    pw_bytes,
+    response_bytes,
+    response_seconds,
+)
 
 
 class Cost(NamedTuple):
-    """An estimate: `core_seconds`, and the sizes that it rests on."""
+    """An estimate: `core_seconds`, `memory` (bytes of one rank or process, the largest), and the sizes they rest on."""
 
     core_seconds: float
     electrons: float
     functions: int
     bands: int
+    memory: float
 
 
 def estimated_cost(candidate: Candidate) -> Cost:
-    """Core seconds of a candidate, to a factor of a few: for comparing candidates and for planning a campaign.
+    """Core seconds and memory of a candidate (`aiida_dmi.workflows.estimate`, docs/cost.md).
 
-    A plane-wave run spends its time in orthogonalising N_b bands of N_pw = V k_cut^3 / (6 pi^2) plane waves at N_k
-    points and two spins: t = PER_BAND * 2 N_k N_b^2 N_pw. Both runs have the points that time reversal leaves, the nscf
-    for pw2wannier90 the whole mesh. The scf has bands for the electrons, and iterates; the nscf has
-    `bands_per_function` bands for every Wannier function.
-    The response diagonalises 2n functions at every point of its mesh, direction, mask and xi: n^3. Wannierisation,
-    overlaps and relaxation are not in it.
+    With the first choice of Wannier functions, each pool of pw.x one rank.
 
     Raises
     ------
@@ -57,38 +48,36 @@ def estimated_cost(candidate: Candidate) -> Cost:
         If the pseudopotentials of the candidate are not there or cannot be mixed.
     """
     inputs = candidate.inputs
+    response = {key: value for key, value in inputs["response"].items() if value is not None}
     if "model" in candidate.source:
         model = load("model", candidate.source["model"], WannierModelData)
         functions = int(model.base.attributes.get("functions"))
         electrons = float(model.base.attributes.get("electrons"))
-        return Cost(_response(inputs["response"], functions), electrons, functions, 0)
+        atoms, mesh = len(model.base.attributes.get("symbols")), model.base.attributes.get("mesh")
+        memory = response_bytes(functions, atoms, mesh, response)
+        return Cost(response_seconds(functions, response), electrons, functions, 0, memory)
 
-    atoms = candidate.atoms()
-    pseudos = _pseudopotentials(candidate, atoms)
-    electrons = sum(pseudo.valence for pseudo in pseudos)
+    film = candidate.atoms()
     wannier = inputs["wannierisation"]
-    functions = len(atoms) * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in wannier["orbitals"])
-    bands = sum(p.semicore_bands() for p in pseudos) + math.ceil(wannier["bands_per_function"] * functions)
-    cutoff = inputs["scf"]["parameters"]["SYSTEM"]["ecutwfc"]
-    plane_waves = atoms.get_volume() / BOHR**3 * cutoff**1.5 / (6 * math.pi**2)
-
-    def plane_wave_run(points: float, number: float) -> float:
-        return PER_BAND * 2 * points * number**2 * plane_waves
-
-    # Metals: a fifth more bands than pairs of electrons, as pw.x takes by itself.
-    scf = SCF_ITERATIONS * plane_wave_run(_half(_mesh(inputs["scf"], atoms.cell)), 0.6 * electrons)
-    mesh = _mesh(wannier, atoms.cell)
-    nscf = plane_wave_run(math.prod(mesh) if inputs["overlaps"] == "pw2wannier90" else _half(mesh), bands)
-    return Cost(scf + nscf + _response(inputs["response"], functions), electrons, functions, bands)
-
-
-def _response(settings: dict[str, Any], functions: int) -> float:
-    mesh = settings.get("mesh") or settings.get("max_mesh")
-    points = float(np.prod(mesh)) if isinstance(mesh, list) else float(mesh or 1) ** 2
-    axes = ("soi_scales", "directions", "soi_masks")
-    return (
-        points * math.prod(max(1, len(settings.get(axis) or [1])) for axis in axes) * PER_SOLVE * (2 * functions) ** 3
+    mesh = _mesh(wannier, film.cell)
+    size = FilmSize.of(
+        (film.cell[:], film.get_scaled_positions(), _kinds(candidate, film)),
+        _pseudopotentials(candidate, film),
+        inputs["scf"]["parameters"]["SYSTEM"],
+        (_mesh(inputs["scf"], film.cell), mesh),
+        wannier,
+        half=inputs["overlaps"] != "pw2wannier90",
     )
+    steps = ["scf", "bands", "nscf"]
+    steps += ["relax"] if inputs["relax"] is not None else []
+    steps += ["spin_orbit_bands"] if inputs["check_spin_orbit"] else []
+    seconds = film_seconds(size, steps) + response_seconds(size.functions, response)
+    memory = max(
+        *(pw_bytes(size, step, size.scf_points, 1) for step in steps),
+        *(engine_bytes(size, step) for step in ("overlaps", "wannier90", "build")),
+        response_bytes(size.functions, size.atoms, mesh, response),
+    )
+    return Cost(seconds, size.electrons, size.functions, size.nscf_bands, memory)
 
 
 def _mesh(settings: dict[str, Any], cell: Any) -> list[int]:
@@ -96,13 +85,16 @@ def _mesh(settings: dict[str, Any], cell: Any) -> list[int]:
     if settings.get("kpoints_mesh"):
         return list(settings["kpoints_mesh"])
     lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(np.array(cell)).T[:2], axis=1)
-    return [max(1, math.ceil(length / settings["kpoints_distance"])) for length in lengths]
+    return [max(1, int(np.ceil(length / settings["kpoints_distance"]))) for length in lengths]
 
 
-def _half(mesh: Sequence[int]) -> int:
-    """Points of a Gamma-centred mesh that time reversal leaves: half, and half of those that are their own image."""
-    own = math.prod(2 if divisions % 2 == 0 else 1 for divisions in mesh)
-    return (math.prod(mesh) + own) // 2
+def _kinds(candidate: Candidate, film: Any) -> list[int]:
+    """A number for each kind of atom: mixed ones are another kind than the element alone."""
+    numbers = [int(number) for number in film.numbers]
+    for name in candidate.mixtures:
+        for site in sites_of(film, name):
+            numbers[site] += 200
+    return numbers
 
 
 def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]:

@@ -8,11 +8,22 @@ from aiida import orm
 from aiida.engine import ProcessBuilder
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import read_pseudo
+from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
+from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.layers import cluster_layers, mask_weights, moments_by_name, sites_of
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
+from aiida_dmi.workflows.layout import (
+    Resources,
+    asked_memory,
+    memory_of,
+    pw_layout,
+    pw_ports,
+    resources_of,
+    response_layout,
+    size_of,
+)
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
@@ -29,6 +40,7 @@ def wannier_model_builder(
     pseudos: dict[str, UpfData] | None = None,
     magnetic_moments: dict[str, float] | None = None,
     options: dict[str, Any] | None = None,
+    npool: int | None = None,
 ) -> ProcessBuilder:
     """Inputs of `WannierModelWorkChain`.
 
@@ -50,6 +62,8 @@ def wannier_model_builder(
         Name (element, layer such as Co.1, kind) to starting moment in mu_B; default the protocol's table of elements.
     options : dict, optional
         `metadata.options` of the parallel programs: resources, max_wallclock_seconds, queue_name, ...
+    npool : int, optional
+        Pools of k points of every pw.x run; default chosen for each from the film's size (`layout.pw_layout`).
 
     Raises
     ------
@@ -63,10 +77,13 @@ def wannier_model_builder(
     if message:
         raise ValueError(message)
     chosen = pseudos or _from_family(inputs["pseudo_family"], structure)
+    missing = sorted(set(structure.get_kind_names()) - set(chosen))
+    if missing:
+        raise ValueError(f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure")
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     scf = inputs["scf"]["parameters"]
     scf["SYSTEM"]["starting_magnetization"] = {
-        kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in moments.items() if kind in chosen
+        kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in moments.items()
     }
 
     builder = workchain.get_builder()
@@ -83,15 +100,15 @@ def wannier_model_builder(
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
     builder.scf.kpoints = mesh_of(structure, inputs["scf"])
-    _set_pw(builder.scf.pw, codes["pw"], scf, options)
+    _set_pw(builder.scf.pw, codes["pw"], scf)
     for step in ("nscf", "bands"):
-        _set_pw(builder[step].pw, codes["pw"], _changed(scf, inputs[step]["parameters"]), options)
+        _set_pw(builder[step].pw, codes["pw"], _changed(scf, inputs[step]["parameters"]))
     if inputs["check_spin_orbit"]:
         parameters = _changed(scf, inputs["spin_orbit_bands"]["parameters"])
         del parameters["SYSTEM"]["nspin"]
-        _set_pw(builder.spin_orbit_bands.pw, codes["pw"], parameters, options)
+        _set_pw(builder.spin_orbit_bands.pw, codes["pw"], parameters)
     if inputs["relax"]:
-        _set_relaxation(builder, codes["pw"], structure, scf, inputs["relax"], options)
+        _set_relaxation(builder, codes["pw"], structure, scf, inputs["relax"])
     if by_engine:
         builder.overlaps.code = codes["engine"]
         builder.overlaps.metadata.options = {**_serial(options), **_one_thread()}
@@ -104,6 +121,7 @@ def wannier_model_builder(
     builder.wannier90.metadata.options = _serial(options)
     builder.model.code = codes["engine"]
     builder.model.metadata.options = {**_serial(options), **_one_thread()}
+    _lay_out(builder, options, npool)
     return builder
 
 
@@ -116,6 +134,7 @@ def dmi_builder(
     pseudos: dict[str, UpfData] | None = None,
     magnetic_moments: dict[str, float] | None = None,
     options: dict[str, Any] | None = None,
+    npool: int | None = None,
 ) -> Any:
     """Inputs of `DmiWorkChain`: those of `wannier_model_builder` and the response's.
 
@@ -123,7 +142,7 @@ def dmi_builder(
     ----------
     workchain : class
         DmiWorkChain.
-    codes, structure, protocol, overrides, pseudos, magnetic_moments, options
+    codes, structure, protocol, overrides, pseudos, magnetic_moments, options, npool
         As `wannier_model_builder`. The masks of `overrides['response']['soi_masks']` name atoms, as in
         {'interface': ['Co', 'Pt.1']} (see `aiida_dmi.structures.layers.mask_weights`), or give one weight an atom.
     """
@@ -132,13 +151,16 @@ def dmi_builder(
     inputs = load_protocol(protocol, overrides)
     builder = workchain.get_builder()
     model = wannier_model_builder(
-        WannierModelWorkChain, codes, structure, protocol, overrides, pseudos, magnetic_moments, options
+        WannierModelWorkChain, codes, structure, protocol, overrides, pseudos, magnetic_moments, options, npool
     )
     builder.structure = structure
     copy_ports(model, builder.wannier_model, but=("structure",))
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     magnets = sorted({structure.get_kind(kind).symbol for kind, moment in moments.items() if moment})
-    _set_response(builder, codes["engine"], structure, inputs, options, magnets)
+    atoms = len(structure.sites)
+    functions = atoms * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in model.wannierisation["orbitals"])
+    shape = (functions, atoms, model.kpoints.get_kpoints_mesh()[0])
+    _set_response(builder, codes["engine"], structure, shape, inputs, options, magnets)
     builder.thickness = orm.Float(magnetic_thickness(structure, [kind for kind, m in moments.items() if m]))
     return builder
 
@@ -174,7 +196,8 @@ def response_builder(
     builder = workchain.get_builder()
     builder.model = model
     loaded = model.load()
-    _set_response(builder, code, loaded, inputs, options)
+    shape = (loaded.functions, loaded.atoms, list(loaded.mesh))
+    _set_response(builder, code, loaded, shape, inputs, options)
     magnetic = [symbol in inputs["magnetic_moments"] for symbol in loaded.symbols]
     if any(magnetic):
         builder.thickness = orm.Float(_thickness(loaded.positions[:, 2].tolist(), magnetic))
@@ -185,10 +208,12 @@ def _set_response(
     builder: Any,
     code: orm.AbstractCode,
     film: Any,
+    shape: tuple[int, int, list[int]],
     inputs: dict[str, Any],
     options: dict[str, Any] | None,
     magnets: list[str] | None = None,
 ) -> None:
+    """`shape`: functions a spin, atoms and mesh of the model."""
     # null in an override takes a key of the protocol away: `mesh: null` beside a tolerance.
     parameters = {key: value for key, value in inputs["response"].items() if value is not None}
     if "soi_masks" in parameters:
@@ -197,10 +222,22 @@ def _set_response(
     job = builder.response.dmi
     job.code = code
     job.parameters = orm.Dict(parameters)
-    processes = _processors(code, options)
+    # The layout follows from them: what the process would refuse is refused here.
+    message = DmiCalculation.validate_inputs({"parameters": job.parameters}, None)
+    if message is not None:
+        raise ValueError(f"response: {message}")
+    processors = Resources(1, _processors(code, options), memory_of(code.computer), given=_ranks_given(options))
+    layout = response_layout(*shape, parameters, processors)
     # One task with a processor for every worker: Slurm would give it one, for all of them.
-    resources = {"num_machines": 1, "num_mpiprocs_per_machine": 1, "num_cores_per_mpiproc": processes}
-    job.metadata.options = {**_serial(options), **_one_thread(), "resources": resources, "processes": processes}
+    resources = {"num_machines": 1, "num_mpiprocs_per_machine": 1, "num_cores_per_mpiproc": layout.parts}
+    job.metadata.options = {
+        **asked_memory(layout, processors, layout.parts, code.computer.scheduler_type),
+        **_serial(options),
+        **_one_thread(),
+        "resources": resources,
+        "processes": layout.parts,
+    }
+    job.metadata.description = layout.words
     limits = {key: value for key, value in inputs["quality"].items() if key in validation.RESPONSE}
     builder.quality = orm.Dict(limits)
     builder.force = orm.Bool(inputs["force"])
@@ -217,12 +254,23 @@ def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}
 
 
-def _set_pw(ports: Any, code: orm.AbstractCode, parameters: dict[str, Any], options: dict[str, Any] | None) -> None:
+def _set_pw(ports: Any, code: orm.AbstractCode, parameters: dict[str, Any]) -> None:
     ports.code = code
     ports.parameters = orm.Dict(parameters)
-    ports.metadata.options = _options(code, options)
-    # Pools of k points need no communication: they are the first thing to use processors for.
-    ports.parallelization = orm.Dict({"npool": _pools(ports.metadata.options)})
+
+
+def _lay_out(builder: Any, options: dict[str, Any] | None, npool: int | None) -> None:
+    """Ranks, pools and memory of every pw.x job, with the reason as its description."""
+    size = size_of(builder.structure, builder)
+    for step, job in pw_ports(builder).items():
+        chosen = _options(job.code, options)
+        job.metadata.options = chosen
+        resources = resources_of(job)
+        layout = pw_layout(size, step, resources, npool)
+        scheduler = job.code.computer.scheduler_type
+        job.metadata.options = {**asked_memory(layout, resources, resources.ranks_per_machine, scheduler), **chosen}
+        job.metadata.description = layout.words
+        job.parallelization = orm.Dict({"npool": layout.parts})
 
 
 def _set_relaxation(
@@ -231,11 +279,10 @@ def _set_relaxation(
     structure: orm.StructureData,
     scf: dict[str, Any],
     relax: dict[str, Any],
-    options: dict[str, Any] | None,
 ) -> None:
     """Positions relaxed in the fixed cell; `fixed` names the atoms that stay, such as ['Pt.2']."""
     step = builder.relax.base_relax
-    _set_pw(step.pw, code, _changed(scf, relax["parameters"]), options)
+    _set_pw(step.pw, code, _changed(scf, relax["parameters"]))
     step.kpoints = builder.scf.kpoints
     builder.relax.meta_convergence = orm.Bool(False)
     fixed = sites_of(structure, relax["fixed"]) if relax["fixed"] else []
@@ -319,6 +366,10 @@ def _processors(code: orm.AbstractCode, options: dict[str, Any] | None) -> int:
     return int(code.computer.get_default_mpiprocs_per_machine() or 1)
 
 
+def _ranks_given(options: dict[str, Any] | None) -> bool:
+    return "num_mpiprocs_per_machine" in (options or {}).get("resources", {})
+
+
 def _options(code: orm.AbstractCode, options: dict[str, Any] | None, share: int = 1) -> dict[str, Any]:
     inside = ranks_inside(code)
     if inside is not None and (options or {}).get("withmpi"):
@@ -352,9 +403,3 @@ def _serial(options: dict[str, Any] | None) -> dict[str, Any]:
         "resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1},
         "withmpi": False,
     }
-
-
-def _pools(options: dict[str, Any]) -> int:
-    resources = options["resources"]
-    ranks = resources["num_machines"] * resources["num_mpiprocs_per_machine"]
-    return max(pools for pools in (1, 2, 3, 4) if ranks % pools == 0)

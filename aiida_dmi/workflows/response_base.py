@@ -99,4 +99,5 @@ class DmiBaseWorkChain(BaseRestartWorkChain):
         job = response_builder(DmiWorkChain, code, model, **options).response.dmi
         copy_ports(job, builder.dmi)
         builder.dmi.metadata.options = job.metadata.options
+        builder.dmi.metadata.description = job.metadata.description
         return builder

@@ -18,6 +18,7 @@ from aiida_dmi.calculations.scheduler import ending
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
+from aiida_dmi.workflows.layout import said
 
 PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
@@ -342,13 +343,14 @@ def one_way_to_overlaps(inputs: dict[str, Any]) -> str | None:
 
 
 def start(workchain: WorkChain, process: Any, inputs: dict[str, Any], step: str, why: str = "") -> Any:
-    """Submit a step, name its link, and report it in plain words."""
+    """Submit a step, name its link, and report it in plain words: why, and how its job is laid out."""
     inputs = AttributeDict(inputs)
     metadata = AttributeDict(inputs.get("metadata", {}))
     metadata.call_link_label = step.replace(", spin ", "_").replace(" ", "_").replace("-", "_")
     inputs.metadata = metadata
     node = workchain.submit(process, **inputs)
-    workchain.report(f"{step}: {process.__name__}<{node.pk}> started{f', {why}' if why else ''}")
+    words = "; ".join(part for part in (why, said(inputs)) if part)
+    workchain.report(f"{step}: {process.__name__}<{node.pk}> started{f', {words}' if words else ''}")
     return node
 
 

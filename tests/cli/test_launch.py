@@ -60,12 +60,32 @@ def test_dry_run_says_what_would_run(call, options):
         "50 Ry, scf mesh 7x7, 2 ranks",
         "mesh 5x5, orbitals s p d",
         "response   mesh 96; 6 xi, 21 shifts",
+        "layout     scf: 2 ranks in 2 pools, about ",
+        "layout     response: 2 processes, about ",
+        "core hours, to a factor of two: scf ",
         "nothing was started",
     ):
         assert words in result.output
     # The builder of the film is a calcfunction; nothing else ran.
     labels = orm.QueryBuilder().append(orm.ProcessNode, project="attributes.process_label").all(flat=True)[before:]
     assert set(labels) <= {"build_bilayer"}
+
+
+def test_dry_run_warns_where_a_machine_is_too_small(call, options, codes):
+    computer = codes["pw"].computer
+    words = ("launch", "dmi", "Co/Pt(111):1+1", *options, "-n", "--np", "4", "--pools", "2")
+    assert "warning" not in call(*words).output
+    before = computer.get_default_memory_per_machine()
+    computer.set_default_memory_per_machine(300_000)
+    try:
+        result = call(*words)
+    finally:
+        computer.set_default_memory_per_machine(before)
+    assert result.exit_code == 0, result.output
+    assert "layout     scf: 4 ranks in 2 pools, about" in result.output
+    assert f"a machine of {computer.label} has 0.31 GB: take fewer ranks" in result.output
+    refused = call("launch", "model", "Co/Pt(111):1+1", *options, "-n", "--np", "4", "--pools", "3")
+    assert "npool: 3 was given, expected a divisor of the 4 ranks" in str(refused.exception)
 
 
 def test_film_from_a_file_and_from_a_node(call, options, tmp_path):
@@ -106,6 +126,8 @@ def test_response_of_a_model_file(call, codes, model_file):
     assert "verdi process report" in one.output
     again = call("launch", "response", node.pk, *arguments, "-n")
     assert again.exit_code == 0, again.output
+    assert "layout     response: 1 process, about 0.2 GB a machine" in again.output
+    assert "s of work are not worth" in again.output
 
 
 @pytest.mark.parametrize(

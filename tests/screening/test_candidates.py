@@ -2,10 +2,13 @@
 
 import pytest
 
+from aiida_dmi.cli.screen import planned
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import expand
 from aiida_dmi.screening.cost import estimated_cost
+from aiida_dmi.screening.inputs import candidate_builder
 from aiida_dmi.screening.spec import parse_spec
+from aiida_dmi.workflows.layout import model_steps, response_step
 
 
 def candidates(*systems, **keys):
@@ -123,9 +126,29 @@ def test_cost_grows_with_film_and_settings(pseudo_family):
     family = {"pseudo_family": pseudo_family.label}
     thin, thick = candidates({"film": "Co/Pt(111)", "layers": ["1+1", "1+3"]}, overrides=family)
     dense = candidates({"film": "Co/Pt(111):1+1"}, protocol="balanced", overrides=family)[0]
-    assert estimated_cost(thin)[1:] == (35.0, 18, 40)
-    assert estimated_cost(thick).core_seconds > 5 * estimated_cost(thin).core_seconds
+    # 8 semicore bands, 1.75 for each of 18 functions, 4 to spare.
+    assert estimated_cost(thin)[1:4] == (35.0, 18, 44)
+    assert estimated_cost(thick).core_seconds > 3 * estimated_cost(thin).core_seconds
+    assert estimated_cost(thick).memory > estimated_cost(thin).memory > 1.5e8
     assert estimated_cost(dense).core_seconds > 2 * estimated_cost(thin).core_seconds
+
+
+def test_cost_of_a_candidate_is_that_of_its_jobs(codes, pseudo_family):
+    """The estimate before anything is stored, and the one from the complete inputs."""
+    overrides = {"pseudo_family": pseudo_family.label, "relax": {}, "check_spin_orbit": True}
+    candidate = candidates({"film": "Co/Pt(111):1+2"}, overrides=overrides)[0]
+    builder = candidate_builder(candidate, codes)
+    job, mesh = builder.response.dmi, builder.wannier_model.kpoints.get_kpoints_mesh()[0]
+    steps = [*model_steps(builder.structure, builder.wannier_model), response_step(job, 27, 3, mesh)]
+    assert estimated_cost(candidate).core_seconds == pytest.approx(sum(step.core_seconds for step in steps))
+
+
+def test_a_mixed_atom_is_another_kind(pseudo_family):
+    """A film whose two like atoms are told apart by a mixture has other sizes, never fewer k points."""
+    family = {"pseudo_family": pseudo_family.label}
+    plain, mixed = candidates({"film": "Co/Pt(111):1+2"}, overrides=family, dopings=[{"vca": {"Pt.2": {"Pt": 0.5}}}])
+    assert estimated_cost(mixed).electrons == estimated_cost(plain).electrons
+    assert estimated_cost(mixed).core_seconds >= estimated_cost(plain).core_seconds
 
 
 def test_cost_names_what_cannot_be_computed(pseudo_family):
@@ -138,3 +161,16 @@ def test_cost_names_what_cannot_be_computed(pseudo_family):
         cost("Co/Pt(111):1+1", "absent")
     with pytest.raises(InputError, match="virtual crystal of Co and W"):
         cost("Co/Pt(111):1+1", pseudo_family.label, dopings=[{"vca": {"Co.1": {"W": 0.1}}}])
+
+
+def test_dry_run_of_a_campaign(pseudo_family):
+    """Core hours and memory of each candidate, and of all that are left; what would be refused is said."""
+    overrides = {"pseudo_family": pseudo_family.label}
+    spec = {"name": "test", "systems": [{"film": "Co/Pt(111)"}, {"film": "Ni/Pt(111)"}], "layers": "1+3"}
+    _, _, first, second, *_, last = planned(parse_spec({**spec, "overrides": overrides})).splitlines()
+    cost = estimated_cost(candidates({"film": "Co/Pt(111):1+3"}, overrides=overrides)[0])
+    hours, memory = f"{cost.core_seconds / 3600:.2g}", f"{cost.memory / 1e9:.2g}"
+    assert first.split() == ["1", "Co/Pt(111)", "1+3", "71", "36", hours, memory]
+    assert "refused: pseudo_family" in second
+    assert last.startswith("2 candidates, 1 refused, 21 Fermi-level shifts each; about ")
+    assert last.endswith(f"{hours} core hours to compute and up to {memory} GB a rank (to a factor of two)")

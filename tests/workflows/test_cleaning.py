@@ -1,6 +1,7 @@
 """What is reused from earlier runs, and what is not once the folders it needs were removed."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,10 @@ def anew(cleaned, quick_builder):
     """The same again, once the folders are gone."""
     assert cleaned.is_finished_ok
     return cached(quick_builder())
+
+
+def test_report_says_how_jobs_are_laid_out(quick_finished):
+    assert re.search(r"scf: .*; \d ranks? in \d pools?, about 0\.\d GB a machine \(", said(quick_finished))
 
 
 def test_second_run_computes_nothing(quick_finished, reused):
