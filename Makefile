@@ -5,13 +5,15 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-containers test-slurm lint setup bench bench-scale docs figures cost clean
+.PHONY: help demo test test-containers test-slurm test-faults fuzz lint setup bench bench-scale docs figures cost clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
 	@echo "            CONTAINER=podman or docker: wholly from the image of containers/Containerfile"
 	@echo "make test-containers  the main job from the image against this machine's programs (CONTAINER=podman, docker)"
 	@echo "make test-slurm  the main job through Slurm, on a cluster of one node made of this machine"
+	@echo "make test-faults  kills, full disks, damaged files: what the user sees, and the table of docs/reliability.md"
+	@echo "make fuzz   every reader on 10^5 damaged text files or 10^4 HDF5 files (hours)"
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
@@ -35,6 +37,14 @@ test-containers:
 test-slurm:
 	@scripts/bootstrap.sh tests dev
 	@scripts/test-slurm.sh
+
+test-faults:
+	@scripts/bootstrap.sh tests dev
+	@scripts/test-faults.sh
+
+fuzz:
+	@scripts/bootstrap.sh tests dev
+	@AIIDA_DMI_FUZZ=1 python -m pytest tests/fuzz/test_readers.py -q --disable-warnings
 
 setup:
 	@scripts/bootstrap.sh demo

@@ -79,10 +79,11 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "70ry": ("cutoff 70 Ry", cutoff(70)),
     "window": ("window to E_F + 2 eV", wannier(frozen_window=2.0)),
     "bands": ("2.5 bands a function", wannier(bands_per_function=2.5)),
-    # With fewer bands the f functions of some symmetry have no band to be made of at Gamma (A2 begins 78 eV up).
+    # With fewer bands the f functions of some symmetry have no band to be made of at Gamma (A2 begins 78 eV up). The
+    # bands of Co/Pt are 80 meV off the mesh then, the gate's limit is 60: the model is asked for all the same.
     "spdf": (
         "one more shell: s p d f, 4.5 bands a function",
-        wannier(orbitals=["s", "p", "d", "f"], bands_per_function=4.5),
+        {**wannier(orbitals=["s", "p", "d", "f"], bands_per_function=4.5), "force": True},
     ),
 }
 CONVERGENCE = {
@@ -97,10 +98,7 @@ PAPER = {
 }
 FILMS = {**THICKNESS, **RELAXED, **CONVERGENCE, **PAPER}
 
-NOT_RUN = (
-    "mnw-1-5", "copt-1-4", "copt-1-5", "mnw-1-3-relaxed", "mnw-1-1-bands", "copt-1-1-spdf", "mnw-1-1-spdf",
-    "mnw-1-3-45ry", "mnw-1-9",
-)  # fmt: skip
+NOT_RUN = ("mnw-1-9", "copt-3-10")
 """Films that the archive does not hold yet: `python validation/run.py LABEL`, then `collect.py`."""
 
 IN_PLANE = ("mnw-1-3",)
@@ -113,5 +111,7 @@ LAYERS = {**AXES, "soi_scales": [1.0], "temperatures": [300.0]}
 
 
 def response_mesh(atoms: int) -> int:
-    """Points a side at 300 K that keep the k error of D below 2 %."""
+    """Points a side at 300 K that keep the k error of D below 2 %; fewer for the paper's own thick films."""
+    if atoms > 8:
+        return 96
     return 240 if atoms <= 4 else 192

@@ -8,7 +8,7 @@ import xarray as xr
 from aiida.orm import SinglefileData
 
 from aiida_dmi.data.stored import read_stored
-from aiida_dmi.engine.results import load_result
+from aiida_dmi.engine.results import load_result, tensors_of
 
 
 class DmiData(SinglefileData):
@@ -29,7 +29,7 @@ class DmiData(SinglefileData):
     Notes
     -----
     Attributes for queries: `mesh`, `fermi_level`, `directions`, `masks`, `soi_scales`, `temperatures` (K),
-    `fermi_shifts` (eV), `units` (of D) and `engine_version`.
+    `fermi_shifts` (eV), `units` (of the tensors) and `engine_version`.
     """
 
     DEFAULT_FILENAME = "result.nc"
@@ -47,7 +47,8 @@ class DmiData(SinglefileData):
                 "soi_scales": result.soi_scale.values.tolist(),
                 "temperatures": result.temperature.values.tolist(),
                 "fermi_shifts": result.fermi_shift.values.tolist(),
-                "units": str(result.D.attrs["units"]),
+                # Of D; of the first tensor that was asked for where D was not. All have one unit.
+                "units": str(result[tensors_of(result)[0]].attrs["units"]),
                 "engine_version": str(result.attrs["aiida_dmi_version"]),
             }
         )

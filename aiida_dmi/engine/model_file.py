@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from .errors import InputError
+from .hdf5 import check_whole
 
 if TYPE_CHECKING:
     from .model import WannierModel
@@ -52,6 +54,22 @@ def _dataset(file: h5py.File, name: str) -> Any:
     return file[name][()]
 
 
+def _real(file: h5py.File, name: str) -> npt.NDArray[np.float64]:
+    return _checked(name, _dataset(file, name), "iuf", "real numbers").astype(float, copy=False)
+
+
+def _complex(name: str, values: Any) -> npt.NDArray[np.complex128]:
+    return _checked(name, values, "iufc", "numbers").astype(complex, copy=False)
+
+
+def _checked(name: str, values: Any, kinds: str, expected: str) -> npt.NDArray[Any]:
+    """Values whose type is one of numpy's kinds: a conversion would take texts, and drop imaginary parts."""
+    array = np.asarray(values)
+    if array.dtype.kind not in kinds:
+        raise InputError(f"model: {name} is of type {array.dtype}, expected {expected}; build the model again")
+    return array
+
+
 def read_arguments(file: h5py.File) -> dict[str, Any]:
     """What WannierModel is made from, as the file holds it; the model checks the values.
 
@@ -60,6 +78,10 @@ def read_arguments(file: h5py.File) -> dict[str, Any]:
     InputError
         If the file is not format 1, or lacks a dataset.
     """
+    try:
+        check_whole(file)
+    except ValueError as error:
+        raise InputError(f"model: {error}; build the model again") from error
     kind, version = file.attrs.get("format", "none"), file.attrs.get("version", "none")
     if kind != FORMAT or version != VERSION:
         raise InputError(
@@ -75,26 +97,29 @@ def read_arguments(file: h5py.File) -> dict[str, Any]:
 
     symbols = tuple(s.decode() if isinstance(s, bytes) else str(s) for s in _dataset(file, "symbols"))
     atoms = range(len(symbols))
+    projections = tuple(_complex(f"spin_orbit/{a}/projections", pair(f"spin_orbit/{a}/projections_")) for a in atoms)
     # Optional, but for every atom or none: half of them would give half a velocity.
     with_gradients = any(f"spin_orbit/{a}/gradients_{spin}" in file for a in atoms for spin in SPINS)
     return {
-        "cell": np.asarray(_dataset(file, "cell"), dtype=float),
-        "periodic": np.asarray(_dataset(file, "periodic"), dtype=bool),
+        "cell": _real(file, "cell"),
+        "periodic": _checked("periodic", _dataset(file, "periodic"), "biu", "three booleans").astype(bool),
         "symbols": symbols,
-        "positions": np.asarray(_dataset(file, "positions"), dtype=float),
-        "mesh": tuple(int(m) for m in _dataset(file, "mesh")),
-        "kpoints": np.asarray(_dataset(file, "kpoints"), dtype=float),
-        "fermi_energy": float(_dataset(file, "fermi_energy")),
-        "electrons": float(_dataset(file, "electrons")),
-        "centres": np.asarray(pair("centres/"), dtype=float),
-        "hamiltonian": np.asarray(pair("hamiltonian/"), dtype=complex),
-        "position": np.asarray(pair("position/"), dtype=complex),
-        "overlap": np.asarray(_dataset(file, "overlap"), dtype=complex),
-        "projections": tuple(np.asarray(pair(f"spin_orbit/{a}/projections_"), dtype=complex) for a in atoms),
-        "coupling": tuple(np.asarray(_dataset(file, f"spin_orbit/{a}/coupling"), dtype=complex) for a in atoms),
-        "moments": np.asarray(file["moments"][()], dtype=float) if "moments" in file else None,
+        "positions": _real(file, "positions"),
+        "mesh": tuple(int(m) for m in _checked("mesh", _dataset(file, "mesh"), "iu", "whole numbers")),
+        "kpoints": _real(file, "kpoints"),
+        "fermi_energy": float(_real(file, "fermi_energy")),
+        "electrons": float(_real(file, "electrons")),
+        "centres": _checked("centres", pair("centres/"), "iuf", "real numbers").astype(float, copy=False),
+        "hamiltonian": _complex("hamiltonian", pair("hamiltonian/")),
+        "position": _complex("position", pair("position/")),
+        "overlap": _complex("overlap", _dataset(file, "overlap")),
+        "projections": projections,
+        "coupling": tuple(
+            _complex(f"spin_orbit/{a}/coupling", _dataset(file, f"spin_orbit/{a}/coupling")) for a in atoms
+        ),
+        "moments": _real(file, "moments") if "moments" in file else None,
         "attributes": {k: _plain(v) for k, v in file.attrs.items() if k not in ("format", "version")},
-        "gradients": tuple(np.asarray(pair(f"spin_orbit/{a}/gradients_"), dtype=complex) for a in atoms)
+        "gradients": tuple(_complex(f"spin_orbit/{a}/gradients", pair(f"spin_orbit/{a}/gradients_")) for a in atoms)
         if with_gradients
         else None,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -13,6 +14,7 @@ from .. import __version__
 from .atomic import whole_file
 from .constants import EV, MEV_PER_ANGSTROM_IN_PJ_PER_M
 from .errors import InputError
+from .hdf5 import check_whole
 from .model import WannierModel
 from .rashba import RashbaModel
 from .settings import Settings
@@ -27,6 +29,9 @@ Floats = npt.NDArray[np.float64]
 MEV_PER_ANGSTROM2_IN_MJ_PER_M2 = MEV_PER_ANGSTROM_IN_PJ_PER_M * 10
 """1 meV/Angstrom^2 = 16.02177 mJ/m^2: D per cell volume, or per area and thickness, becomes a density of energy."""
 
+UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, AssertionError)
+"""What h5py, h5netcdf and xarray raise of a damaged or foreign file."""
+
 FORMAT = "aiida-dmi-response"
 VERSION = 1
 
@@ -35,6 +40,10 @@ SIGN = (
     "D_yx > 0 favours q < 0 (left-handed cycloid); i: spin or DMI-vector component, j: propagation direction; "
     "direction: axis of the spin-up spinor"
 )
+COORDINATES = {
+    "direction": "OUT", "mask": "OUT", "soi_scale": "f", "temperature": "f", "fermi_shift": "f", "i": "OUT", "j": "OUT",
+}  # fmt: skip
+"""Axes of a result, and the kinds of numpy's types that hold names or numbers."""
 LONG_NAMES = {
     "D": "Dzyaloshinskii-Moriya interaction, Berry phase form (Eqs. 2, 11, 12)",
     "Q": "ground-state spin current (Eq. 5)",
@@ -282,16 +291,44 @@ def load_result(path: str | Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        If it is missing, not netCDF, truncated, or not a result of this package.
+        If it is missing, not netCDF, truncated, not a result of this package, or lacks what every result has.
     """
     try:
+        with h5py.File(path, "r") as file:
+            check_whole(file)
         with xr.open_dataset(path, engine="h5netcdf") as file:
             result = file.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:  # HDF5 says RuntimeError of damaged links
+    except UNREADABLE as error:
         raise InputError(f"result {path}: not a readable netCDF file ({error}); run dmi-engine again") from error
     if result.attrs.get("format") != FORMAT or result.attrs.get("version") != VERSION:
         raise InputError(
             f"result {path}: format '{result.attrs.get('format')}' version {result.attrs.get('version')} was given, "
             f"'{FORMAT}' version {VERSION} is expected"
         )
+    if absent := _absent(result):
+        raise InputError(f"result {path}: {absent}; run dmi-engine again")
     return result
+
+
+def tensors_of(result: xr.Dataset) -> list[str]:
+    """Names of the tensors that a result holds, as far as they were asked for."""
+    return [name for name in LONG_NAMES if name in result.data_vars]
+
+
+def _absent(result: xr.Dataset) -> str:
+    """What every result has and this one lacks; empty where it lacks nothing."""
+    for key in ("mesh", "fermi_level", "aiida_dmi_version"):
+        if key not in result.attrs:
+            return f"attribute {key} is missing"
+    if not np.issubdtype(np.asarray(result.attrs["mesh"]).dtype, np.integer):
+        return f"attribute mesh is {str(result.attrs['mesh'])[:40]}, expected whole numbers"
+    for name, kinds in COORDINATES.items():
+        if name not in result.coords or result[name].dims != (name,) or result[name].dtype.kind not in kinds:
+            return f"coordinate {name} is missing or no list of {'numbers' if 'f' in kinds else 'names'}"
+    if not tensors_of(result):
+        return f"none of {', '.join(LONG_NAMES)} is in it"
+    for name in tensors_of(result):
+        dims = set(COORDINATES) - ({"soi_scale"} if name not in ("D", "Q") else set())
+        if set(result[name].dims) != dims or result[name].dtype.kind != "f" or "units" not in result[name].attrs:
+            return f"{name} has not the axes of a result, or no unit"
+    return ""

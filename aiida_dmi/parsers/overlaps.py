@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 from aiida.orm import Data, Dict
 
@@ -18,11 +20,27 @@ class OverlapsParser(EngineParser):
     OUTPUT = "output_parameters"
 
     def _result(self, path: Path) -> Data:
-        expected = {field.name for field in dataclasses.fields(Summary)}
-        try:
-            content = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{path.name} is not a readable summary ({error})") from error
-        if not isinstance(content, dict) or set(content) != expected:
-            raise ValueError(f"{path.name} is not a readable summary: expected {', '.join(sorted(expected))}")
-        return Dict(content)
+        return Dict(read_summary(path))
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The engine's `Summary` as it wrote it.
+
+    Raises
+    ------
+    ValueError
+        If the file is no whole summary: of other keys, or with numbers that are none or not finite.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not a readable summary ({error})") from error
+    expected = {field.name for field in dataclasses.fields(Summary)}
+    if not isinstance(content, dict) or set(content) != expected:
+        raise ValueError(f"{path.name} is not a readable summary: expected {', '.join(sorted(expected))}")
+    for key, value in content.items():
+        numbers = value if isinstance(value, list) else [value]
+        # AiiDA's database takes neither nan nor integers of any size.
+        if not all(type(x) in (int, float) and abs(x) < 2**53 and math.isfinite(x) for x in numbers):
+            raise ValueError(f"{path.name} is not a readable summary: {key} holds what is no number of this size")
+    return content

@@ -128,11 +128,11 @@ def session(tmp_path_factory, upf_folder):
 
 
 def own_processes(session):
-    """Pids of what was started with the session's AIIDA_PATH."""
-    found, mark = [], f"AIIDA_PATH={session.folder}".encode()
+    """Pids of what was started with the session's AIIDA_PATH; AiiDA gives its daemon the folder's .aiida."""
+    found, marks = [], {f"AIIDA_PATH={path}".encode() for path in (session.folder, session.folder / ".aiida")}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):  # ended, or another user's
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+            if entry.name.isdigit() and not marks.isdisjoint((entry / "environ").read_bytes().split(b"\0")):
                 found.append(int(entry.name))
     return found
 

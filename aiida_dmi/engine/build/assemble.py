@@ -21,6 +21,7 @@ from ..model import WannierModel
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
 from ..response import fermi
+from .given import brief, path_of
 from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential
@@ -74,28 +75,30 @@ class BuildSpec:
         known = {field.name for field in dataclasses.fields(cls)}
         for key in spec:
             if key not in known:
-                raise InputError(f"{key}: unknown key; expected {', '.join(sorted(known))}")
+                raise InputError(f"{brief(key)}: unknown key; expected {', '.join(sorted(known))}")
         for key in ("nscf", "wannier_up", "wannier_down", "pseudopotentials"):
             if key not in spec:
                 raise InputError(f"{key}: missing; dmi-engine build needs it")
         files = spec["pseudopotentials"]
         if not isinstance(files, Mapping) or not files:
-            raise InputError(f"pseudopotentials: {files!r} was given, expected species names with UPF paths")
+            raise InputError(f"pseudopotentials: {brief(repr(files))} was given, expected species names with UPF paths")
         texts = {key: spec[key] for key in ("nscf", "wannier_up", "wannier_down")}
         texts |= {f"pseudopotentials: {name}": path for name, path in files.items()}
         for key, text in texts.items():
             if not isinstance(text, str) or not text:
-                raise InputError(f"{key}: {text!r} was given, expected a path")
+                raise InputError(f"{brief(key)}: {brief(repr(text))} was given, expected a path")
         fermi_energy, moments = spec.get("fermi_energy"), spec.get("moments")
         if fermi_energy is not None and not _all_numbers([fermi_energy]):
-            raise InputError(f"fermi_energy: {fermi_energy!r} was given, expected a number in eV")
+            raise InputError(f"fermi_energy: {brief(repr(fermi_energy))} was given, expected a number in eV")
         if moments is not None and not (isinstance(moments, list) and _all_numbers(moments)):
-            raise InputError(f"moments: {moments!r} was given, expected one number (mu_B) an atom")
+            raise InputError(f"moments: {brief(repr(moments))} was given, expected one number (mu_B) an atom")
         return cls(
-            nscf=folder / str(spec["nscf"]),
-            wannier_up=folder / str(spec["wannier_up"]),
-            wannier_down=folder / str(spec["wannier_down"]),
-            pseudopotentials={str(name): folder / str(path) for name, path in files.items()},
+            nscf=path_of("nscf", folder, spec["nscf"]),
+            wannier_up=path_of("wannier_up", folder, spec["wannier_up"]),
+            wannier_down=path_of("wannier_down", folder, spec["wannier_down"]),
+            pseudopotentials={
+                str(name): path_of(f"pseudopotentials: {brief(name)}", folder, path) for name, path in files.items()
+            },
             fermi_energy=None if fermi_energy is None else float(fermi_energy),
             moments=None if moments is None else tuple(float(m) for m in moments),
         )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .given import LARGEST, brief
 from .trial_functions import TrialFunction
 from .wannier90 import LARGEST_COUNT
 
@@ -115,9 +116,9 @@ def _numbers(name: str, expected: int, rows: list[list[str]], columns: int) -> F
     try:
         numbers = np.array(rows, dtype=float).reshape(expected, columns)
     except ValueError as error:
-        raise ValueError(f"block {name} holds what is not a number ({error})") from error
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"block {name} holds numbers that are not finite")
+        raise ValueError(f"block {name} holds what is not a number ({brief(error)})") from error
+    if not (np.abs(numbers) < LARGEST).all():
+        raise ValueError(f"block {name} holds numbers that are not finite, or not below {LARGEST:g}")
     return numbers
 
 

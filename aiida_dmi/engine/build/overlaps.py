@@ -19,6 +19,7 @@ from ..atomic import whole_file
 from ..errors import InputError
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
+from .given import brief, path_of
 from .nnkp import Nnkp
 from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
 from .time_reversal import completed
@@ -71,19 +72,20 @@ class OverlapsSpec:
         known = [field.name for field in dataclasses.fields(cls)]
         for key in spec:
             if key not in known:
-                raise InputError(f"{key}: unknown key; expected {', '.join([*known, 'seedname'])}")
+                raise InputError(f"{brief(key)}: unknown key; expected {', '.join([*known, 'seedname'])}")
         for key in ("nscf", "nnkp", "spin"):
             if key not in spec:
                 raise InputError(f"{key}: missing; dmi-engine overlaps needs it")
         for key in ("nscf", "nnkp"):
             if not isinstance(spec[key], str) or not spec[key]:
-                raise InputError(f"{key}: {spec[key]!r} was given, expected a path")
+                raise InputError(f"{key}: {brief(repr(spec[key]))} was given, expected a path")
         if spec["spin"] not in SPINS:
-            raise InputError(f"spin: {spec['spin']!r} was given, expected one of {', '.join(SPINS)}")
+            raise InputError(f"spin: {brief(repr(spec['spin']))} was given, expected one of {', '.join(SPINS)}")
         limit = spec.get("memory_limit", MEMORY_LIMIT)
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InputError(f"memory_limit: {limit!r} was given, expected a positive whole number of bytes")
-        return cls(folder / spec["nscf"], folder / spec["nnkp"], spec["spin"], limit)
+            raise InputError(f"memory_limit: {brief(repr(limit))} was given, expected a positive whole number of bytes")
+        nscf, nnkp = (path_of(key, folder, spec[key]) for key in ("nscf", "nnkp"))
+        return cls(nscf, nnkp, spec["spin"], limit)
 
     def input_files(self) -> list[Path]:
         """The files that are read: none of them may become an output."""

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ..constants import RYDBERG_EV
 from ..errors import InputError
+from .given import LARGEST, brief
 from .harmonics import angular_momentum
 
 Floats = npt.NDArray[np.float64]
@@ -103,7 +104,7 @@ class Pseudopotential:
         bare = re.sub(r"<PP_INFO>.*?</PP_INFO>", "", text, flags=re.DOTALL)
         try:
             root = ElementTree.fromstring(bare.strip())
-            header = {key: value.strip() for key, value in _child(root, "PP_HEADER").attrib.items()}
+            header = _header(root)
             _refuse_unsupported(header, name)
             return cls(
                 header=header,
@@ -120,7 +121,7 @@ class Pseudopotential:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"pseudopotential {name}: not a readable UPF 2 file ({error}); "
+                f"pseudopotential {name}: not a readable UPF 2 file ({brief(error)}); "
                 "give a norm-conserving UPF file such as those of PseudoDojo"
             ) from error
 
@@ -130,12 +131,26 @@ class Pseudopotential:
         arrays += [o.values for o in self.orbitals] + ([] if self.core_density is None else [self.core_density])
         if points < 2 or any(len(array) != points for array in arrays):
             raise InputError(f"pseudopotential {name}: radial functions do not all have the mesh's {points} points")
-        if not all(np.isfinite(array).all() for array in (*arrays, self.radii, self.coupling)):
-            raise InputError(f"pseudopotential {name}: holds numbers that are not finite; fetch the file again")
+        # Functions near r = 0 and their energies in Ry are below a million; squares of what is not would overflow.
+        scalars = np.array([x for o in self.orbitals for x in (o.occupation, o.energy)])
+        if not all((np.abs(array) < LARGEST).all() for array in (*arrays, self.radii, self.coupling, scalars)):
+            raise InputError(
+                f"pseudopotential {name}: holds numbers that are not finite, or not below {LARGEST:g}; "
+                "fetch the file again"
+            )
+        if not 0 < self.valence < 120:
+            raise InputError(f"pseudopotential {name}: z_valence is {self.valence:g}; fetch the file again")
         for index, projector in enumerate(self.projectors, start=1):
             if projector.j is not None and projector.j not in (projector.ell + 0.5, abs(projector.ell - 0.5)):
                 raise InputError(
                     f"pseudopotential {name}: projector {index} has l = {projector.ell} and j = {projector.j:g}, "
+                    "expected j = l + 1/2 or l - 1/2; fetch the file again"
+                )
+        for index, orbital in enumerate(self.orbitals, start=1):
+            expected = (orbital.ell + 0.5, abs(orbital.ell - 0.5)) if self.fully_relativistic else (orbital.j,)
+            if orbital.j not in expected:
+                raise InputError(
+                    f"pseudopotential {name}: orbital {index} has l = {orbital.ell} and j = {orbital.j}, "
                     "expected j = l + 1/2 or l - 1/2; fetch the file again"
                 )
         return self
@@ -150,9 +165,9 @@ class Pseudopotential:
         """
         if not self.fully_relativistic:
             raise InputError(
-                f"pseudopotential {name} of {self.element}: relativistic='{self.header.get('relativistic', '?')}' "
-                "was given, a fully relativistic one (has_so) is needed for the spin-orbit interaction; "
-                "use for instance PseudoDojo's FR set"
+                f"pseudopotential {name} of {self.element}: relativistic="
+                f"'{brief(self.header.get('relativistic', '?'))}' was given, a fully relativistic one (has_so) is "
+                "needed for the spin-orbit interaction; use for instance PseudoDojo's FR set"
             )
 
     def _require_separate_channels(self) -> None:
@@ -274,8 +289,8 @@ class Pseudopotential:
             match = re.match(r"(\d)[SPDF]", orbital.label.strip().upper())
             if match is None:
                 raise InputError(
-                    f"pseudopotential of {self.element}: orbital label '{orbital.label}' is not of the form '5P', "
-                    "so the semicore shells cannot be counted; give `exclude_bands` by hand"
+                    f"pseudopotential of {self.element}: orbital label '{brief(orbital.label)}' is not of the form "
+                    "'5P', so the semicore shells cannot be counted; give `exclude_bands` by hand"
                 )
             if orbital.occupation > 0:
                 key = (int(match[1]), orbital.ell)
@@ -287,11 +302,19 @@ class Pseudopotential:
         return _write_upf(self)
 
 
+def _header(root: ElementTree.Element) -> dict[str, str]:
+    header = {key: value.strip() for key, value in _child(root, "PP_HEADER").attrib.items()}
+    for key in ("element", "z_valence", "number_of_proj", "number_of_wfc"):
+        if key not in header:
+            raise ValueError(f"PP_HEADER has no {key}")
+    return header
+
+
 def _refuse_unsupported(header: dict[str, str], name: str) -> None:
     kind = header.get("pseudo_type", "?").upper()
     if kind not in ("NC", "SL") or _flag(header.get("is_ultrasoft", "F")) or _flag(header.get("is_paw", "F")):
         raise InputError(
-            f"pseudopotential {name}: pseudo_type '{kind}' was given, a norm-conserving one (NC) is needed; "
+            f"pseudopotential {name}: pseudo_type '{brief(kind)}' was given, a norm-conserving one (NC) is needed; "
             "use for instance PseudoDojo's"
         )
 
@@ -347,19 +370,27 @@ def _read_projectors(root: ElementTree.Element, header: dict[str, str]) -> tuple
         if _flag(header.get("has_so", "F")):
             j = float(_child(root, f"PP_SPIN_ORB/PP_RELBETA.{index}").attrib["jjj"])
         values = _numbers(beta)
-        ell = int(beta.attrib["angular_momentum"])
-        if not 0 <= ell <= 3:
-            raise ValueError(f"angular momentum {ell} of projector {index}: 0 to 3 expected")
+        ell = _angular_momentum(beta.attrib["angular_momentum"], f"projector {index}")
+        end = int(beta.attrib.get("cutoff_radius_index", len(values)))
+        if end < 1:
+            raise ValueError(f"cutoff_radius_index {end} of projector {index}: a point of the mesh expected")
         projectors.append(
             Projector(
                 ell=ell,
                 j=j,
                 values=values,
-                cutoff_index=min(int(beta.attrib.get("cutoff_radius_index", len(values))), len(values)),
+                cutoff_index=min(end, len(values)),
                 cutoff_radius=float(beta.attrib.get("cutoff_radius", 0.0)),
             )
         )
     return tuple(projectors)
+
+
+def _angular_momentum(text: str, owner: str) -> int:
+    ell = int(text)
+    if not 0 <= ell <= 3:
+        raise ValueError(f"angular momentum {ell} of {owner}: 0 to 3 expected")
+    return ell
 
 
 def _read_coupling(root: ElementTree.Element, header: dict[str, str]) -> Floats:
@@ -375,7 +406,7 @@ def _read_orbitals(root: ElementTree.Element, header: dict[str, str]) -> tuple[O
         orbitals.append(
             Orbital(
                 label=chi.attrib.get("label", "").strip(),
-                ell=int(chi.attrib["l"]),
+                ell=_angular_momentum(chi.attrib["l"], f"orbital {index}"),
                 j=None if relativistic is None else float(relativistic.attrib["jchi"]),
                 occupation=float(chi.attrib.get("occupation", 0.0)),
                 energy=float(chi.attrib.get("pseudo_energy", 0.0)),

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from ..constants import BOHR_ANGSTROM, HARTREE_EV
 from ..errors import InputError
+from .given import LARGEST, brief
 from .harmonics import real_harmonics
 from .wave_function_files import FORTRAN, HDF5, StoredStates, read_states
 
@@ -36,8 +37,6 @@ Complexes = npt.NDArray[np.complex128]
 SCHEMA = "data-file-schema.xml"
 # A wave-function file and the XML file hold the same k point and lattice to 10 digits and more (1/bohr).
 RECIPROCAL_TOLERANCE = 1e-6
-# No length (bohr), energy (hartree) or number of electrons is larger; what is came from a damaged file.
-LARGEST = 1e8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +129,9 @@ class SaveFolder:
         except InputError:
             raise
         except (ElementTree.ParseError, ValueError, LookupError) as error:
-            raise InputError(f"nscf: {path} is not a complete pw.x output ({error}); run the nscf again") from error
+            raise InputError(
+                f"nscf: {path} is not a complete pw.x output ({brief(error)}); run the nscf again"
+            ) from error
 
     @classmethod
     def _from_xml(cls, folder: Path, output: ElementTree.Element) -> SaveFolder:
@@ -214,8 +215,7 @@ class SaveFolder:
             states = read_states(path)
             self._check_states(states, spin, k)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"nscf: {path} cannot be read ({reason}); run the nscf again") from error
+            raise InputError(f"nscf: {path} cannot be read ({brief(error)}); run the nscf again") from error
         return WaveFunctions(states.kpoint, states.miller, states.coefficients, self.reciprocal)
 
     def _check_states(self, states: StoredStates, spin: int, k: int) -> None:

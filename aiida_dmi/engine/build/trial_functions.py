@@ -51,6 +51,8 @@ RADIAL = {
 """R_r(x/zona)/zona^(3/2) = sum_p c_p x^p exp(-d x) by r: (d, (c_0, c_1, ...)), table 3.3; int r^2 R^2 dr = 1."""
 EXTENT = float(np.exp(2.3))
 """Radius, in units of 1/zona, at which pw2wannier90.x ends the functions: the last point (9.97) of its radial mesh."""
+ZONA = (0.1, 100.0)
+"""1/bohr; no atomic orbital is wider or narrower, and the radial tables of wider ones would fill the memory."""
 STEP = 0.005
 """Step in |k + G|/zona of the radial tables."""
 
@@ -94,8 +96,10 @@ class TrialFunction:
             raise InputError(f"projections: mr = {self.mr} was given for l = {self.ell}, expected 1 to {last}")
         if self.radial not in RADIAL:
             raise InputError(f"projections: radial part r = {self.radial} was given, expected 1, 2 or 3")
-        if not 1e-6 < self.zona < np.inf:
-            raise InputError(f"projections: zona = {self.zona:g} was given, expected a positive number (1/bohr)")
+        if not ZONA[0] <= self.zona <= ZONA[1]:
+            raise InputError(
+                f"projections: zona = {self.zona:g} was given, expected {ZONA[0]:g} to {ZONA[1]:g} (1/bohr)"
+            )
         z, x = np.array(self.zaxis), np.array(self.xaxis)
         lengths = np.linalg.norm(z) * np.linalg.norm(x)
         if not (lengths > 1e-12 and abs(z @ x) <= 1e-6 * lengths):

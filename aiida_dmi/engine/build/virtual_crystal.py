@@ -179,7 +179,7 @@ def _header(parts: Parts, name: str, points: int) -> dict[str, str]:
         # 15 digits: 16.8, not 16.799999999999997.
         "z_valence": f"{sum(weight * part.valence for weight, part in parts):.15g}",
         "core_correction": "T" if any(part.core_density is not None for _, part in parts) else "F",
-        "l_max": str(max(projector.ell for _, part in parts for projector in part.projectors)),
+        "l_max": str(max((projector.ell for _, part in parts for projector in part.projectors), default=0)),
         "rho_cutoff": f"{nearest.radii[points - 1]:.11E}",
     }
     # The energy of an isolated pseudo-atom: the mixture has none.

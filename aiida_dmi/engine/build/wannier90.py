@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .given import LARGEST, brief
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -275,10 +276,14 @@ def _numbers(seed: Path, suffix: str, lines_skipped: int) -> Floats:
     try:
         numbers = np.array(text.split(), dtype=float)
     except ValueError as error:
-        raise InputError(f"{seed}{suffix}: holds what is not a number ({error}); run wannier90.x again") from error
-    bad = np.count_nonzero(~np.isfinite(numbers))
+        raise InputError(
+            f"{seed}{suffix}: holds what is not a number ({brief(error)}); run wannier90.x again"
+        ) from error
+    bad = np.count_nonzero(~(np.abs(numbers) < LARGEST))
     if bad:
-        raise InputError(f"{seed}{suffix}: holds {bad} numbers that are not finite; run wannier90.x again")
+        raise InputError(
+            f"{seed}{suffix}: holds {bad} numbers that are not finite, or not below {LARGEST:g}; run wannier90.x again"
+        )
     return numbers
 
 
@@ -310,7 +315,9 @@ def _read_win(text: str, seed: Path) -> tuple[dict[str, float], set[int]]:
         if match:
             for first, last in re.findall(r"(\d+)(?:\s*-\s*(\d+))?", match[1]):
                 if len(last or first) > len(str(LARGEST_COUNT)) or int(last or first) > LARGEST_COUNT:
-                    raise InputError(f"{seed}.win: exclude_bands = {match[1]}: no run has as many bands; correct it")
+                    raise InputError(
+                        f"{seed}.win: exclude_bands = {brief(match[1])}: no run has as many bands; correct it"
+                    )
                 excluded |= set(range(int(first), int(last or first) + 1))
     if "num_wann" not in text.lower():
         raise InputError(f"{seed}.win: has no num_wann; give the input file that wannier90.x ran with")
@@ -323,7 +330,9 @@ def _energy(seed: Path, key: str, text: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise InputError(f"{seed}.win: {key} = {text} was given, expected a number in eV; run wannier90.x with one")
+        raise InputError(
+            f"{seed}.win: {key} = {brief(text)} was given, expected a number in eV; run wannier90.x with one"
+        )
     return value
 
 
@@ -339,9 +348,12 @@ def _read_wout(text: str, seed: Path) -> tuple[Floats, Floats]:
         centres = np.array([[float(x) for x in centre.split(",")] for centre, _ in rows])
         spreads = np.array([float(spread) for _, spread in rows])
     except ValueError as error:
-        raise InputError(f"{seed}.wout: unreadable Wannier centres ({error})") from error
-    if not (np.isfinite(centres).all() and np.isfinite(spreads).all()):
-        raise InputError(f"{seed}.wout: holds Wannier centres or spreads that are not finite; run wannier90.x again")
+        raise InputError(f"{seed}.wout: unreadable Wannier centres ({brief(error)})") from error
+    if not ((np.abs(centres) < LARGEST).all() and (np.abs(spreads) < LARGEST).all()):
+        raise InputError(
+            f"{seed}.wout: holds Wannier centres or spreads that are not finite, or not below {LARGEST:g}; "
+            "run wannier90.x again"
+        )
     return centres.reshape(-1, 3), spreads
 
 

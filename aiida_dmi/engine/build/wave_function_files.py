@@ -34,6 +34,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from ..hdf5 import check_whole
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Complexes = npt.NDArray[np.complex128]
@@ -177,6 +179,7 @@ def _records(file: BinaryIO, content: np.dtype[Any], count: int) -> Any:
 
 
 def _read_hdf5(file: h5py.File, length: int) -> StoredStates:
+    check_whole(file)
     bands, waves, spinor = (int(_attribute(file, name, "i")) for name in ("nbnd", "igwx", "npol"))
     _check_header(_gamma_only(file), float(_attribute(file, "scale_factor", "f")), spinor, bands, waves)
     lattice = _dataset(file, "MillerIndices")

@@ -290,7 +290,7 @@ def test_matrices_that_are_not_square(disentangled, tmp_path):
         Channel.read(disentangled.seed)
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "5", "99", "1.5", "1e300"])
+@pytest.mark.parametrize("number", ["0", "-1", "5", "99", "1.5", "1e7"])
 def test_neighbour_that_is_no_k_point(tmp_path, number):
     """Index 0 would be the last k point."""
     run = synthetic(tmp_path)

@@ -1,0 +1,137 @@
+"""Small valid files to damage, all of them real: pw.x, wannier90.x and dmi-engine on a film of one Be atom."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from aiida_dmi.engine.build import Pseudopotential
+from aiida_dmi.engine.checkpoint import Checkpoint
+from aiida_dmi.engine.cli import main as engine
+
+from ..engine.build.conftest import run_program
+from ..engine.build.test_save_folder import records, write_hdf5
+
+SEEDNAME = {"up": "up", "down": "dn"}
+CELL = "4 0 0\n0 5 0\n0 0 9\n"
+KPOINTS = ["0 0 0", "0 0.5 0", "0.5 0 0", "0.5 0.5 0"]
+PW = f"""\
+&CONTROL
+  calculation='scf', prefix='x', outdir='.', pseudo_dir='.'
+/
+&SYSTEM
+  ibrav=0, nat=1, ntyp=1, ecutwfc=12, nspin=2, starting_magnetization(1)=1.0, nbnd=8, nosym=.true., noinv=.true.
+  occupations='smearing', smearing='mv', degauss=0.02
+/
+&ELECTRONS
+  conv_thr=1e-8
+/
+ATOMIC_SPECIES
+Be 9.0 Be.UPF
+CELL_PARAMETERS bohr
+{CELL}ATOMIC_POSITIONS crystal
+Be 0 0 0.3
+K_POINTS crystal
+4
+""" + "".join(f"{k} 0.25\n" for k in KPOINTS)
+WIN = f"""\
+num_bands = 8
+num_wann = 4
+num_iter = 0
+dis_num_iter = 0
+dis_win_max = 60.0
+write_u_matrices = true
+bands_plot = true
+bands_num_points = 6
+mp_grid = 2 2 1
+begin kpoint_path
+G 0 0 0 X 0.5 0 0
+X 0.5 0 0 M 0.5 0.5 0
+end kpoint_path
+begin projections
+Be:s;p
+end projections
+begin unit_cell_cart
+bohr
+{CELL}end unit_cell_cart
+begin atoms_frac
+Be 0 0 0.3
+end atoms_frac
+begin kpoints
+""" + "\n".join(KPOINTS) + "\nend kpoints\n"  # fmt: skip
+SPECS = {
+    "overlaps": "nscf: x.save\nnnkp: {seed}.nnkp\nspin: {spin}\nseedname: {seed}\n",
+    "build": (
+        "nscf: x.save\nwannier_up: up\nwannier_down: dn\npseudopotentials: {Be: FR-Be.UPF}\nfermi_energy: 0.1\n"
+        "moments: [0.5]\noutput: model.h5\n"
+    ),
+    "run": (
+        "model: model.h5\noutput: result.nc\nmesh: [4, 4]\nsoi_scales: [0.5, 1.0]\nfermi_shifts: [-0.1, 0]\n"
+        "temperatures: [300, 1500.0]\ndirections: [[0, 0, 1], [1, 0, 1]]\nsoi_masks: {all: [1], none: [0]}\n"
+        "fermi_level: dft\nsymmetry: false\nmethod: bands\nquantities: [D, Q, a_I, a_II, D_1]\nprocesses: 1\n"
+        "memory_limit: 1000000\ncheckpoint: sums\nk_map: {mesh: 2, quantities: [D]}\n"
+        "bands: {points: 3, path: [[G, [0, 0]], [X, [0.5, 0]]]}\n"
+        "density_of_states: {mesh: 2}\ndoping_axis: [Be]\nenergy_current: {dn_dt: [1.0e9, 0, 0]}\n"
+    ),
+    "screen": (
+        "name: test\nsystems:\n- film: Co/Pt(111)\n  dopings:\n  - rigid: {shifts: [-0.1, 0.1], substituted: [Pt]}\n"
+        "- magnets: [Co, Fe]\n  substrates: [Pt, Ir]\n  caps: [Cu]\n  surface: fcc111\nlayers: ['1+3', '2+3']\n"
+        "dopings:\n- vca: {Co.1: {Fe: [0.1, 0.2]}}\n- exchange: {Pt.1: [Ir, Au]}\nmasks: {magnets: [Co]}\n"
+        "directions: [[0, 0, 1]]\nshifts: [-0.2, 0.2]\ntemperatures: [300.0]\nmoments: {Co: 1.7}\n"
+        "overrides: {response: {mesh: 48}, scf: {kpoints_distance: 0.2}}\ncodes: {pw: pw@localhost}\n"
+        "options: {resources: {num_machines: 1}, max_wallclock_seconds: 3600}\n"
+    ),
+}
+
+
+def short(pseudo: Pseudopotential, points: int = 24) -> Pseudopotential:
+    """The pseudopotential with its first points only: as a file it is whole, and it is read fast."""
+
+    def cut(part):
+        return dataclasses.replace(part, values=part.values[:points], **_index(part, points))
+
+    return dataclasses.replace(
+        pseudo,
+        radii=pseudo.radii[:points],
+        weights=pseudo.weights[:points],
+        local=pseudo.local[:points],
+        projectors=tuple(cut(p) for p in pseudo.projectors),
+        orbitals=tuple(cut(o) for o in pseudo.orbitals),
+        density=pseudo.density[:points],
+        core_density=None if pseudo.core_density is None else pseudo.core_density[:points],
+    )
+
+
+def _index(part, points):
+    return {"cutoff_index": min(part.cutoff_index, points)} if hasattr(part, "cutoff_index") else {}
+
+
+def make(folder: Path, upf_folder: Path) -> None:
+    """Run the chain in a folder; a few seconds."""
+    pseudo = Pseudopotential.read(upf_folder / "Be.UPF")
+    shutil.copy(upf_folder / "Be.UPF", folder / "FR-Be.UPF")
+    (folder / "short.UPF").write_text(short(pseudo).to_upf())
+    (folder / "Be.UPF").write_text(pseudo.scalar_relativistic().to_upf())
+    (folder / "pw.in").write_text(PW)
+    run_program(folder, "pw.x", ["-in", "pw.in"], ranks=1)
+    for spin, seed in SEEDNAME.items():
+        (folder / f"{seed}.win").write_text(WIN)
+        run_program(folder, "wannier90.x", ["-pp", seed], ranks=1)
+        _engine(folder, "overlaps", f"overlaps-{spin}", spin=spin, seed=seed)
+        run_program(folder, "wannier90.x", [seed], ranks=1)
+    _engine(folder, "build", "build")
+    _engine(folder, "run", "run")
+    with (folder / "run.yaml").open("a") as spec:  # one constant does not describe this film's D: it is only read
+        spec.write("micromagnetics: {thickness: 2.0}\n")
+    (folder / "screen.yaml").write_text(SPECS["screen"])
+    write_hdf5(folder / "wfcup1.hdf5", records(folder / "x.save" / "wfcup1.dat"))
+    sums = {"D": np.linspace(0, 1, 6).reshape(2, 3), "weights": np.ones(4), "history": "[]"}
+    Checkpoint(folder / "checkpoint", "key").save("4x4", 3, sums, force=True)
+
+
+def _engine(folder, command, name, **words):
+    spec = folder / f"{name}.yaml"
+    text = SPECS[command]
+    spec.write_text(text.format(**words) if words else text)
+    assert engine([command, str(spec)]) == 0
