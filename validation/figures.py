@@ -102,8 +102,8 @@ def plot_thickness(series: dict[str, list[Case]]) -> Plot:
         panel.set_xlabel("layers of the heavy metal")
         panel.set_ylabel("meV Å per cell")
         panel.set_title(title)
-        panel.legend()
         plot.table.add(rows)
+    axes[0].legend()  # the same colours in both; here there is room
     plot.table.notes += [
         "xi = 1, n = z, T = 300 K, neutral; errors: change from the mesh of half as many points a side"
     ]

@@ -92,10 +92,11 @@ CONVERGENCE = {
     for name, (note, change) in CHANGES.items()
 }
 PAPER = {
-    "mnw-1-3-45ry": Film(f"{MN_W}:1+3", merged(cutoff(45), meshes(6, 6))),
-    "mnw-1-9": Film(f"{MN_W}:1+9", merged(cutoff(45), meshes(6, 6))),
-    "copt-3-10": Film(f"{CO_PT}:3+10", merged(cutoff(45), meshes(6, 6))),
+    "mnw-1-3-45ry": Film(f"{MN_W}:1+3", merged(cutoff(45), meshes(6, 6)), "45 Ry, 6x6"),
+    "mnw-1-9": Film(f"{MN_W}:1+9", merged(cutoff(45), meshes(6, 6)), "45 Ry, 6x6"),
+    "copt-3-10": Film(f"{CO_PT}:3+10", merged(cutoff(45), meshes(6, 6)), "45 Ry, 6x6"),
 }
+"""As the paper's Mn/W(001) was computed: cutoff and mesh."""
 FILMS = {**THICKNESS, **RELAXED, **CONVERGENCE, **PAPER}
 
 NOT_RUN = ("mnw-1-9", "copt-3-10")

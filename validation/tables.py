@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import xarray as xr
-from films import CONVERGENCE, RELAXED, THICKNESS
+from films import CONVERGENCE, FILMS, PAPER, RELAXED, THICKNESS
 from results import Case
 
 QUANTITIES = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
@@ -67,13 +67,14 @@ def _model(label: str, case: Case) -> list[str]:
 
 def thickness(cases: dict[str, Case], temperature: float = 300.0) -> str:
     """Every film: the tensors, closure, symmetry residual, mesh."""
-    chosen = {label: case for label, case in cases.items() if label in (*THICKNESS, "mnw-1-9")}
+    chosen = {label: case for label, case in cases.items() if label in (*THICKNESS, *PAPER)}
     head = ["film", *QUANTITIES.values(), "k error of D", "closure", "residual", "mesh"]
     rows = []
-    for case in chosen.values():
+    for label, case in chosen.items():
+        film = ", ".join(part for part in (case.record["preset"], FILMS[label].note) if part)
         for response, name in (("z", ""), ("x", ", n = x")):
             if response in case.responses:
-                rows.append([case.record["preset"] + name, *_tensors(case, response, temperature)])
+                rows.append([film + name, *_tensors(case, response, temperature)])
     return markdown(head, rows)
 
 
