@@ -44,7 +44,7 @@ test-faults:
 
 fuzz:
 	@scripts/bootstrap.sh tests dev
-	@AIIDA_DMI_FUZZ=1 python -m pytest tests/fuzz/test_readers.py -q --disable-warnings
+	@AIIDA_DMI_FUZZ=1 python -m pytest tests/fuzz/test_readers.py -n 2 -v --disable-warnings
 
 setup:
 	@scripts/bootstrap.sh demo

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from aiida import orm
 from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import film
 from aiida_dmi.structures.slab import film_from_ase, film_from_structure
 
@@ -126,9 +126,9 @@ def load_overrides(path: str | None, settings: tuple[str, ...]) -> dict[str, Any
         If the file or a value is no YAML, or a pair has no '='.
     """
     try:
-        overrides = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+        overrides = load_yaml(Path(path).read_text(encoding="utf-8")) if path else {}
+    except ValueError as error:
+        raise click.UsageError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(overrides, dict):
         raise click.UsageError(f"{path}: holds {type(overrides).__name__}, expected keys and values as in the protocol")
     for text in settings:
@@ -136,8 +136,8 @@ def load_overrides(path: str | None, settings: tuple[str, ...]) -> dict[str, Any
         if not found or not key:
             raise click.UsageError(f"--set {text}: expected KEY=VALUE, such as response.mesh=96")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            parsed = load_yaml(value)
+        except ValueError as error:
             raise click.UsageError(f"--set {text}: {value!r} is no YAML value") from error
         *sections, last = key.split(".")
         place = overrides

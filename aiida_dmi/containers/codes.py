@@ -119,6 +119,9 @@ def resolve_image(container: Engine, image: str, transport: Transport) -> tuple[
     ContainerError
         If the image is not on that machine.
     """
+    # AiiDA writes the name into job scripts between double quotes, where $ and ` still mean something to the shell.
+    if not re.fullmatch(r"[\w./@%+=~:-]+", image):
+        raise ContainerError(f"image: {image!r} was given, expected letters, digits and . / @ % + = ~ : _ - alone")
     if container.inspect:
         return _by_inspection(container, image, transport), ""
     if "://" in image:
@@ -132,7 +135,7 @@ def resolve_image(container: Engine, image: str, transport: Transport) -> tuple[
         raise ContainerError(f"image: {image} cannot be read ({error.strip()}); make it with {container.name} build")
     digest = output.split()[0].lstrip("\\")
     check = f"sha256:{digest}"
-    lines = f"# image {check}\necho '{digest}  {image}' | sha256sum --check --quiet - || exit 1"
+    lines = f"# image {check}\necho {shlex.quote(f'{digest}  {image}')} | sha256sum --check --quiet - || exit 1"
     return image, lines
 
 

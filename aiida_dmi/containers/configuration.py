@@ -198,10 +198,10 @@ def render(
 
 def _command(container: Engine, image: Layout, workdir: str, launcher: str) -> str:
     """The engine's command with everything but {image_name} filled in."""
-    if not workdir.startswith("/") or re.search(r"[\s:,{}$\"'\\]", workdir):
+    if not re.fullmatch(r"/[\w./@%+=~-]*", workdir):
         raise ContainerError(
-            f"work folder: {workdir!r} cannot be bound into a container; give the computer an absolute one without "
-            "blanks, quotes, $, colons, commas and braces"
+            f"work folder: {workdir!r} cannot be bound into a container; give the computer an absolute one of letters, "
+            "digits and . / @ % + = ~ _ - alone: others mean something to a shell or to the container's engine"
         )
     options = [f"--env={key}={value}" for key, value in image.environment.items()]
     options += [] if image.keep_entrypoint else [container.entrypoint]

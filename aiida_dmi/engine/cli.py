@@ -18,6 +18,7 @@ import yaml
 from .. import __version__
 from .errors import InputError, StoppedError
 from .workers import mpi_communicator
+from .yaml_text import load_yaml
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,6 +29,8 @@ BAD_INPUT = 2
 STOPPED = 1
 GRACE = 10.0
 """Seconds that an MPI rank other than the first leaves the first to report the same error."""
+LONGEST = 1000
+"""Characters of a refusal."""
 RUN_KEYS = (
     "model",
     "output",
@@ -74,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(error, communicator)
     except StoppedError as error:
         return _stopped(error, communicator)
+    except MemoryError as error:
+        words = (
+            f"memory: {error or 'nothing is left'}; give the job more, or take a coarser mesh or smaller memory_limit"
+        )
+        return _stopped(StoppedError(words), communicator)
     except Exception:
         if communicator is None:
             raise
@@ -94,8 +102,10 @@ def _refused(error: InputError, communicator: Any) -> int:
     """Report bad input in one line; the ranks that did not meet the error wait for this one, so they are ended."""
     if not _is_root(communicator):
         time.sleep(GRACE)
-    # One line, whatever a library put into its message.
-    print(f"dmi-engine: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    # One line, whatever a library put into its message, and not all of a damaged file.
+    line = " ".join(str(error).split())
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+    print(f"dmi-engine: {line}", file=sys.stderr, flush=True)
     if communicator is not None:
         communicator.Abort(BAD_INPUT)
     return BAD_INPUT
@@ -152,12 +162,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load_spec(path: Path) -> dict[str, Any]:
     try:
-        with path.open(encoding="utf-8") as file:
-            spec = yaml.load(file, _Loader)
+        spec = load_yaml(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        # PyYAML passes on what its conversions raise: ValueError of a date in a thirteenth month.
+    except ValueError as error:
         raise InputError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(spec, Mapping):
         raise InputError(f"{path}: holds {type(spec).__name__}, expected keys and values such as 'mesh: 24'")

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.layers import LAYER_NAME
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
@@ -145,11 +144,11 @@ def read_spec(path: str | Path) -> Spec:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
         raise InputError(f"spec {path}: cannot be read ({error}); give a YAML file") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"spec {path}: no valid YAML ({' '.join(str(error).split())})") from error
+    except ValueError as error:
+        raise InputError(f"spec {path}: no valid YAML ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"spec {path}: expected a mapping with {', '.join(KEYS)}; `systems` has to be there")
     return parse_spec({"name": path.stem, **content})
