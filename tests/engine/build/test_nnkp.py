@@ -58,7 +58,7 @@ SPOILT = [
     (lambda text: text.replace("     1     2      0   0   0\n", "", 1), "nnkpts is not 288 rows"),
     (lambda text: text.replace("     1     2      0   0   0\n", "     1    37      0   0   0\n", 1), "none of the 36"),
     (lambda text: text.replace("     1     2      0   0   0\n", "     2     2      0   0   0\n", 1), "in order"),
-    (lambda text: text.replace("     1     2      0   0   0\n", "     1     2      1e30 0 0\n", 1), "not below 1e+08"),
+    (lambda text: text.replace("     1     2      0   0   0\n", "     1     2      1e30 0 0\n", 1), "not below 1e"),
     (lambda text: text + "begin auto_projections\n 18\n 0\nend auto_projections\n", "auto_projections"),
     (lambda text: text + "begin spinor_projections\n 0\nend spinor_projections\n", "spinor_projections"),
 ]
