@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from aiida_dmi.cli.setup import COMPUTER
 
 from ..fuzz.seeds import SPECS, make
 from ..workflows.conftest import processes
-from ..workflows.test_daemon import LONG, Session, own_processes, signal_all
+from ..workflows.test_daemon import LONG, Session, daemon_of
 
 TABLE = os.environ.get("AIIDA_DMI_TEST_FAULTS", "")
 HEAD = (
@@ -213,11 +212,5 @@ def session(tmp_path_factory, upf_folder):
     shutil.copy(upf_folder / "Co.UPF", pseudos)
     session = FaultSession(folder)
     session.run("aiida-dmi", "setup", "--pseudos", pseudos, "--family", "tests/PBE/FR")
-    try:
-        session.start_daemon()
+    with daemon_of(session):
         yield session
-    finally:
-        try:
-            session.stop_daemon(limit=120)
-        finally:
-            signal_all(own_processes(session), signal.SIGKILL)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 
 from ..engine.test_standalone import LIBRARIES, ROOT
 from ..workflows.conftest import wait_until
-from ..workflows.test_daemon import LONG, Session, own_processes, signal_all
+from ..workflows.test_daemon import LONG, Session, daemon_of
 
 CLUSTER = os.environ.get("AIIDA_DMI_TEST_SLURM", "")
 TEMPLATES = ROOT / "examples" / "cluster"
@@ -222,12 +221,6 @@ def session(tmp_path_factory, upf_folder, programs):
     ]
     # In one process: each start of verdi takes seconds.
     session.script(VERDI, json.dumps(commands, default=str))
-    try:
-        session.start_daemon()
+    # node.sh ends the jobs.
+    with daemon_of(session):
         yield session
-    finally:
-        try:
-            session.stop_daemon(limit=120)
-        finally:
-            # Whatever went wrong, nothing outlives the tests; node.sh ends the jobs.
-            signal_all(own_processes(session), signal.SIGKILL)

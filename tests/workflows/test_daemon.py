@@ -106,6 +106,20 @@ class Session:
         return {pid: folder for pid, folder in found.items() if wanted in (folder / "aiida.in").read_text()}
 
 
+@contextlib.contextmanager
+def daemon_of(session):
+    """The session's daemon, stopped whatever happens."""
+    try:
+        session.start_daemon()
+        yield
+    finally:
+        try:
+            session.stop_daemon(limit=120)
+        finally:
+            # Whatever went wrong, nothing outlives the tests.
+            signal_all(own_processes(session), signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory, upf_folder):
     """Set up by `aiida-dmi setup`, the daemon running; stopped whatever happens."""
@@ -116,15 +130,8 @@ def session(tmp_path_factory, upf_folder):
         shutil.copy(upf_folder / f"{element}.UPF", pseudos)
     session = Session(folder)
     session.run("aiida-dmi", "setup", "--pseudos", pseudos, "--family", "tests/PBE/FR")
-    try:
-        session.start_daemon()
+    with daemon_of(session):
         yield session
-    finally:
-        try:
-            session.stop_daemon(limit=120)
-        finally:
-            # Whatever went wrong, nothing outlives the tests.
-            signal_all(own_processes(session), signal.SIGKILL)
 
 
 def own_processes(session):
