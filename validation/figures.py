@@ -92,8 +92,8 @@ def plot_thickness(series: dict[str, list[Case]]) -> Plot:
         layers = [case.layers for case in cases]
         rows: dict[str, object] = {"film": [case.record["preset"] for case in cases], "layers": layers}
         for name in ("D", "Q", "a_I", "a_II"):
-            values = np.array([float(case.at("z")[name]) for case in cases])
-            errors = np.array([float(case.at("z")[f"{name}_error"]) for case in cases])
+            values = np.array([float(case.at(case.finest)[name]) for case in cases])
+            errors = np.array([float(case.at(case.finest)[f"{name}_error"]) for case in cases])
             panel.errorbar(layers, values, errors, marker="o", capsize=2, color=COLOURS[name], label=symbol(name, "yx"))
             rows[f"{name}_yx (meV angstrom per cell)"] = values
             rows[f"{name}_yx error (meV angstrom per cell)"] = errors

@@ -99,7 +99,7 @@ PAPER = {
 """As the paper's Mn/W(001) was computed: cutoff and mesh."""
 FILMS = {**THICKNESS, **RELAXED, **CONVERGENCE, **PAPER}
 
-NOT_RUN = ("mnw-1-9", "copt-3-10")
+NOT_RUN = ("copt-3-10",)
 """Films that the archive does not hold yet: `python validation/run.py LABEL`, then `collect.py`."""
 
 IN_PLANE = ("mnw-1-3",)
@@ -109,6 +109,10 @@ AXES = {"fermi_shifts": [round(0.05 * step - 1, 2) for step in range(41)], "symm
 SWEEP = {**AXES, "soi_scales": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "temperatures": [300.0, 1500.0]}
 LAYERS = {**AXES, "soi_scales": [1.0], "temperatures": [300.0]}
 """Of the response: everything with SOI on all atoms; and SOI on single layers, and on magnet and interface layer."""
+
+FINE = {"copt-1-4": 384, "copt-1-5": 384, "copt-3-3": 384, "mnw-1-9": 240}
+"""Points a side for a(I) and Q(1) of films where these need more than D does: response `fine`, see `POINT`."""
+POINT = {"fermi_shifts": [0.0], "soi_scales": [1.0], "temperatures": [300.0, 1500.0], "symmetry": "model"}
 
 
 def response_mesh(atoms: int) -> int:

@@ -25,7 +25,8 @@ class Case:
     record : dict
         See `collect.record`.
     responses : dict
-        'z', 'x' (directions of n) and 'layers' (spin-orbit interaction on parts of the film) to result.
+        'z', 'x' (directions of n), 'fine' (z on a finer mesh, ξ = 1) and 'layers' (spin-orbit interaction on parts of
+        the film) to result.
     """
 
     record: dict[str, Any]
@@ -35,6 +36,11 @@ class Case:
     def layers(self) -> int:
         """Layers of the heavy metal."""
         return int(self.record["preset"].split("+")[-1])
+
+    @property
+    def finest(self) -> str:
+        """The response for n along z with the finest mesh."""
+        return "fine" if "fine" in self.responses else "z"
 
     def at(self, response: str, temperature: float = 300.0, mask: str = "all") -> xr.Dataset:
         """Component yx at xi = 1 and zero shift."""

@@ -13,7 +13,7 @@ from typing import Any
 from aiida import engine, load_profile, orm
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
-from films import CONVERGENCE, FILMS, IN_PLANE, LAYERS, SWEEP, Film, response_mesh
+from films import CONVERGENCE, FILMS, FINE, IN_PLANE, LAYERS, POINT, SWEEP, Film, response_mesh
 
 from aiida_dmi.structures.bilayer import film as preset
 
@@ -48,7 +48,8 @@ def run(label: str, builder: Any) -> orm.WorkChainNode:
 
 def run_response(label: str, model: orm.Data, **parameters: Any) -> orm.WorkChainNode:
     """One response of a finished model."""
-    overrides = {"response": {"mesh": response_mesh(len(model.base.attributes.get("symbols"))), **parameters}}
+    mesh = response_mesh(len(model.base.attributes.get("symbols")))
+    overrides = {"response": {"mesh": mesh, **parameters}}
     builder = WorkflowFactory("dmi.dmi").get_builder_from_model(
         orm.load_code("engine@dmi-localhost"), model, protocol="fast", overrides=overrides, options=RANKS
     )
@@ -61,6 +62,8 @@ def responses(label: str, model: orm.Data) -> dict[str, dict[str, Any]]:
     result = {f"{label}/z": SWEEP}
     if label in IN_PLANE:
         result[f"{label}/x"] = {**SWEEP, "directions": [[1, 0, 0]]}
+    if label in FINE:
+        result[f"{label}/fine"] = {**POINT, "mesh": FINE[label]}
     if label not in CONVERGENCE:
         substrate = symbols[0]
         layers = [f"{substrate}.{n}" for n in range(1, symbols.count(substrate) + 1)]

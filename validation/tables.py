@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import xarray as xr
-from films import CONVERGENCE, FILMS, PAPER, RELAXED, THICKNESS
+from films import CONVERGENCE, FILMS, FINE, PAPER, RELAXED, THICKNESS
 from results import Case
 
 QUANTITIES = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
@@ -72,7 +72,7 @@ def thickness(cases: dict[str, Case], temperature: float = 300.0) -> str:
     rows = []
     for label, case in chosen.items():
         film = ", ".join(part for part in (case.record["preset"], FILMS[label].note) if part)
-        for response, name in (("z", ""), ("x", ", n = x")):
+        for response, name in ((case.finest, ""), ("x", ", n = x")):
             if response in case.responses:
                 rows.append([film + name, *_tensors(case, response, temperature)])
     return markdown(head, rows)
@@ -94,6 +94,15 @@ def _tensors(case: Case, response: str, temperature: float) -> list[str]:
 def hot(cases: dict[str, Case]) -> str:
     """As `thickness`, at 1500 K."""
     return thickness(cases, 1500.0)
+
+
+def fine(cases: dict[str, Case]) -> str:
+    """The films of `FINE` on the sweep's mesh and on the finer one; 300 K."""
+    rows = []
+    for label in FINE:
+        if label in cases:
+            rows += [[f"`{label}`", *_tensors(cases[label], response, 300.0)] for response in ("z", "fine")]
+    return markdown(["run", *QUANTITIES.values(), "k error of D", "closure", "residual", "mesh"], rows)
 
 
 def convergence(cases: dict[str, Case]) -> str:
@@ -175,6 +184,7 @@ TABLES: dict[str, Callable[[dict[str, Case]], str]] = {
     "models": models,
     "thickness": thickness,
     "hot": hot,
+    "fine": fine,
     "convergence": convergence,
     "relaxed": relaxed,
     "layers": layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -94,6 +95,8 @@ class Mesh:
     def batches(self, size: int, operations: Sequence[Operation] = ()) -> list[Batch]:
         """The mesh in batches of at most `size` points, those of the nested coarse mesh first.
 
+        A batch holds whole lines (points that share their first coordinate) where they fit, else an equal part of
+        one: sums over R are made line by line (`lattice_sum.LatticeSum`), a line in two batches costs twice.
         The batches depend on nothing but the mesh, `size` and the symmetry, so partial sums added in their order
         are the same for any number of processes.
 
@@ -115,10 +118,7 @@ class Mesh:
         for flag in (True, False):
             chosen = nested == flag
             points, own = kpoints[chosen], weights[chosen]
-            result += [
-                Batch(points[start : start + size], own[start : start + size], flag)
-                for start in range(0, len(points), size)
-            ]
+            result += [Batch(points[part], own[part], flag) for part in _whole_lines(points[:, 0], size)]
         return result
 
     def _points(self, operations: Sequence[Operation]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
@@ -132,3 +132,21 @@ class Mesh:
         if self.ratio is not None:
             nested = (indices % self.ratio == 0).all(axis=1)
         return indices, np.ones(self.size), nested
+
+
+def _whole_lines(coordinates: Floats, size: int) -> list[slice]:
+    """Points in parts of at most `size`, of whole lines of equal first coordinates or of equal pieces of one."""
+    ends = [*(np.flatnonzero(np.diff(coordinates)) + 1).tolist(), len(coordinates)] if len(coordinates) else []
+    parts: list[slice] = []
+    start = end = 0
+    for line_end in ends:
+        if line_end - start > size and end > start:
+            parts.append(slice(start, end))
+            start = end
+        if line_end - start > size:
+            pieces = -(-(line_end - start) // size)
+            bounds = [start + (line_end - start) * piece // pieces for piece in range(pieces + 1)]
+            parts += [slice(*pair) for pair in itertools.pairwise(bounds)]
+            start = line_end
+        end = line_end
+    return [*parts, slice(start, end)] if end > start else parts

@@ -196,6 +196,14 @@ class Interpolation:
         _add_commutator(velocity, position, hamiltonian[:, None])
         return Operators(hamiltonian, velocity, position, overlap)
 
+    def hamiltonian(self, kpoints: Floats) -> Complexes:
+        """Hbar of spin up and down alone, shape (2, k, n, n), eV."""
+        return self._hamiltonian.at(kpoints)
+
+    def interaction(self, columns: LatticeSum, kpoints: Floats) -> Complexes:
+        """V's blocks of one direction and mask alone, from `spin_orbit_columns`, shape (3, k, n, n), eV."""
+        return columns.at(kpoints)
+
     def positions(self, kpoints: Floats) -> Complexes:
         """A_j of both spins, shape (2, d, k, n, n), Angstrom."""
         position = self._position.at(kpoints)

@@ -27,7 +27,7 @@ Complexes = npt.NDArray[np.complex128]
 
 BATCH = 64
 """k points at which operators are interpolated at once, where memory allows it."""
-LARGEST_ARRAY = 30 * 1024**2
+LARGEST_ARRAY = 31 * 1024**2
 """... and each array stays below this: the C library maps larger ones anew every time (see `memory.keep_heap`)."""
 PART_BYTES = 12 * 1024**2
 """Working arrays of the part of a batch that is worked on at once; larger ones fall out of the cache."""
@@ -44,6 +44,8 @@ class BandModel(Protocol):
     def dimension(self) -> int: ...  # noqa: D102
     @property
     def measure(self) -> float: ...  # noqa: D102
+    def hamiltonian(self, kpoints: Floats) -> Complexes: ...  # noqa: D102
+    def interaction(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
     def operators(self, kpoints: Floats) -> Operators: ...  # noqa: D102
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
     def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
@@ -112,20 +114,20 @@ class Kernel:
 
     def energies(self, batch: Batch, full: bool) -> tuple[Floats, Floats]:
         """Band energies of Hbar, (k, 2n), and of H, (direction, mask, xi, k, 2n), empty unless `full`."""
-        operators = self.bands.operators(batch.kpoints)
-        bare = response.band_energies(operators, None, 0.0)
+        hamiltonian = self.bands.hamiltonian(batch.kpoints)
+        bare = response.eigenvalues(hamiltonian, None, 0.0)
         if not full:
             return bare, np.empty(0)
         energies = []
         for columns in self.columns.values():
-            spin_orbit = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            energies.append([self._energies(operators, spin_orbit, xi) for xi in self.settings.soi_scales])
+            interaction = self.bands.interaction(columns, batch.kpoints)
+            energies.append([self._energies(hamiltonian, interaction, xi) for xi in self.settings.soi_scales])
         shape = (len(self.settings.directions), len(self.settings.soi_masks), len(self.settings.soi_scales))
         return bare, np.array(energies).reshape(*shape, *bare.shape)
 
-    def _energies(self, operators: Operators, spin_orbit: SpinOrbit, xi: float) -> Floats:
-        parts = self._parts(len(operators.overlap))
-        return np.concatenate([response.band_energies(operators.part(p), spin_orbit.part(p), xi) for p in parts])
+    def _energies(self, hamiltonian: Complexes, interaction: Complexes, xi: float) -> Floats:
+        parts = self._parts(hamiltonian.shape[1])
+        return np.concatenate([response.eigenvalues(hamiltonian[:, p], interaction[:, p], xi) for p in parts])
 
     def sums(self, batch: Batch, levels: ChemicalPotentials) -> list[Sums]:
         """Sums over the batch: with the fine mesh's mu and, for nested points, with the coarse mesh's too."""

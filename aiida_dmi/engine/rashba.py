@@ -78,16 +78,19 @@ class RashbaModel:
     def operators(self, kpoints: Floats) -> Operators:
         """Kinetic and exchange energy and hbar v = hbar^2 k/m; `kpoints` in units of 2 cutoff."""
         k = self._cartesian(kpoints)
-        scale = HBAR2_OVER_2M / self.mass
-        kinetic = scale * (k**2).sum(axis=1)
-        hamiltonian = np.stack([kinetic + self.exchange / 2, kinetic - self.exchange / 2])
-        velocity = np.stack([(2 * scale * k).T] * 2)
+        velocity = np.stack([(2 * HBAR2_OVER_2M / self.mass * k).T] * 2)
         return Operators(
-            hamiltonian=hamiltonian[..., None, None].astype(complex),
+            hamiltonian=self.hamiltonian(kpoints),
             velocity=velocity[..., None, None].astype(complex),
             position=np.zeros((2, 2, len(k), 1, 1), dtype=complex),
             overlap=np.ones((len(k), 1, 1), dtype=complex),
         )
+
+    def hamiltonian(self, kpoints: Floats) -> Complexes:
+        """Hbar of spin up and down, shape (2, k, 1, 1), eV."""
+        kinetic = HBAR2_OVER_2M / self.mass * (self._cartesian(kpoints) ** 2).sum(axis=1)
+        hamiltonian = np.stack([kinetic + self.exchange / 2, kinetic - self.exchange / 2])
+        return hamiltonian[..., None, None].astype(complex)
 
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes:
         """Coefficients of k_x, k_y in V's blocks (up-up, up-down, down-down) along `direction`.
@@ -102,10 +105,12 @@ class RashbaModel:
 
     def spin_orbit(self, columns: Complexes, kpoints: Floats, operators: Operators) -> SpinOrbit:
         """V and hbar v^SOI = dV/dk at a batch of k points."""
-        k = self._cartesian(kpoints)
-        interaction = columns @ k.T
-        velocity = np.broadcast_to(columns[:, :, None], (3, 2, len(k)))
-        return SpinOrbit(interaction[..., None, None], velocity[..., None, None])
+        velocity = np.broadcast_to(columns[:, :, None], (3, 2, len(kpoints)))
+        return SpinOrbit(self.interaction(columns, kpoints), velocity[..., None, None])
+
+    def interaction(self, columns: Complexes, kpoints: Floats) -> Complexes:
+        """V's blocks, shape (3, k, 1, 1), eV."""
+        return (columns @ self._cartesian(kpoints).T)[..., None, None]
 
     def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> None:
         """None: v^SOI = dV/dk is exact as it is."""

@@ -41,9 +41,9 @@ from .weights import (
 
 __all__ = [
     "EVERY_ENERGY", "Coefficients", "Occupations", "Pairs", "Triples", "assemble", "band_energies", "berry_limit",
-    "dagger", "dmi_and_spin_current", "energy_window", "exchange_commutator", "fermi", "fermi_derivatives",
-    "grand_potential", "nearly_equal", "occupied_range", "occupy", "quotient_limit", "real_products",
-    "real_products_by_row", "slope_limit", "spinor", "splitting_threshold", "to_lab", "triple_weight",
+    "dagger", "dmi_and_spin_current", "eigenvalues", "energy_window", "exchange_commutator", "fermi",
+    "fermi_derivatives", "grand_potential", "nearly_equal", "occupied_range", "occupy", "quotient_limit",
+    "real_products", "real_products_by_row", "slope_limit", "spinor", "splitting_threshold", "to_lab", "triple_weight",
 ]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
@@ -90,11 +90,15 @@ def dagger(matrix: Complexes) -> Complexes:
 
 def band_energies(operators: Operators, spin_orbit: SpinOrbit | None, xi: float) -> Floats:
     """Eigenvalues of Hbar + xi V, shape (k, 2n), eV; without spin_orbit those of Hbar, up then down."""
-    if spin_orbit is None:
-        up, down = np.linalg.eigvalsh(operators.hamiltonian)
+    return eigenvalues(operators.hamiltonian, None if spin_orbit is None else spin_orbit.interaction, xi)
+
+
+def eigenvalues(hamiltonian: Complexes, interaction: Complexes | None, xi: float) -> Floats:
+    """As `band_energies`, of Hbar (2, k, n, n) and V's blocks (3, k, n, n)."""
+    if interaction is None:
+        up, down = np.linalg.eigvalsh(hamiltonian)
         return np.concatenate([up, down], axis=-1)
-    hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi)
-    return np.asarray(np.linalg.eigvalsh(hamiltonian), dtype=np.float64)
+    return np.asarray(np.linalg.eigvalsh(spinor(hamiltonian, interaction, xi)), dtype=np.float64)
 
 
 # -- D and Q ----------------------------------------------------------------------------------------

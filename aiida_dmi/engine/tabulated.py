@@ -89,6 +89,14 @@ class TabulatedInterpolation:
         velocity = products[:-1].reshape(2, self.dimension, *products.shape[1:])
         return Operators(plain[:2], velocity, np.empty((2, self.dimension, 0), dtype=complex), plain[2], products[-1])
 
+    def hamiltonian(self, kpoints: Floats) -> Complexes:
+        """See `Interpolation.hamiltonian`."""
+        return self._source.hamiltonian(kpoints)
+
+    def interaction(self, columns: SpinOrbitTable, kpoints: Floats) -> Complexes:
+        """See `Interpolation.interaction`."""
+        return columns.interaction.at(kpoints)
+
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> SpinOrbitTable:
         """V(R) and hbar v^SOI(R) of one direction and mask, for `spin_orbit`."""
         columns = self._source.spin_orbit_columns(direction, mask)

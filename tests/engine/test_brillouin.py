@@ -45,6 +45,23 @@ def test_batches_fill_the_mesh_once(divisions, size):
     assert (indices < divisions).all()
 
 
+@pytest.mark.parametrize(
+    ("divisions", "size", "lines"),
+    [
+        # Points on each line of every batch: the nested lines of 3 points two at a time, then 3 and 6 in turns.
+        ((4, 6), 6, [[3, 3], [3], [6], [3], [6]]),
+        ((5, 8), 8, [[8]] * 5),
+        ((5, 8), 7, [[4]] * 10),
+        ((3, 2), 100, [[2, 2, 2]]),
+        ((3, 3, 3), 18, [[1], [8, 9], [9]]),
+    ],
+)
+def test_batches_are_of_whole_lines_or_equal_pieces(divisions, size, lines):
+    """A line in two batches is summed twice: `LatticeSum`."""
+    found = [np.unique(batch.kpoints[:, 0], return_counts=True)[1].tolist() for batch in Mesh(divisions).batches(size)]
+    assert found == lines
+
+
 def test_nested_points_are_the_coarse_mesh_and_come_first():
     mesh = Mesh((6, 9))
     batches = mesh.batches(4)
