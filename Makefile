@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-containers test-slurm test-faults fuzz lint setup bench bench-scale docs figures cost clean
+.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale docs figures cost clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
@@ -14,6 +14,8 @@ help:
 	@echo "make test-slurm  the main job through Slurm, on a cluster of one node made of this machine"
 	@echo "make test-faults  kills, full disks, damaged files: what the user sees, and the table of docs/reliability.md"
 	@echo "make fuzz   every reader on 10^5 damaged text files or 10^4 HDF5 files (hours)"
+	@echo "make coverage  the tests, and the lines of engine, parsers and workflows that they run (at least 90 %)"
+	@echo "make mutation  mutation testing of the theory and of the SOI operator (docs/mutation.md; an hour)"
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
@@ -45,6 +47,18 @@ test-faults:
 fuzz:
 	@scripts/bootstrap.sh tests dev
 	@AIIDA_DMI_FUZZ=1 python -m pytest tests/fuzz/test_readers.py -n 2 -v --disable-warnings
+
+coverage:
+	@scripts/bootstrap.sh tests dev
+	@python -m coverage erase
+	@python -m coverage run -m pytest tests -n 2 --dist loadfile
+	@python -m coverage combine -q
+	@python -m coverage report --skip-covered --fail-under=90 \
+		--include='aiida_dmi/engine/*,aiida_dmi/parsers/*,aiida_dmi/workflows/*'
+
+mutation:
+	@scripts/bootstrap.sh tests dev
+	@scripts/mutation.sh
 
 setup:
 	@scripts/bootstrap.sh demo

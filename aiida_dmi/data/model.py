@@ -8,6 +8,7 @@ from aiida.orm import SinglefileData
 
 from aiida_dmi.data.stored import read_stored
 from aiida_dmi.engine.model import WannierModel
+from aiida_dmi.engine.model_file import file_version
 
 
 class WannierModelData(SinglefileData):
@@ -29,7 +30,7 @@ class WannierModelData(SinglefileData):
     -----
     Attributes for queries: `symbols`, `mesh`, `functions` (Wannier functions per spin), `electrons`,
     `fermi_energy` (eV), `cell_area` (Angstrom^2), `time_reversal_error` (eV, Angstrom),
-    `correspondence_error` (1).
+    `correspondence_error` (1) and `format_version` (of the file; a node without it holds version 1).
     """
 
     DEFAULT_FILENAME = "model.h5"
@@ -48,6 +49,7 @@ class WannierModelData(SinglefileData):
                 "cell_area": model.area,
                 "time_reversal_error": model.time_reversal_error,
                 "correspondence_error": model.correspondence_error,
+                "format_version": read_stored(self, file_version),
             }
         )
 

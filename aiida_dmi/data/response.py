@@ -29,7 +29,8 @@ class DmiData(SinglefileData):
     Notes
     -----
     Attributes for queries: `mesh`, `fermi_level`, `directions`, `masks`, `soi_scales`, `temperatures` (K),
-    `fermi_shifts` (eV), `units` (of the tensors) and `engine_version`.
+    `fermi_shifts` (eV), `units` (of the tensors), `engine_version` and `format_version` (of the file; a node without
+    it holds version 1).
     """
 
     DEFAULT_FILENAME = "result.nc"
@@ -50,6 +51,7 @@ class DmiData(SinglefileData):
                 # Of D; of the first tensor that was asked for where D was not. All have one unit.
                 "units": str(result[tensors_of(result)[0]].attrs["units"]),
                 "engine_version": str(result.attrs["aiida_dmi_version"]),
+                "format_version": int(result.attrs["version"]),
             }
         )
 

@@ -99,7 +99,10 @@ class Checkpoint:
         except UNREADABLE as error:
             raise InputError(f"checkpoint {self.path}: not readable ({error}); remove it to start anew") from error
         if key != self.key:
-            raise InputError(f"checkpoint {self.path}: belongs to another computation; remove it or name another one")
+            raise InputError(
+                f"checkpoint {self.path}: belongs to another computation, or to another version of aiida-dmi; "
+                "remove it or name another one"
+            )
         return found, done, content
 
     def save(self, stage: str, done: int, arrays: dict[str, Any], force: bool = False) -> None:

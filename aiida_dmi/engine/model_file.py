@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .hdf5 import check_whole
+from .stored_version import check_version
 
 if TYPE_CHECKING:
     from .model import WannierModel
@@ -48,6 +50,29 @@ def write_model(model: WannierModel, file: h5py.File) -> None:
         file[f"spin_orbit/{atom}/coupling"] = model.coupling[atom]
 
 
+def _version(file: h5py.File) -> int:
+    """The version of a model file.
+
+    Raises
+    ------
+    InputError
+        If it is not one that is read.
+    """
+    return check_version("model", file.attrs, FORMAT, VERSION, "dmi-engine build")
+
+
+def file_version(path: str | Path) -> int:
+    """The version of the model file under a path that `WannierModel.load` has read.
+
+    Raises
+    ------
+    InputError
+        If it is not one that is read.
+    """
+    with h5py.File(path, "r") as file:
+        return _version(file)
+
+
 def _dataset(file: h5py.File, name: str) -> Any:
     if name not in file or not isinstance(file[name], h5py.Dataset):
         raise InputError(f"model: dataset {name} is missing; build the model again")
@@ -76,18 +101,13 @@ def read_arguments(file: h5py.File) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is not format 1, or lacks a dataset.
+        If the file is not of a version that is read, or lacks a dataset.
     """
     try:
         check_whole(file)
     except ValueError as error:
         raise InputError(f"model: {error}; build the model again") from error
-    kind, version = file.attrs.get("format", "none"), file.attrs.get("version", "none")
-    if kind != FORMAT or version != VERSION:
-        raise InputError(
-            f"model: format '{kind}' version {version} was given, '{FORMAT}' version {VERSION} is expected; "
-            "write it with dmi-engine build"
-        )
+    _version(file)
 
     def pair(name: str) -> Any:
         up, down = (_dataset(file, f"{name}{spin}") for spin in SPINS)

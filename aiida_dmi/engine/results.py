@@ -18,6 +18,7 @@ from .hdf5 import check_whole
 from .model import WannierModel
 from .rashba import RashbaModel
 from .settings import Settings
+from .stored_version import check_version
 from .sums import Sums
 
 if TYPE_CHECKING:
@@ -291,7 +292,8 @@ def load_result(path: str | Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        If it is missing, not netCDF, truncated, not a result of this package, or lacks what every result has.
+        If it is missing, not netCDF, truncated, not a result of this package or of a newer one, or lacks what every
+        result has.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -300,11 +302,7 @@ def load_result(path: str | Path) -> xr.Dataset:
             result = file.load()
     except UNREADABLE as error:
         raise InputError(f"result {path}: not a readable netCDF file ({error}); run dmi-engine again") from error
-    if result.attrs.get("format") != FORMAT or result.attrs.get("version") != VERSION:
-        raise InputError(
-            f"result {path}: format '{result.attrs.get('format')}' version {result.attrs.get('version')} was given, "
-            f"'{FORMAT}' version {VERSION} is expected"
-        )
+    check_version(f"result {path}", result.attrs, FORMAT, VERSION, "dmi-engine run")
     if absent := _absent(result):
         raise InputError(f"result {path}: {absent}; run dmi-engine again")
     return result

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from aiida.orm.implementation.utils import clean_value
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
@@ -140,7 +141,8 @@ def finished_run(folder: orm.RemoteData, _: Any = None) -> str | None:
 def scf_of_another_film(folder: orm.RemoteData, node: orm.StructureData) -> str | None:
     """Whether a scf run's folder is that of a structure."""
     theirs = folder.creator.inputs.structure
-    if theirs.base.caching.compute_hash() == node.base.caching.compute_hash():
+    # By their content: a structure that is not stored has no hash.
+    if clean_value(theirs.base.attributes.all) == clean_value(node.base.attributes.all):
         return None
     return (
         f"parent_folder: the scf of StructureData<{theirs.pk}>, not of the given one; leave parent_folder out, or give "

@@ -1,5 +1,6 @@
 """The kernels against the formulas written out: explicit spinors, double loops, sixty digits."""
 
+import dataclasses
 import decimal
 from decimal import Decimal
 
@@ -383,6 +384,49 @@ def test_threshold_does_not_matter(up, down):
         results.append([evaluate(coefficients, case, 0.21, kt) for coefficients in terms])
     for one, other, tolerance in zip(*results, (1e-8, 1e-6, 1e-8, 1e-12), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(np.abs(one).max(), 1.0))
+
+
+@pytest.mark.parametrize("mu", [0.1, 0.2, 0.41])
+@pytest.mark.parametrize("full", [0, 2])
+def test_nearly_equal_levels_of_a_mixed_velocity(full, mu):
+    """Pairs within kT/20 beside full bands, at two k points: the limit form of D against sixty digits.
+
+    V = 0 keeps the levels where they are, and v^SOI between the spins gives the pairs a weight; without it D is 0 and
+    so is every pair's element. The two lowest levels are full at both points where `full` is 2. As the torque holds
+    E_n - E_m, the pairs are no more than 1e-5 of D, so they are compared without the rest of it.
+    """
+    kt, threshold = 0.1, 4.9e-3
+    window = (-2.0, np.inf) if full else response.EVERY_ENERGY
+    levels = [([-3.0, 0.2, 0.203], [-2.5, 0.201, 0.6]), ([-2.8, 0.1, 0.5], [-2.7, 0.102, 0.501])]
+    cases = [Naive(seed, (0.2, 0.5, 0.7)) for seed in (31, 37)]
+    for case, (up, down) in zip(cases, levels, strict=True):
+        case.bare = [np.diag(spin).astype(complex) for spin in (up, down)]
+        case.blocks = np.zeros_like(case.blocks)
+    each = [(case.operators(), case.spin_orbit_operators()) for case in cases]
+    operators = Operators(
+        *(
+            np.concatenate([getattr(o, name) for o, _ in each], axis=axis)
+            for name, axis in (("hamiltonian", 1), ("velocity", 2), ("position", 2), ("overlap", 0))
+        )
+    )
+    spin_orbit = SpinOrbit(
+        np.concatenate([s.interaction for _, s in each], axis=1), np.concatenate([s.velocity for _, s in each], axis=2)
+    )
+    dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold, window)
+    # Of 6 bands, so near: 3 pairs among (0.2, 0.201, 0.203) at the first point, 2 at the second.
+    assert sorted(dmi.berry.point) == [0, 0, 0, 1, 1]
+    assert dmi.berry.elements.shape == (5, 2, 2)
+    frame = spin_frame((0.2, 0.5, 0.7))
+    weights = np.array([1.0, 3.0])
+    occupations = response.Occupations.of(dmi.energies, np.array([mu]), np.array([kt]), weights)
+    found, rest = (
+        response.to_lab(response.occupy(coefficients, occupations)[0], frame)
+        for coefficients in (dmi, dataclasses.replace(dmi, berry=None))
+    )
+    exact = sum(w * case.dmi(1.0, mu, kt) for w, case in zip(weights, cases, strict=True))
+    pairs = exact - rest
+    assert 1e-6 < np.abs(pairs).max() < 1e-4 * np.abs(exact).max()
+    np.testing.assert_allclose(found - rest, pairs, rtol=0, atol=1e-5 * np.abs(pairs).max())
 
 
 def test_band_energies():

@@ -71,7 +71,7 @@ def test_other_files_are_refused(film, tmp_path):
     with pytest.raises(InputError, match=r"model\.h5"):
         load_result(tmp_path / "model.h5")
     xr.Dataset({"D": 1.0}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match="format 'None'"):
+    with pytest.raises(InputError, match="format 'none'"):
         load_result(tmp_path / "other.nc")
 
 

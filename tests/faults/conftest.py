@@ -29,9 +29,22 @@ ENGINE = Path(sys.executable).parent / "dmi-engine"
 EAGER = """\
 #!{python}
 # dmi-engine, but with a checkpoint after every batch of k points instead of every 20 s, and no faster than is asked.
-import functools, os, sys, time
+# Where a file no-memory lies beside it, it removes the file and goes on without any memory to take.
+import functools, resource, sys, time
 from importlib import import_module
+from pathlib import Path
 from aiida_dmi.engine.cli import main
+
+no_memory, taken = Path(__file__).with_name("no-memory"), []
+
+def take_memory():
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
+    resource.setrlimit(resource.RLIMIT_AS, (1024 * used, 1024 * used))
+    try:
+        while True:
+            taken.append(bytearray(2**19))
+    except MemoryError:
+        no_memory.unlink()
 
 driver = import_module("aiida_dmi.engine.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
@@ -39,6 +52,8 @@ save = driver.Checkpoint.func.save
 def slowly(*arguments, **options):
     save(*arguments, **options)
     time.sleep({pause})
+    if no_memory.exists():
+        take_memory()
 driver.Checkpoint.func.save = slowly
 sys.exit(main())
 """
@@ -50,11 +65,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="breaks things on purpose: make test-faults"))
 
 
+def table(rows):
+    """Lines of the table, in the tests' order."""
+    return [f"| {' | '.join(rows[key])} |" for key in sorted(rows)]
+
+
 def pytest_sessionfinish(session):
     rows = session.config.stash.get(ROWS, {})
     if TABLE and rows:
-        lines = [f"| {' | '.join(rows[key])} |" for key in sorted(rows)]
-        Path(TABLE).write_text(HEAD + "\n".join(lines) + "\n")
+        Path(TABLE).write_text(HEAD + "\n".join(table(rows)) + "\n")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The rows also where a failed test keeps the table from being written: a run takes long."""
+    for line in table(config.stash.get(ROWS, {})):
+        terminalreporter.write_line(line)
 
 
 ROWS = pytest.StashKey[dict]()
@@ -149,9 +174,16 @@ found = "response" in node.outputs
 print(json.dumps({
     "exit_status": node.exit_status, "exit_message": node.exit_message, "state": node.process_state.value,
     "jobs": [[n.exit_status, n.exit_message, n.get_remote_workdir()] for n in jobs],
-    "results": orm.QueryBuilder().append(orm.Node, filters={"node_type": {"like": "data.dmi.response.%"}}).count(),
     "D": node.outputs.response.dataset.D.values.tolist() if found else None,
 }))
+"""
+
+PAUSED = """
+import json, sys
+from aiida import orm
+
+jobs = [n for n in orm.load_node(int(sys.argv[1])).called_descendants if n.paused]
+print(json.dumps({"pk": jobs[0].pk, "status": jobs[0].process_status} if jobs else None))
 """
 
 CHECK = """
@@ -171,7 +203,7 @@ for node in nodes:
         for name in files:
             node.base.repository.get_object_content(str(folder / name), mode="rb")
     if node.node_type.startswith("data.dmi.response."):
-        assert "D" in node.dataset
+        assert "D" in node.dataset and node.creator.is_finished_ok
 print(f"{len(nodes)} nodes and their files are whole")
 """
 
@@ -193,8 +225,12 @@ class FaultSession(Session):
         """What is known of a process."""
         return json.loads(self.script(STATE, pk, wait))
 
+    def paused(self, pk):
+        """The job of a process that waits for its user, None where none does."""
+        return json.loads(self.script(PAUSED, pk))
+
     def consistent(self):
-        """Every row, every object of the repository against its hash, every node's files, every result."""
+        """Database, repository (every object against its hash), every node's files; every result is a whole job's."""
         assert "entities" in self.run("verdi", "storage", "info")
         return self.script(CHECK)
 
@@ -212,5 +248,7 @@ def session(tmp_path_factory, upf_folder):
     shutil.copy(upf_folder / "Co.UPF", pseudos)
     session = FaultSession(folder)
     session.run("aiida-dmi", "setup", "--pseudos", pseudos, "--family", "tests/PBE/FR")
+    # An upload that fails is tried five times, twice as long apart each time: from 20 s, that takes five minutes.
+    session.run("verdi", "config", "set", "transport.task_retry_initial_interval", 1)
     with daemon_of(session):
         yield session
