@@ -209,6 +209,10 @@ def make_profile(processes: Processes, storage: dict[str, Any]) -> str:
 
     ensure_profile(PROFILE, storage["backend"], storage["config"])
     computer = ensure_computer(workdir=processes.folder / "scratch")
+    # Every command on the computer starts a shell; what a login shell reads is this machine's and not to be measured.
+    computer.configure(safe_interval=0, use_login_shell=False)
+    # A look every second costs more than the job where jobs wait for a processor.
+    computer.set_minimum_job_poll_interval(5)
     engine = find_executable("dmi-engine")
     if engine is None:
         raise ScaleError("dmi-engine is not installed beside this Python")

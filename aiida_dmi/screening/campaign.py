@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
+from aiida.manage import get_manager
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate
@@ -97,7 +99,8 @@ def entries(name: str) -> list[Entry]:
     query.append(orm.ProcessNode, with_group="campaign", project=projected, tag="process")
     found = []
     # By time, not by number: an import gives other numbers. The number settles what two processes of one time are.
-    for _, pk, uuid, key, facts, state, status, message, exception in sorted(query.all(), key=lambda row: row[:2]):
+    rows = sorted(plain_rows(query), key=lambda row: row[:2])
+    for _, pk, uuid, key, facts, state, status, message, exception in rows:
         ended_well = state == "finished" and status == 0
         outcome = "running" if state not in ENDED else "finished" if ended_well else "failed"
         why = message or " ".join(str(exception or "").split()) or (state if outcome == "failed" else "")
@@ -108,3 +111,12 @@ def entries(name: str) -> list[Entry]:
         Entry(key, entry["facts"], "refused", entry["message"]) for key, entry in refused.items() if key not in started
     ]
     return found
+
+
+def plain_rows(query: orm.QueryBuilder) -> Iterable[list[Any]]:
+    """Rows of a query that projects no nodes, straight from the storage.
+
+    `QueryBuilder.all` looks for nodes in every nested value of every row: half of the time of a table of thousands.
+    """
+    rows: Iterable[list[Any]] = get_manager().get_profile_storage().query().iterall(query.as_dict(), None)
+    return rows

@@ -17,6 +17,7 @@ from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate, load
 from aiida_dmi.structures.layers import sites_of
+from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.estimate import (
     FilmSize,
     engine_bytes,
@@ -45,7 +46,7 @@ def estimated_cost(candidate: Candidate) -> Cost:
     Raises
     ------
     ValueError
-        If the pseudopotentials of the candidate are not there or cannot be mixed.
+        If the pseudopotentials of the candidate are not there, would be refused, or cannot be mixed.
     """
     inputs = candidate.inputs
     response = {key: value for key, value in inputs["response"].items() if value is not None}
@@ -105,9 +106,12 @@ def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]
     known: dict[str, Pseudopotential] = {}
     for element in sorted(needed):
         try:
-            known[element] = _read(family.get_pseudo(element).uuid)
+            pseudo = family.get_pseudo(element)
         except ValueError as error:
             raise InputError(f"pseudo_family: {family.label!r} has none for {element}; use one that has") from error
+        if message := validation.pseudos({element: pseudo}):
+            raise InputError(message)
+        known[element] = _read(pseudo.uuid)
     pseudos = [known[symbol] for symbol in symbols]
     for name, (element, fraction) in candidate.mixtures.items():
         for site in sites_of(atoms, name):

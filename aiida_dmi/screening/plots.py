@@ -78,6 +78,8 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
 def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angstrom") -> Figure:
     """A tensor's yx component of every magnet on every substrate; empty where there is no number.
 
+    Numbers of films that failed a gate stand in brackets.
+
     Parameters
     ----------
     table : DataFrame
@@ -97,8 +99,10 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
     if films.duplicated(["magnet", "substrate"]).any():
         several = ", ".join(sorted(set(films["layers"])))
         raise InputError(f"plot: several films of one magnet and substrate (layers {several}); choose with --layers")
-    grid = films.pivot(index="magnet", columns="substrate", values=column).astype(float)
-    grid = grid.reindex(index=list(dict.fromkeys(films["magnet"])), columns=list(dict.fromkeys(films["substrate"])))
+    order = {"index": list(dict.fromkeys(films["magnet"])), "columns": list(dict.fromkeys(films["substrate"]))}
+    grid = films.pivot(index="magnet", columns="substrate", values=column).astype(float).reindex(**order)
+    states = films.pivot(index="magnet", columns="substrate", values="state").reindex(**order)
+    doubtful = grid.notna() & (states != "finished")
     limit = float(np.nanmax(np.abs(grid.to_numpy()))) if grid.notna().any().any() else 1.0
     figure, axes = _figure(1.8 + 0.8 * len(grid.columns), 1.4 + 0.6 * len(grid.index))
     colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.9")
@@ -108,12 +112,14 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
             value = grid.loc[magnet, substrate]
             colour = "white" if abs(value) > 0.6 * limit else "black"
             text = "-" if np.isnan(value) else f"{value:.3g}"
+            text = f"({text})" if doubtful.loc[magnet, substrate] else text
             axes.text(place, row, text, ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(grid.columns)), grid.columns)
     axes.set_yticks(range(len(grid.index)), grid.index)
     axes.set_xlabel("substrate")
     axes.set_ylabel("magnet")
-    axes.set_title(f"layers {', '.join(sorted(set(films['layers'])))}", fontsize=8)
+    remark = "; in brackets: failed a gate" if doubtful.any().any() else ""
+    axes.set_title(f"layers {', '.join(sorted(set(films['layers'])))}{remark}", fontsize=8)
     figure.colorbar(image, ax=axes, label=f"{_symbol(quantity)} ({LABELS[unit]})")
     return figure
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import doping_axis
 from aiida_dmi.engine.results import in_units
-from aiida_dmi.screening.campaign import Entry, entries
+from aiida_dmi.screening.campaign import Entry, entries, plain_rows
 
 TENSORS = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
 UNITS = ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
@@ -60,6 +62,19 @@ def campaign_table(name: str, points: bool = False) -> pd.DataFrame:
     return rows(entries(name), points)
 
 
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """Without Python's collector, which walks through all rows again and again while they grow: a third of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@_nothing_is_garbage()
 def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
     """As `campaign_table`, of entries."""
     candidates = list(candidates)
@@ -160,18 +175,20 @@ def _results(pks: list[int]) -> dict[int, dict[str, tuple[str, dict[str, Any]]]]
     A model or structure that was given, not made, counts as well.
     """
     found: dict[int, dict[str, tuple[str, dict[str, Any]]]] = {}
+    numbers = {"label": {"in": ["output_parameters", "quality"]}}
     given = {"label": {"in": ["model", "structure"]}}
     made = {"label": {"in": ["response", "model", "structure"]}}
     for start in range(0, len(pks), CHUNK):
         wanted = {"id": {"in": pks[start : start + CHUNK]}}
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters=wanted, project="id", tag="process")
-        query.append(orm.Dict, with_incoming="process", edge_project="label", project=["uuid", "attributes"])
-        for pk, uuid, attributes, label in query.all():
+        found_in = {"with_incoming": "process", "edge_filters": numbers, "edge_project": "label"}
+        query.append(orm.Dict, project=["uuid", "attributes"], **found_in)
+        for pk, uuid, attributes, label in plain_rows(query):
             found.setdefault(pk, {})[label] = (uuid, attributes)
         for edges, link in ((given, "with_outgoing"), (made, "with_incoming")):
             query = orm.QueryBuilder().append(orm.WorkChainNode, filters=wanted, project="id", tag="process")
             query.append(orm.Data, **{link: "process"}, edge_filters=edges, edge_project="label", project="uuid")
-            for pk, uuid, label in query.all():
+            for pk, uuid, label in plain_rows(query):
                 found.setdefault(pk, {})[label] = (uuid, {})
     return found
 

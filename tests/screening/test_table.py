@@ -124,6 +124,11 @@ def test_heat_map(campaign):
     value = table["D_yx_meV_angstrom"]
     np.testing.assert_allclose(shown, [[value[0], value[2]], [value[1], np.nan]])
     assert [text.get_text() for text in axes.get_yticklabels()] == ["Co", "Fe"]
+    # Co/Ir failed a gate and kept its number, Fe/Ir has none.
+    texts = [text.get_text() for text in axes.texts]
+    assert [text.startswith("(") for text in texts] == [False, True, False, False]
+    assert texts[3] == "-"
+    assert "in brackets: failed a gate" in axes.get_title()
     several = pd.concat([table, table[:1].assign(layers="1+2")])
     with pytest.raises(InputError, match=r"several films of one magnet and substrate \(layers 1\+1, 1\+2\)"):
         plot_heat_map(several)
