@@ -201,9 +201,9 @@ def judged(quantities: dict[str, Quantity], numbers: dict[str, float | None], li
             failed.append(name)
             word = "at most" if quantity.at_most else "at least"
             shown = f"{value:.4g}" if known else "not a number"
+            unit = "" if quantity.unit == "1" else f" {quantity.unit}"
             messages.append(
-                f"{name} = {shown} {quantity.unit} ({quantity.meaning}), expected {word} {limit:g}; "
-                f"try {quantity.remedy}"
+                f"{name} = {shown}{unit} ({quantity.meaning}), expected {word} {limit:g}; try {quantity.remedy}"
             )
     return {
         "quantities": entries,

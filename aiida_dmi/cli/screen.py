@@ -150,7 +150,8 @@ def planned(spec: Spec) -> str:
         costs = (f"{cost.core_seconds / 3600:.2g}", f"{cost.memory / 1e9:.2g}")
         lines.append([number, candidate.label, f"{cost.electrons:g}", cost.functions, *costs, known])
     header = ["", "film", "electrons", "functions a spin", "core hours", "GB a rank", ""]
-    shifts = len(candidates[0].inputs["response"]["fermi_shifts"])
+    counts = {len(candidate.inputs["response"]["fermi_shifts"]) for candidate in candidates}
+    shifts = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{min(counts)}"
     return "\n".join(
         [
             tabulate(lines, headers=header, maxcolwidths=[None, 50, None, None, None, None, 60]),

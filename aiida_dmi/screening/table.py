@@ -34,6 +34,19 @@ CHUNK = 5000
 FORMATS = (".csv", ".json", ".parquet")
 
 
+@contextmanager
+def _nothing_is_garbage() -> Iterator[None]:
+    """Without Python's collector, which walks through all rows again and again while they grow: a third of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@_nothing_is_garbage()
 def campaign_table(name: str, points: bool = False) -> pd.DataFrame:
     """The results of a campaign.
 
@@ -60,18 +73,6 @@ def campaign_table(name: str, points: bool = False) -> pd.DataFrame:
         If there is no such campaign.
     """
     return rows(entries(name), points)
-
-
-@contextmanager
-def _nothing_is_garbage() -> Iterator[None]:
-    """Without Python's collector, which walks through all rows again and again while they grow: a third of the time."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 @_nothing_is_garbage()
