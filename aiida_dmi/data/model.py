@@ -38,7 +38,8 @@ class WannierModelData(SinglefileData):
     def set_file(self, file: Any, filename: Any = None) -> None:
         """Store the file and the attributes read from it."""
         super().set_file(file, filename=filename)
-        model = self.load()
+        # One copy out of the repository for both: models have hundreds of megabytes.
+        model, version = read_stored(self, lambda path: (WannierModel.load(path), file_version(path)))
         self.base.attributes.set_many(
             {
                 "symbols": list(model.symbols),
@@ -49,7 +50,7 @@ class WannierModelData(SinglefileData):
                 "cell_area": model.area,
                 "time_reversal_error": model.time_reversal_error,
                 "correspondence_error": model.correspondence_error,
-                "format_version": read_stored(self, file_version),
+                "format_version": version,
             }
         )
 

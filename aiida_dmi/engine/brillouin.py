@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .lattice_sum import equal_runs
 from .symmetry import Operation, reduce_nested_mesh
 
 Floats = npt.NDArray[np.float64]
@@ -136,17 +137,15 @@ class Mesh:
 
 def _whole_lines(coordinates: Floats, size: int) -> list[slice]:
     """Points in parts of at most `size`, of whole lines of equal first coordinates or of equal pieces of one."""
-    ends = [*(np.flatnonzero(np.diff(coordinates)) + 1).tolist(), len(coordinates)] if len(coordinates) else []
     parts: list[slice] = []
-    start = end = 0
-    for line_end in ends:
-        if line_end - start > size and end > start:
-            parts.append(slice(start, end))
-            start = end
-        if line_end - start > size:
-            pieces = -(-(line_end - start) // size)
-            bounds = [start + (line_end - start) * piece // pieces for piece in range(pieces + 1)]
-            parts += [slice(*pair) for pair in itertools.pairwise(bounds)]
-            start = line_end
-        end = line_end
-    return [*parts, slice(start, end)] if end > start else parts
+    room = False  # whether the last part is of whole lines
+    for line in equal_runs(coordinates):
+        if room and line.stop - parts[-1].start <= size:
+            parts[-1] = slice(parts[-1].start, line.stop)
+            continue
+        length = line.stop - line.start
+        pieces = -(-length // size)
+        bounds = [line.start + length * piece // pieces for piece in range(pieces + 1)]
+        parts += [slice(*pair) for pair in itertools.pairwise(bounds)]
+        room = pieces == 1
+    return parts

@@ -248,9 +248,9 @@ def _energies(
     per_k = 16 * (2 * model.functions) ** 2 * (8 + 4 * model.dimension)
     bare, full = [], []
     for batch in np.array_split(points, -(-len(points) * per_k // BATCH_BYTES)):
-        operators = bands.operators(batch)
-        bare.append(response.band_energies(operators, None, 0.0))
-        full.append(response.band_energies(operators, bands.spin_orbit(columns, batch, operators), soi_scale))
+        hamiltonian = bands.hamiltonian(batch)
+        bare.append(response.eigenvalues(hamiltonian, None, 0.0))
+        full.append(response.eigenvalues(hamiltonian, bands.interaction(columns, batch), soi_scale))
     return np.concatenate(bare), np.concatenate(full)
 
 

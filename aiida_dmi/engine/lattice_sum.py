@@ -124,7 +124,7 @@ class LatticeSum:
         (1 + axes summed, matrix, R of the axes after this one in descending order, R of this axis, element).
         """
         if axis + 1 < len(self._axes):
-            runs = list(_runs(kpoints[:, axis]))
+            runs = list(equal_runs(kpoints[:, axis]))
             line = stack[0, ..., 0, :].nbytes * (len(stack) + (gradient is not None))
             together = max(1, LINES_BYTES // line)
             for start in range(0, len(runs), together):
@@ -162,8 +162,10 @@ def _reversed_axes(box: Complexes) -> Complexes:
     return np.ascontiguousarray(box.transpose(box.ndim - 2, *reversed(axes), box.ndim - 1))
 
 
-def _runs(coordinates: Floats) -> Iterator[slice]:
+def equal_runs(coordinates: Floats) -> Iterator[slice]:
     """Stretches of equal neighbours."""
+    if not len(coordinates):
+        return
     bounds = [0, *(np.flatnonzero(np.diff(coordinates)) + 1).tolist(), len(coordinates)]
     for start, stop in itertools.pairwise(bounds):
         yield slice(start, stop)

@@ -17,7 +17,7 @@ from .constants import BOLTZMANN_EV
 from .errors import InputError
 from .interpolation import Interpolation
 from .model import WannierModel
-from .response import band_energies, fermi, fermi_derivatives
+from .response import eigenvalues, fermi, fermi_derivatives
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,8 +82,9 @@ def band_errors(bands: Interpolation, kpoints: Floats, energies: Floats) -> tupl
     InputError
         If shapes do not fit, or no band comes near the Fermi level.
     """
-    operators = bands.operators(kpoints)
-    ours = np.sort(band_energies(operators, None, 0.0).reshape(len(kpoints), 2, -1).swapaxes(0, 1), axis=-1)
+    ours = np.sort(
+        eigenvalues(bands.hamiltonian(kpoints), None, 0.0).reshape(len(kpoints), 2, -1).swapaxes(0, 1), axis=-1
+    )
     return _compared(ours, np.asarray(energies, dtype=float), bands.model.fermi_energy)
 
 
@@ -107,9 +108,8 @@ def spin_orbit_band_errors(
     weighted, largest : float
         As `band_errors`.
     """
-    operators = bands.operators(kpoints)
     columns = bands.spin_orbit_columns(direction, [1.0] * bands.model.atoms)
-    ours = band_energies(operators, bands.spin_orbit(columns, kpoints, operators), 1.0)
+    ours = eigenvalues(bands.hamiltonian(kpoints), bands.interaction(columns, kpoints), 1.0)
     return _compared(ours, np.asarray(energies, dtype=float), bands.model.fermi_energy)
 
 
@@ -149,7 +149,7 @@ def filling(bands: Interpolation, mesh: int | Sequence[int] = 48, temperature: f
     model = bands.model
     points = Mesh.from_input(mesh, model.dimension)
     energies = np.concatenate(
-        [band_energies(bands.operators(batch.kpoints), None, 0.0) for batch in points.batches(BATCH)]
+        [eigenvalues(bands.hamiltonian(batch.kpoints), None, 0.0) for batch in points.batches(BATCH)]
     )
     kt = BOLTZMANN_EV * temperature
     electrons = model.electrons

@@ -38,6 +38,14 @@ def ended_well(session, pk, expected):
     return state, session.consistent()
 
 
+def resumed(session, pk, expected):
+    """The first job is broken off (exit 312), the second ends well from its checkpoint: what was said of the first."""
+    state, whole = ended_well(session, pk, expected)
+    assert [status for status, *_ in state["jobs"]] == [312, 0]
+    assert "goes on from its checkpoint" in session.run("verdi", "process", "report", pk)
+    return state["jobs"][0][1], whole
+
+
 def daemon_pids(session):
     """The daemon, its workers and its broker: by their command lines, among the session's own processes."""
     found = {"worker": [], "start-circus": [], "broker": []}
@@ -93,12 +101,10 @@ def test_restarted_machine(session, running, expected, note):
     assert session.state(pk)["D"] is None
     # The dead daemon's PID file is still there, and so is the broker's list of what is to be done.
     session.start_daemon()
-    state, whole = ended_well(session, pk, expected)
-    assert [status for status, *_ in state["jobs"]] == [312, 0]
-    assert "goes on from its checkpoint" in session.run("verdi", "process", "report", pk)
+    message, whole = resumed(session, pk, expected)
     note(
         "machine restart: every process killed",
-        f"first job: exit 312, `{state['jobs'][0][1]}`",
+        f"first job: exit 312, `{message}`",
         whole,
         "after `verdi daemon start` from the checkpoint, the same bits",
     )
@@ -132,10 +138,8 @@ def test_two_daemons(session, running, expected, note):
 def test_killed_engine(session, running, expected, note):
     pk, _ = running
     signal_all(session.engines(), signal.SIGKILL)
-    state, whole = ended_well(session, pk, expected)
-    assert [status for status, *_ in state["jobs"]] == [312, 0]
-    assert "goes on from its checkpoint" in session.run("verdi", "process", "report", pk)
-    note("kill -9 of dmi-engine", f"exit 312, `{state['jobs'][0][1]}`", whole, "from the checkpoint, the same bits")
+    message, whole = resumed(session, pk, expected)
+    note("kill -9 of dmi-engine", f"exit 312, `{message}`", whole, "from the checkpoint, the same bits")
 
 
 def test_no_memory_in_the_sums(session, eager, model_file, expected, note):
@@ -143,14 +147,11 @@ def test_no_memory_in_the_sums(session, eager, model_file, expected, note):
     no_memory = eager.with_name("no-memory")
     no_memory.touch()
     try:
-        state, whole = ended_well(session, pk := session.respond(eager, model_file.absolute()), expected)
+        message, whole = resumed(session, session.respond(eager, model_file.absolute()), expected)
         assert not no_memory.exists()
     finally:
         no_memory.unlink(missing_ok=True)
-    assert [status for status, *_ in state["jobs"]] == [312, 0]
-    message = state["jobs"][0][1]
     assert "it said last: dmi-engine stopped: memory: " in message
-    assert "goes on from its checkpoint" in session.run("verdi", "process", "report", pk)
     note("out of memory in the sums", f"exit 312, `{message}`", whole, "from the checkpoint, the same bits")
 
 
