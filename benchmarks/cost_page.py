@@ -93,7 +93,7 @@ def paper_table() -> str:
     rows = []
     for preset in PAPER:
         protocol = load_protocol("fast", None)
-        size = size_of(preset, protocol)
+        size = size_of(preset)
         parts = [core_seconds(size, "scf"), core_seconds(size, "nscf"), estimate.film_seconds(size, [])]
         parts.append(estimate.response_seconds(size.functions, protocol["response"]))
         hours = [f"{seconds / 3600:.2g}" for seconds in (*parts, sum(parts))]
@@ -130,7 +130,7 @@ def figure(found: list[Run]) -> Plot:
         _line(plot, scales, f"{functions} functions a spin", "response, 192x192", [1, 2, 6, 10, 20],
               lambda n, f=functions: estimate.response_seconds(f, {"mesh": 192, "soi_scales": [1.0] * n}))  # fmt: skip
     for preset in CAMPAIGNS:
-        size = size_of(preset, fast)
+        size = size_of(preset)
         whole = estimate.film_seconds(size, ["scf", "bands", "nscf"])
         whole += estimate.response_seconds(size.functions, fast["response"])
         _line(plot, candidates, preset, "campaign", [1, 10, 100, 1000, 10**4, 10**5], lambda n, w=whole: n * w)
@@ -154,7 +154,7 @@ def _line(plot: Plot, panel: Any, name: str, what: str, x: Sequence[int], second
 
 def _draw_atoms(plot: Plot, panel: Any, found: list[Run], fast: dict[str, Any]) -> None:
     for film, presets in SERIES.items():
-        sizes = {size.atoms: size for size in (size_of(preset, fast) for preset in presets)}
+        sizes = {size.atoms: size for size in (size_of(preset) for preset in presets)}
         x = sorted(sizes)
         _line(plot, panel, f"{film}, scf and nscf", film, x, lambda n, s=sizes: core_seconds(s[n], "scf", "nscf"))
         _line(plot, panel, f"{film}, response", film, x,
@@ -168,7 +168,7 @@ def _draw_atoms(plot: Plot, panel: Any, found: list[Run], fast: dict[str, Any]) 
 
 
 def _draw_points(plot: Plot, panel: Any, fast: dict[str, Any]) -> None:
-    size = size_of(MESHED, fast)
+    size = size_of(MESHED)
     sides = [4, 6, 8, 12, 16, 24]
     _line(plot, panel, "scf", MESHED, [n**2 for n in sides],
           lambda n: core_seconds(replace(size, scf_points=-(-n // 6)), "scf"))  # fmt: skip

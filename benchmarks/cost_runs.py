@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -63,10 +63,14 @@ class Run:
 
 
 def size_of(
-    preset: str, protocol: dict[str, Any], meshes: tuple[list[int], list[int]] | None = None, half: bool = True
+    preset: str,
+    overrides: Mapping[str, Any] | None = None,
+    meshes: tuple[list[int], list[int]] | None = None,
+    half: bool = True,
 ) -> FilmSize:
-    """Sizes of a preset film."""
+    """Sizes of a preset film with the protocol `fast`."""
     atoms = bilayer(**{key: value for key, value in film_arguments(preset).items() if key != "kinds"})
+    protocol = load_protocol("fast", dict(overrides or {}), atoms.cell[2][2])
     lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(np.array(atoms.cell)).T[:2], axis=1)
     found = meshes or tuple(
         section.get("kpoints_mesh") or [math.ceil(length / section["kpoints_distance"]) for length in lengths]
@@ -74,7 +78,7 @@ def size_of(
     )
     pseudos = [pseudo(symbol) for symbol in atoms.get_chemical_symbols()]
     cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
-    return FilmSize.of(cell, pseudos, protocol["scf"]["parameters"]["SYSTEM"], found, protocol["wannierisation"], half)
+    return FilmSize.of(cell, pseudos, protocol["scf"]["parameters"], found, protocol["wannierisation"], half)
 
 
 @cache
@@ -92,7 +96,6 @@ def _run(record: dict[str, Any]) -> Run:
     points = int(re.search(r"nscf, code.*?KpointsData<\d+> (\d+) points", record["trace"], re.DOTALL)[1])
     meshes = (record["scf_mesh"], record["wannier_mesh"])
     half = points < math.prod(record["wannier_mesh"])
-    protocol = load_protocol("fast", FILMS[record["film"]].overrides)
     taken: dict[str, list[float]] = {}
     for name, seconds in record["seconds"]:
         taken.setdefault(name, []).append(seconds)
@@ -100,7 +103,7 @@ def _run(record: dict[str, Any]) -> Run:
     return Run(
         label=record["film"],
         preset=record["preset"],
-        size=size_of(record["preset"], protocol, meshes, half),
+        size=size_of(record["preset"], FILMS[record["film"]].overrides, meshes, half),
         iterations=record["scf_iterations"],
         pw={step: clock[0] for step, clock in clocks.items() if clock is not None and clock[1] > OPENBLAS},
         engine={

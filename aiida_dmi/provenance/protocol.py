@@ -33,9 +33,9 @@ def nearest_protocol(chain: orm.WorkChainNode) -> tuple[str, Differences]:
         Input, such as 'response.mesh', to (its value, the protocol's); None where one of them has it not.
     """
     used = _used(chain)
-    found = {
-        name: _compared(used, _expected(chain, load_protocol(name, None))) for name in read_protocols()["protocols"]
-    }
+    height = chain.inputs.structure.cell[2][2] if "structure" in chain.inputs else 0.0
+    protocols = {name: load_protocol(name, None, height) for name in read_protocols()["protocols"]}
+    found = {name: _compared(used, _expected(chain, protocol)) for name, protocol in protocols.items()}
     best = min(found, key=lambda name: len(found[name]))
     return best, found[best]
 

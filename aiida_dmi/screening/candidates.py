@@ -64,8 +64,12 @@ class Candidate:
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """The protocol's inputs with the overrides."""
-        return load_protocol(self.protocol, dict(self.overrides))
+        """The protocol's inputs with the overrides, before what the cell's height changes."""
+        return self.inputs_for(0.0)
+
+    def inputs_for(self, height: float) -> dict[str, Any]:
+        """`load_protocol` of the candidate's, for a cell of this height (Angstrom)."""
+        return load_protocol(self.protocol, dict(self.overrides), height)
 
     @cached_property
     def key(self) -> str:

@@ -59,12 +59,13 @@ def estimated_cost(candidate: Candidate) -> Cost:
         return Cost(response_seconds(functions, response), electrons, functions, 0, memory)
 
     film = candidate.atoms()
+    inputs = candidate.inputs_for(film.cell[2][2])
     wannier = inputs["wannierisation"]
     mesh = _mesh(wannier, film.cell)
     size = FilmSize.of(
         (film.cell[:], film.get_scaled_positions(), _kinds(candidate, film)),
         _pseudopotentials(candidate, film),
-        inputs["scf"]["parameters"]["SYSTEM"],
+        inputs["scf"]["parameters"],
         (_mesh(inputs["scf"], film.cell), mesh),
         wannier,
         half=inputs["overlaps"] != "pw2wannier90",

@@ -70,7 +70,7 @@ def wannier_model_builder(
     ValueError
         If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
     """
-    inputs = load_protocol(protocol, overrides)
+    inputs = load_protocol(protocol, overrides, structure.cell[2][2])
     by_engine = _overlaps_by_engine(inputs["overlaps"])
     check_codes(codes, optional=("pw2wannier90",) if by_engine else ())
     message = validation.structure(structure)

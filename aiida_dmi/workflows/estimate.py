@@ -34,7 +34,7 @@ PROGRAM = 60e6
 ENGINE = 180e6
 """Bytes of a process of dmi-engine whatever the model: interpreter and libraries (185 MB for a tiny one)."""
 NMIX = 8
-"""Densities that pw.x keeps for mixing."""
+"""Densities that pw.x keeps for mixing, unless told."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class FilmSize:
         k points of the two runs.
     mesh_points : int
         k points of the complete mesh for the Wannier functions.
+    mixed : int
+        Densities that pw.x keeps for mixing: ELECTRONS' `mixing_ndim`.
     """
 
     atoms: int
@@ -76,13 +78,14 @@ class FilmSize:
     scf_points: int
     nscf_points: int
     mesh_points: int
+    mixed: int = NMIX
 
     @classmethod
     def of(
         cls,
         cell: tuple[Any, Any, Sequence[int]],
         pseudos: Sequence[Pseudopotential],
-        system: Mapping[str, Any],
+        parameters: Mapping[str, Any],
         meshes: tuple[Sequence[int], Sequence[int]],
         wannierisation: Mapping[str, Any],
         half: bool = True,
@@ -96,8 +99,8 @@ class FilmSize:
             atom.
         pseudos : sequence of Pseudopotential
             Of every atom.
-        system : mapping
-            pw.x's SYSTEM: `ecutwfc`, `ecutrho` in Ry.
+        parameters : mapping
+            pw.x's: of SYSTEM `ecutwfc`, `ecutrho` in Ry, of ELECTRONS `mixing_ndim`.
         meshes : tuple
             Divisions of the scf's and of the Wannier functions' mesh.
         wannierisation : mapping
@@ -115,6 +118,7 @@ class FilmSize:
         functions = len(pseudos) * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in wannierisation["orbitals"])
         kept = math.ceil(wannierisation["bands_per_function"] * functions)
         scf_mesh, mesh = ([*divisions, 1][:3] for divisions in meshes)
+        system = parameters["SYSTEM"]
         cutoff = _cutoff(system, "ecutwfc", None)
         return cls(
             atoms=len(pseudos),
@@ -131,6 +135,7 @@ class FilmSize:
             scf_points=irreducible_points(cell, scf_mesh),
             nscf_points=time_reversal_points(mesh) if half else math.prod(mesh),
             mesh_points=math.prod(mesh),
+            mixed=int(parameters.get("ELECTRONS", {}).get("mixing_ndim", NMIX)),
         )
 
 
@@ -311,7 +316,7 @@ def pw_bytes(size: FilmSize, step: str, pools: int, ranks_per_pool: int) -> floa
     copies = 5 + (math.ceil(points_of(size, step) / pools) if scf else 0)
     projectors = COMPLEX * size.projectors * size.plane_waves
     # Of both spins, in reals: density and potentials on the grid; in a scf those that are mixed.
-    densities = 8 * math.prod(size.grid) * (11 + (4 * NMIX if scf else 0))
+    densities = 8 * math.prod(size.grid) * (11 + (4 * size.mixed if scf else 0))
     # |G|^2, indices and structure factors of the density's 8 N_pw vectors.
     vectors = 8 * size.plane_waves * 100
     subspace = 3 * COMPLEX * (2 * bands) ** 2

@@ -263,7 +263,7 @@ def size_of(structure: orm.StructureData, ports: Any) -> FilmSize:
     return FilmSize.of(
         (structure.cell, positions, [numbers[kind] for kind in kinds]),
         [read[kind] for kind in kinds],
-        ports.scf.pw.parameters["SYSTEM"],
+        ports.scf.pw.parameters.get_dict(),
         (ports.scf.kpoints.get_kpoints_mesh()[0], ports.kpoints.get_kpoints_mesh()[0]),
         ports.wannierisation.get_dict(),
         half="code" in ports.overlaps,

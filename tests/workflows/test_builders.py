@@ -1,6 +1,8 @@
 """Protocols and what is refused before anything runs."""
 
+import dataclasses
 import io
+import math
 
 import pytest
 from aiida import engine, orm
@@ -8,8 +10,10 @@ from aiida.plugins import WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
-from aiida_dmi.structures.bilayer import co_pt111
+from aiida_dmi.structures.bilayer import co_pt111, film
 from aiida_dmi.workflows.builders import magnetic_thickness
+from aiida_dmi.workflows.estimate import pw_bytes
+from aiida_dmi.workflows.layout import size_of
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 DmiWorkChain = WorkflowFactory("dmi.dmi")
@@ -107,6 +111,24 @@ def test_optional_steps(codes, overrides):
     plain = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides).wannier_model
     assert not {"relax", "spin_orbit_bands", "pw2wannier90"} & set(plain._inputs(prune=True))
     assert plain.overlaps.code.label == "engine"
+
+
+def test_tall_cells_are_mixed_otherwise(codes, overrides):
+    """Cells above 30 Angstrom: the protocol's mixing for them, in every step of pw.x, unless the overrides say how."""
+    tall, low = film("Co/Pt(111):3+10"), film("Co/Pt(111):1+1")
+    plain, local = {"mixing_beta": 0.4}, {"mixing_mode": "local-TF", "mixing_beta": 0.2, "mixing_ndim": 16}
+    own = {"mixing_beta": 0.1}
+    for structure, changes, expected in ((low, {}, plain), (tall, {}, local), (tall, own, {**local, **own})):
+        inputs = {**overrides, "scf": {"parameters": {"ELECTRONS": changes}}}
+        model = DmiWorkChain.get_builder_from_protocol(codes, structure, overrides=inputs).wannier_model
+        for step in (model.scf.pw, model.nscf.pw):
+            found = step.parameters["ELECTRONS"]
+            assert {key: value for key, value in found.items() if key.startswith("mixing")} == expected
+        size = size_of(structure, model)
+        assert size.mixed == expected.get("mixing_ndim", 8)
+    # Eight more, and in as many residuals: both spins, in reals.
+    more = pw_bytes(size, "scf", 1, 1) - pw_bytes(dataclasses.replace(size, mixed=8), "scf", 1, 1)
+    assert more == pytest.approx(8 * 4 * 8 * math.prod(size.grid))
 
 
 def test_masks_and_moments_by_name(codes, overrides):

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 
-def load_protocol(name: str | None, overrides: dict[str, Any] | None) -> dict[str, Any]:
+def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: float = 0.0) -> dict[str, Any]:
     """Inputs of a protocol with the user's overrides.
 
     Parameters
@@ -19,6 +19,8 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None) -> dict[st
         Default: the file's default protocol.
     overrides : dict, optional
         Nested as the protocol; values replace the protocol's.
+    height : float
+        Of the cell along z, Angstrom: tall ones get `tall_cells`.
 
     Returns
     -------
@@ -37,7 +39,9 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None) -> dict[st
     changes = {key: value for key, value in content["protocols"][name].items() if key != "description"}
     inputs = _merge(content["default_inputs"], changes, "")
     inputs["magnetic_moments"] = content["magnetic_moments"]
-    defaults = inputs.pop("relax_defaults")
+    defaults, tall = inputs.pop("relax_defaults"), inputs.pop("tall_cells")
+    if height > tall.pop("above"):
+        inputs = _merge(inputs, tall, "")
     inputs = _merge(inputs, overrides or {}, "")
     if inputs["relax"] is not None:
         inputs["relax"] = _merge(defaults, inputs["relax"], "relax")
