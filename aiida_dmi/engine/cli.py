@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .. import __version__
-from .errors import InputError, StoppedError
+from .errors import InputError, StoppedError, brief
 from .workers import mpi_communicator
 from .yaml_text import load_yaml
 
@@ -103,9 +103,7 @@ def _refused(error: InputError, communicator: Any) -> int:
     if not _is_root(communicator):
         time.sleep(GRACE)
     # One line, whatever a library put into its message, and not all of a damaged file.
-    line = " ".join(str(error).split())
-    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
-    print(f"dmi-engine: {line}", file=sys.stderr, flush=True)
+    print(f"dmi-engine: {brief(error, LONGEST)}", file=sys.stderr, flush=True)
     if communicator is not None:
         communicator.Abort(BAD_INPUT)
     return BAD_INPUT

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from .errors import brief
+
 LARGEST = 100_000
 """Values of a spec, those that aliases repeat counted each time: a few lines of aliases can stand for 10^9 of them."""
 
@@ -37,8 +39,7 @@ def load_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any
         finally:
             reader.dispose()
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(words if len(words) <= 300 else f"{words[:300]}...") from error
+        raise ValueError(brief(error, 300)) from error
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from ... import __version__
 from ..constants import BOHR_ANGSTROM, BOLTZMANN_EV
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..interpolation import nearest_images
 from ..model import WannierModel
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
 from ..response import fermi
-from .given import brief, path_of
+from .given import path_of
 from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential

@@ -1,4 +1,4 @@
-"""What was given: as far as a message of one line holds it, the largest number, paths that a file system takes."""
+"""What was given: the largest number, paths that a file system takes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,10 @@ import errno
 import os
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, brief
 
 LARGEST = 1e8
 """No length (bohr, Angstrom), energy or number of electrons in a file is larger; what is came from a damaged one."""
-LONGEST = 200
-"""Characters of what was found in a damaged file that a message repeats."""
-
-
-def brief(text: object) -> str:
-    """One line of at most `LONGEST` characters: an error's words, or what was found in a file."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 23]}...{line[-20:]}"
 
 
 def path_of(key: str, folder: Path, text: str) -> Path:

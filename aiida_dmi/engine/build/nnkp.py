@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .given import LARGEST, brief
+from ..errors import InputError, brief
+from .given import LARGEST
 from .trial_functions import TrialFunction
 from .wannier90 import LARGEST_COUNT
 

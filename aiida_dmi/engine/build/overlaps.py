@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from ... import __version__
 from ..atomic import whole_file
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
-from .given import brief, path_of
+from .given import path_of
 from .nnkp import Nnkp
 from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
 from .time_reversal import completed

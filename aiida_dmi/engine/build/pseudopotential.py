@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..constants import RYDBERG_EV
-from ..errors import InputError
-from .given import LARGEST, brief
+from ..errors import InputError, brief
+from .given import LARGEST
 from .harmonics import angular_momentum
 
 Floats = npt.NDArray[np.float64]

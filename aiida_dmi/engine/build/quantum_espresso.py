@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..constants import BOHR_ANGSTROM, HARTREE_EV
-from ..errors import InputError
-from .given import LARGEST, brief
+from ..errors import InputError, brief
+from .given import LARGEST
 from .harmonics import real_harmonics
 from .wave_function_files import FORTRAN, HDF5, StoredStates, read_states
 

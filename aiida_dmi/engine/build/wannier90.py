@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .given import LARGEST, brief
+from ..errors import InputError, brief
+from .given import LARGEST
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
