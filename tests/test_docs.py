@@ -215,6 +215,14 @@ def test_every_reason_is_needed():
     )
 
 
+def test_every_module_of_the_engine_has_its_room():
+    table = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## Rooms of the engine")[1].split("## ")[0]
+    named = set(re.findall(r"`(\w+)/?`", table))
+    modules = {path.stem for path in (ROOT / "aiida_dmi/engine").glob("*") if not path.name.startswith("__")}
+    assert sorted(modules - named) == []
+    assert sorted(named - modules) == []
+
+
 def test_every_public_thing_has_a_docstring():
     """The API pages list all of them; this is what they would say."""
     silent = []

@@ -94,7 +94,8 @@ CONVERGENCE = {
 PAPER = {
     "mnw-1-3-45ry": Film(f"{MN_W}:1+3", merged(cutoff(45), meshes(6, 6)), "45 Ry, 6x6"),
     "mnw-1-9": Film(f"{MN_W}:1+9", merged(cutoff(45), meshes(6, 6)), "45 Ry, 6x6"),
-    "copt-3-10": Film(f"{CO_PT}:3+10", merged(cutoff(45), meshes(6, 6)), "45 Ry, 6x6"),
+    # With an scf on 6x6 the moment on the fine mesh is 0.33 mu_B off pw.x's, the limit of the gate is 0.3.
+    "copt-3-10": Film(f"{CO_PT}:3+10", merged(cutoff(45), meshes(8, 6)), "45 Ry, 6x6, scf on 8x8"),
 }
 """As the paper's Mn/W(001) was computed: cutoff and mesh."""
 FILMS = {**THICKNESS, **RELAXED, **CONVERGENCE, **PAPER}
