@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -72,6 +73,18 @@ class DmiBaseWorkChain(BaseRestartWorkChain):
         return ProcessHandlerReport(
             True, code.format(pk=job.pk, status=job.exit_status, message=job.exit_message or "no message")
         )
+
+    def _attach_outputs(self, node: orm.CalcJobNode) -> Mapping[str, orm.Node]:
+        """The job's outputs, also those that this workchain's node has already.
+
+        A worker that dies after they are stored and before the process is saved leaves a process without outputs. AiiDA
+        skips those that are on the node, and then misses them: exit status 11 for a run that ended well.
+        """
+        outputs: Mapping[str, orm.Node] = self.get_outputs(node)
+        for name in self.spec().outputs:
+            if name in outputs:
+                self.out(name, outputs[name])
+        return outputs
 
     def on_terminated(self) -> None:
         """Remove the jobs' folders where that is asked for; not after a failure: the checkpoint is worth keeping."""

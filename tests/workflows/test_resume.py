@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiida import engine, orm
+from aiida.common.links import LinkType
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
 
@@ -64,6 +67,25 @@ def undisturbed(eager, model_file):
     assert node.is_finished_ok, node.exit_message
     assert len(jobs_of(node)) == 1
     return results["response"].dataset
+
+
+def test_worker_dies_after_the_outputs_are_stored(builder):
+    """The process goes on from a checkpoint without outputs, the node has them: it ends well all the same."""
+    builder.dmi.parameters = orm.Dict({**PARAMETERS, "mesh": 4})
+    _, node = engine.run_get_node(builder)
+    process = instantiate_process(get_manager().get_runner(), builder)
+    process.ctx.children, process.ctx.iteration = jobs_of(node), 1
+    process.results()
+    process.update_outputs()
+    stored = process.node.base.links.get_outgoing(link_type=LinkType.RETURN).all_link_labels()
+    assert "response" in stored
+    process._outputs = {}
+    assert process.spec().outputs.validate(process.outputs) is not None
+    process.results()
+    process.update_outputs()
+    assert process.spec().outputs.validate(process.outputs) is None
+    assert process.node.base.links.get_outgoing(link_type=LinkType.RETURN).all_link_labels() == stored
+    process.kill()
 
 
 def has_checkpoint(folder):
