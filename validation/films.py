@@ -111,7 +111,7 @@ SWEEP = {**AXES, "soi_scales": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "temperatures": [
 LAYERS = {**AXES, "soi_scales": [1.0], "temperatures": [300.0]}
 """Of the response: everything with SOI on all atoms; and SOI on single layers, and on magnet and interface layer."""
 
-FINE = {"copt-1-4": 384, "copt-1-5": 384, "copt-3-3": 384, "mnw-1-9": 240}
+FINE = {"copt-1-4": 384, "copt-1-5": 384, "copt-3-3": 384, "mnw-1-9": 240, "copt-3-10": 240}
 """Points a side for a(I) and Q(1) of films where these need more than D does: response `fine`, see `POINT`."""
 POINT = {"fermi_shifts": [0.0], "soi_scales": [1.0], "temperatures": [300.0, 1500.0], "symmetry": "model"}
 

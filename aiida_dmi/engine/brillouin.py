@@ -31,11 +31,15 @@ class Batch:
     weights : ndarray, shape (k,)
         How many points of the mesh each stands for: 1 without symmetry.
     nested : bool
+    opposite : ndarray, shape (k,), or None
+        Of the complete mesh: how many of the points k and -k each stands for where one of the two is enough: 2 or 0,
+        or 1 where they are the same. None with symmetry.
     """
 
     kpoints: Floats
     weights: Floats
     nested: bool
+    opposite: Floats | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +117,25 @@ class Mesh:
             If the mesh lacks the symmetry.
         """
         indices, weights, nested = self._points(operations)
+        opposite = None if operations else self._opposite(indices)
         kpoints = np.zeros((len(indices), 3))
         kpoints[:, : len(self.divisions)] = indices / np.asarray(self.divisions)
         result = []
         for flag in (True, False):
             chosen = nested == flag
             points, own = kpoints[chosen], weights[chosen]
-            result += [Batch(points[part], own[part], flag) for part in _whole_lines(points[:, 0], size)]
+            pairs = None if opposite is None else opposite[chosen]
+            result += [
+                Batch(points[part], own[part], flag, None if pairs is None else pairs[part])
+                for part in _whole_lines(points[:, 0], size)
+            ]
         return result
+
+    def _opposite(self, indices: Floats) -> Floats:
+        """Of k and -k the one that comes first on the mesh stands for both."""
+        other = -indices % np.asarray(self.divisions)
+        place, image = (np.ravel_multi_index(tuple(i.astype(int).T), self.divisions) for i in (indices, other))
+        return np.asarray(1.0 + np.sign(image - place), dtype=np.float64)
 
     def _points(self, operations: Sequence[Operation]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
         """Integer coordinates, weights and whether they are nested, of all or of the irreducible points."""

@@ -50,7 +50,9 @@ def first_part(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) 
     return FirstOrder(bands, splittings, spin_orbit).first_part()
 
 
-def second_part(bands: Collinear, velocity: Complexes) -> Coefficients:
+def second_part(
+    bands: Collinear, velocity: Complexes, flip: Complexes | None = None, along_n: bool = True
+) -> Coefficients:
     """a(II) = -(1/4) Re sum_n f_n <n|{sigma, hbar v^SOI}|n> (Eq. 23).
 
     Parameters
@@ -58,13 +60,17 @@ def second_part(bands: Collinear, velocity: Complexes) -> Coefficients:
     bands : Collinear
     velocity : ndarray, shape (3, d, k, n, n)
         Blocks up-up, up-down, down-down of hbar v^SOI along n: from [V, A], or from differentiated projectors.
+    flip, along_n
+        As `FirstOrder`'s; `flip` of v^SOI alone.
 
     Returns
     -------
     Coefficients
         As `first_part`'s.
     """
-    return _second_part(bands, velocity, _by_band(bands.overlap * bands.flip(velocity[1]).conj()), EVERY_ENERGY)
+    block = velocity[1] if flip is None else flip
+    sums = _by_band(bands.overlap * bands.flip(block).conj())
+    return _second_part(bands, velocity, sums, EVERY_ENERGY, along_n)
 
 
 def first_order_dmi(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit) -> Coefficients:
@@ -105,6 +111,10 @@ class FirstOrder:
     window : (float, float)
         Energies (eV) below which every state is full and above which every state is empty: see
         `weights.energy_window`. Terms of first_part and second_part that are then zero are left out.
+    flip : (ndarray, ndarray), optional
+        The up-down blocks of V and v^SOI, shapes (k, n, n) and (d, k, n, n), instead of those of `spin_orbit`.
+    along_n : bool
+        Whether the components along n of first_part and second_part are wanted; else they are zero.
     """
 
     def __init__(
@@ -113,16 +123,19 @@ class FirstOrder:
         splittings: Splittings,
         spin_orbit: SpinOrbit,
         window: tuple[float, float] = EVERY_ENERGY,
+        flip: tuple[Complexes, Complexes] | None = None,
+        along_n: bool = True,
     ) -> None:
         self.bands, self.splittings, self.spin_orbit, self._window = bands, splittings, spin_orbit, window
-        n = bands.overlap.shape[-1]
+        self._wants_n, n = along_n, bands.overlap.shape[-1]
+        interaction, velocity = (spin_orbit.interaction[1], spin_orbit.velocity[1]) if flip is None else flip
         # (f_a - f_b)/(E_a - E_b): a sum over pairs enters f_a with a plus, f_b with a minus.
         self._sign = np.repeat([1.0, -1.0], n)
         # L, O/(E_a - E_b), L/(E_a - E_b) and conj(y)
-        self._flip = bands.flip(spin_orbit.interaction[1])
+        self._flip = bands.flip(interaction)
         self._overlap_over = bands.overlap * splittings.flip
         self._flip_over = self._flip * splittings.flip
-        self._velocity = np.conj(bands.flip(spin_orbit.velocity[1]))
+        self._velocity = np.conj(bands.flip(velocity))
 
     @functools.cached_property
     def _anticommutator(self) -> Complexes:
@@ -145,7 +158,7 @@ class FirstOrder:
         k, a, b = self.splittings.flip_pairs
         flip = _components(-0.25 * bands.anticommutator[:, k, a, b].T * self._flip[k, a, b, None].conj())
         near = [self._flip_pairs(np.concatenate([flip, np.zeros_like(flip[:, :1])], axis=1), k, a, b)]
-        for spin in range(2):
+        for spin in range(2) if self._wants_n else ():
             own = slice(spin * n, (spin + 1) * n)
             near.append(self._along_n(spin, of_f[:, own, 2], of_slope[:, own, 2]))
         return Coefficients(bands.joined, of_f, of_slope=of_slope, quotient=_joined(near))
@@ -181,7 +194,7 @@ class FirstOrder:
 
     def second_part(self) -> Coefficients:
         """a(II), Eq. 23."""
-        return _second_part(self.bands, self.spin_orbit.velocity, self._overlap_velocity, self._window)
+        return _second_part(self.bands, self.spin_orbit.velocity, self._overlap_velocity, self._window, self._wants_n)
 
     # -- D(1) ----------------------------------------------------------------------------------------------
 
@@ -311,7 +324,9 @@ class FirstOrder:
         return Pairs(up[k, a], down[k, b], elements, k)
 
 
-def _second_part(bands: Collinear, velocity: Complexes, flip: Complexes, window: tuple[float, float]) -> Coefficients:
+def _second_part(
+    bands: Collinear, velocity: Complexes, flip: Complexes, window: tuple[float, float], along_n: bool
+) -> Coefficients:
     """a(II) from v^SOI's blocks and the sums of O_ab conj(y_ab) for each band.
 
     {sigma_x, v}_uu = v_ud O^+ + h.c., {sigma_y, v}_uu = i v_ud O^+ + h.c., {sigma_x, v}_dd = O^+ v_ud + h.c.,
@@ -320,7 +335,7 @@ def _second_part(bands: Collinear, velocity: Complexes, flip: Complexes, window:
     n = bands.overlap.shape[-1]
     across = _components(-0.25 * np.moveaxis(flip, 0, -1))
     of_f = np.concatenate([across, np.zeros_like(across[:, :, :1])], axis=2)
-    for spin, factor in enumerate((-0.5, 0.5)):
+    for spin, factor in enumerate((-0.5, 0.5) if along_n else ()):
         held, _ = occupied_range(bands.energies[spin], window)
         kets = bands.states[spin][..., :held]
         of_f[:, spin * n : spin * n + held, 2] = factor * real_products(kets, velocity[2 * spin] @ kets)

@@ -3,6 +3,10 @@
 X(R) = (1/q) sum_q exp(-iqR) X(q), every pair (i, j) placed on the periodic image(s) of R that make
 |R + c_j - c_i| smallest; X(k) = sum_R exp(ikR) X(R), dX/dk_j = sum_R i R_j exp(ikR) X(R).
 The same R vectors serve every operator, so that identities between operators survive interpolation.
+
+Without spin-orbit interaction the collinear channels have time reversal each by itself: with real functions Hbar(R),
+A(R) and O(R) are real, and V = sum_alpha sigma_alpha W_alpha with imaginary W_alpha(R). Where a model has that exactly
+(those of `dmi-engine build` do), -k follows from k: see `channels`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ __all__ = ["Interpolation", "Operators", "SpinOrbit", "in_spin_frame", "nearest_
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
+Points = slice | npt.NDArray[np.intp]
+
+TIME_REVERSAL = 1e-9
+"""A model has time reversal if it is broken by no more than this (eV, Angstrom)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +56,12 @@ class Operators:
     overlap: Complexes
     commutator: Complexes | None = None
 
-    def part(self, points: slice) -> Operators:
+    def part(self, points: Points) -> Operators:
         """Of some points of the batch."""
         return Operators(
             self.hamiltonian[:, points],
             self.velocity[:, :, points],
-            self.position[:, :, points],
+            self.position if self.position.shape[2] == 0 else self.position[:, :, points],
             self.overlap[points],
             None if self.commutator is None else self.commutator[points],
         )
@@ -74,9 +82,17 @@ class SpinOrbit:
     interaction: Complexes
     velocity: Complexes
 
-    def part(self, points: slice) -> SpinOrbit:
+    def part(self, points: Points) -> SpinOrbit:
         """Of some points of the batch."""
         return SpinOrbit(self.interaction[:, points], self.velocity[:, :, points])
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """V(R), or hbar v^SOI(R), of one direction and mask; `second`: sigma_2's part of it, up-down block alone."""
+
+    whole: LatticeSum
+    second: LatticeSum | None
 
 
 def spin_frame(direction: Sequence[float]) -> Floats:
@@ -160,6 +176,7 @@ class Interpolation:
         position = np.moveaxis(model.position, 2, 1)[:, self.axes]
         self._position = self.lattice_sum(position.reshape(-1, *position.shape[2:]))
         self._overlap = self.lattice_sum(model.overlap[None])
+        self.time_reversal = max(model.time_reversal_left, self._spin_orbit_broken()) <= TIME_REVERSAL
 
     @property
     def functions(self) -> int:
@@ -175,6 +192,14 @@ class Interpolation:
     def measure(self) -> float:
         """Tensors are per cell: the mean over the mesh as it is."""
         return 1.0
+
+    def _spin_orbit_broken(self) -> float:
+        """By how much time reversal is broken in W_alpha (eV), odd, and in its exact derivative (eV*Angstrom), even."""
+        every = [1.0] * self.model.atoms
+        velocity = self.model.spin_orbit_velocity(every)
+        parts = [self.on_lattice(self.model.spin_orbit(every)).real]
+        parts += [] if velocity is None else [self.on_lattice(velocity).imag]
+        return max(float(np.abs(part).max()) for part in parts)
 
     def on_lattice(self, operator: Complexes) -> Complexes:
         """X(R) of an operator X(q), shape (..., q, n, n) -> (..., R, n, n)."""
@@ -200,9 +225,9 @@ class Interpolation:
         """Hbar of spin up and down alone, shape (2, k, n, n), eV."""
         return self._hamiltonian.at(kpoints)
 
-    def interaction(self, columns: LatticeSum, kpoints: Floats) -> Complexes:
+    def interaction(self, columns: Columns, kpoints: Floats) -> Complexes:
         """V's blocks of one direction and mask alone, from `spin_orbit_columns`, shape (3, k, n, n), eV."""
-        return columns.at(kpoints)
+        return columns.whole.at(kpoints)
 
     def positions(self, kpoints: Floats) -> Complexes:
         """A_j of both spins, shape (2, d, k, n, n), Angstrom."""
@@ -211,40 +236,56 @@ class Interpolation:
 
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any:
         """V(R) of one direction and mask, prepared once and handed to `spin_orbit` for every batch."""
-        return self.lattice_sum(in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction)), gradient=True)
+        blocks = in_spin_frame(self.model.spin_orbit(mask), spin_frame(direction))
+        whole = self.lattice_sum(blocks, gradient=True)
+        # V_ud = W'_x - i W'_y with imaginary W': the real part of V_ud(R) is sigma_2's.
+        return Columns(whole, whole.part(slice(1, 2), imaginary=False) if self.time_reversal else None)
 
-    def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators | None = None) -> SpinOrbit:
+    def spin_orbit(self, columns: Columns, kpoints: Floats, operators: Operators | None = None) -> SpinOrbit:
         """V and hbar v^SOI of one direction and mask.
 
         Parameters
         ----------
-        columns : LatticeSum
+        columns : Columns
             From `spin_orbit_columns`.
         kpoints : ndarray, shape (k, 3)
             The batch that `operators` belongs to.
         operators : Operators, optional
             Its position matrices enter v^SOI; without it they are summed here.
         """
-        interaction, velocity = columns.with_gradient(kpoints)
+        interaction, velocity = columns.whole.with_gradient(kpoints)
         up, down = self.positions(kpoints) if operators is None else operators.position
         v_uu, v_ud, v_dd = interaction
         # hbar v^SOI_j = dV/dk_j - i [A_j, V]
         _add_commutator(velocity[0], up, v_uu)
         _add_commutator(velocity[2], down, v_dd)
-        mixed = -1j * v_ud
-        velocity[1] += up @ mixed
-        velocity[1] -= mixed @ down
+        _add_mixed_commutator(velocity[1], up, v_ud, down)
         return SpinOrbit(interaction, velocity)
 
-    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> LatticeSum | None:
+    def second_component(
+        self, columns: Columns, kpoints: Floats, operators: Operators | None = None
+    ) -> tuple[Complexes, Complexes]:
+        """What of V_ud, shape (k, n, n), and of hbar v^SOI_ud, (d, k, n, n), belongs to sigma_2 of the spin frame.
+
+        Where the model has time reversal alone: see `channels`.
+        """
+        if columns.second is None:
+            raise ValueError("second_component: the model lacks time reversal")
+        interaction, velocity = columns.second.with_gradient(kpoints)
+        up, down = self.positions(kpoints) if operators is None else operators.position
+        _add_mixed_commutator(velocity[0], up, interaction[0], down)
+        return interaction[0], velocity[0]
+
+    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Columns | None:
         """dV/dk(R) from the differentiated projectors, for `exact_velocity`; None where the model has none."""
         blocks = self.model.spin_orbit_velocity(mask)
         if blocks is None:
             return None
         velocity = in_spin_frame(blocks, spin_frame(direction))[:, self.axes]
-        return self.lattice_sum(velocity.reshape(-1, *velocity.shape[2:]))
+        whole, d = self.lattice_sum(velocity.reshape(-1, *velocity.shape[2:])), len(self.axes)
+        return Columns(whole, whole.part(slice(d, 2 * d), imaginary=True) if self.time_reversal else None)
 
-    def exact_velocity(self, columns: LatticeSum, kpoints: Floats) -> Complexes:
+    def exact_velocity(self, columns: Columns, kpoints: Floats) -> Complexes:
         """Hbar v^SOI = dV_k/dk of one direction and mask, exact in plane waves (no position matrices).
 
         Put in place of `SpinOrbit.velocity` it gives a(II) without what the Wannier space cuts off; a(I) + a(II)
@@ -252,7 +293,7 @@ class Interpolation:
 
         Parameters
         ----------
-        columns : LatticeSum
+        columns : Columns
             From `exact_velocity_columns`.
         kpoints : ndarray, shape (k, 3)
             In units of the reciprocal lattice vectors.
@@ -262,8 +303,14 @@ class Interpolation:
         ndarray, shape (3, d, k, n, n)
             Blocks up-up, up-down, down-down in the spin frame, eV*Angstrom.
         """
-        values = columns.at(kpoints)
+        values = columns.whole.at(kpoints)
         return values.reshape(3, len(self.axes), *values.shape[1:])
+
+    def exact_second_component(self, columns: Columns, kpoints: Floats) -> Complexes:
+        """As `second_component`, of `exact_velocity`: shape (d, k, n, n)."""
+        if columns.second is None:
+            raise ValueError("exact_second_component: the model lacks time reversal")
+        return columns.second.at(kpoints)
 
     def lattice_sum(self, operator: Complexes, gradient: bool = False) -> LatticeSum:
         """The sum over R of an operator X(q), shape (matrices, q, n, n)."""
@@ -276,6 +323,13 @@ def _add_commutator(result: Complexes, position: Complexes, operator: Complexes)
     product = position @ (-1j * operator)
     result += product
     result += np.conj(product, out=product).swapaxes(-1, -2)
+
+
+def _add_mixed_commutator(result: Complexes, up: Complexes, block: Complexes, down: Complexes) -> None:
+    """Add -i (A_u X - X A_d) of an up-down block."""
+    mixed = -1j * block
+    result += up @ mixed
+    result -= mixed @ down
 
 
 def _images_in_plane(model: WannierModel) -> tuple[npt.NDArray[np.int64], Floats]:

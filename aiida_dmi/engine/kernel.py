@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from . import first_order, response
 from .brillouin import Batch
+from .channels import EVERY, Channel, channels, stretch
 from .chemical_potential import ChemicalPotentials
 from .constants import BOLTZMANN_EV
 from .green import dmi_green
@@ -25,7 +26,7 @@ from .weights import Coefficients, Occupations, energy_window, occupy, splitting
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
-BATCH = 64
+BATCH = 192
 """k points at which operators are interpolated at once, where memory allows it."""
 LARGEST_ARRAY = 31 * 1024**2
 """... and each array stays below this: the C library maps larger ones anew every time (see `memory.keep_heap`)."""
@@ -44,6 +45,8 @@ class BandModel(Protocol):
     def dimension(self) -> int: ...  # noqa: D102
     @property
     def measure(self) -> float: ...  # noqa: D102
+    @property
+    def time_reversal(self) -> bool: ...  # noqa: D102
     def hamiltonian(self, kpoints: Floats) -> Complexes: ...  # noqa: D102
     def interaction(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
     def operators(self, kpoints: Floats) -> Operators: ...  # noqa: D102
@@ -51,6 +54,10 @@ class BandModel(Protocol):
     def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
     def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
     def exact_velocity(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
+    def second_component(  # noqa: D102
+        self, columns: Any, kpoints: Floats, operators: Operators
+    ) -> tuple[Complexes, Complexes]: ...
+    def exact_second_component(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +110,9 @@ class Kernel:
         return max(1, min(wanted, self.memory_limit // 4) // per_k)
 
     @property
-    def partition(self) -> tuple[int, int, str]:
+    def partition(self) -> tuple[int, int, str, bool]:
         """What the result's last bits depend on beside model and settings."""
-        return self.batch_size, self.part_size, type(self.bands).__name__
+        return self.batch_size, self.part_size, type(self.bands).__name__, self.bands.time_reversal
 
     def _parts(self, points: int) -> list[slice]:
         """A batch in the parts that are worked on at once."""
@@ -133,30 +140,51 @@ class Kernel:
         """Sums over the batch: with the fine mesh's mu and, for nested points, with the coarse mesh's too."""
         result = [Sums.zeros(self.settings, self.bands.dimension) for _ in range(2 if batch.nested else 1)]
         operators = self.bands.operators(batch.kpoints)
-        interactions, velocities = {}, {}
-        for key, columns in self.columns.items():
-            interactions[key] = self.bands.spin_orbit(columns, batch.kpoints, operators)
-            if self.exact[key] is not None and "a_II" in self.settings.quantities:
-                velocities[key] = self.bands.exact_velocity(self.exact[key], batch.kpoints)
+        interactions = {
+            key: self.bands.spin_orbit(columns, batch.kpoints, operators) for key, columns in self.columns.items()
+        }
         for part in self._parts(len(batch.kpoints)):
             at, weights = operators.part(part), batch.weights[part]
-            of_part = {key: interaction.part(part) for key, interaction in interactions.items()}
-            exact = {key: velocity[:, :, part] for key, velocity in velocities.items()}
-            self._add_first_order(result, at, of_part, exact, levels, weights)
-            for key, spin_orbit in of_part.items():
-                self._add_dmi_and_spin_current(result, at, spin_orbit, key, levels, weights)
+            for key, spin_orbit in interactions.items():
+                self._add_dmi_and_spin_current(result, at, spin_orbit.part(part), key, levels, weights)
+        self._add_first_orders(result, batch, operators, interactions, levels)
         return result
+
+    def _add_first_orders(
+        self,
+        result: list[Sums],
+        batch: Batch,
+        operators: Operators,
+        interactions: dict[tuple[int, str], SpinOrbit],
+        levels: ChemicalPotentials,
+    ) -> None:
+        """Add a(I), a(II), D(1) and the electrons; with time reversal one of k and -k is enough, see `channels`."""
+        points, weights, split = np.arange(len(batch.kpoints)), batch.weights, False
+        if self.bands.time_reversal and batch.opposite is not None:
+            points, split = np.flatnonzero(batch.opposite), True
+            weights = batch.opposite[points]
+        if not len(points):
+            return
+        of_batch: dict[tuple[int, str], list[Channel]] = {}
+        if self.settings.first_order:
+            at, kpoints = operators.part(stretch(points)), batch.kpoints[points]
+            for key, spin_orbit in interactions.items():
+                columns = self.columns[key], self.exact[key] if "a_II" in self.settings.quantities else None
+                here = spin_orbit.part(stretch(points))
+                of_batch[key] = channels(self.bands, columns, kpoints, at, here, split)
+        for part in self._parts(len(points)):
+            of_part = {key: [channel.part(part) for channel in own] for key, own in of_batch.items()}
+            self._add_first_order(result, operators.part(stretch(points[part])), of_part, levels, weights[part])
 
     def _add_first_order(
         self,
         result: list[Sums],
         operators: Operators,
-        interactions: dict[tuple[int, str], SpinOrbit],
-        exact: dict[tuple[int, str], Complexes],
+        interactions: dict[tuple[int, str], list[Channel]],
         levels: ChemicalPotentials,
         weights: Floats,
     ) -> None:
-        """Add a(I), a(II), D(1) of every direction and mask, and the electrons."""
+        """Add a(I), a(II), D(1) of every direction and mask, and the electrons, of a part of a batch."""
         settings, asked = self.settings, self.settings.quantities
         grids = [_grid(levels.bare[level], settings.fermi_shifts, self._kt) for level in range(len(result))]
         if not settings.first_order:
@@ -169,22 +197,12 @@ class Kernel:
         bare = [Occupations.of(energies, *grid, weights) for grid in grids]
         for sums, occupations in zip(result, bare, strict=True):
             sums.electrons += occupations.electrons.reshape(sums.electrons.shape)
-        if not settings.first_order:
-            return
-        for key, spin_orbit in interactions.items():
-            first = first_order.FirstOrder(collinear, splittings, spin_orbit, window)
-            coefficients = {}
-            if "D_1" in asked:
-                coefficients["D_1"] = first.dmi()
-            if "a_I" in asked:
-                coefficients["a_I"] = first.first_part()
-            if "a_II" in asked:
-                coefficients["a_II"] = first.second_part()
-            if key in exact:
-                coefficients["a_II_exact"] = first_order.second_part(collinear, exact[key])
-            for sums, occupations in zip(result, bare, strict=True):
-                for quantity, values in coefficients.items():
-                    self._add(getattr(sums, quantity), values, occupations, key)
+        for key, own in interactions.items():
+            for channel in own:
+                coefficients = _first_order(collinear, splittings, channel, window, asked)
+                for sums, occupations in zip(result, bare, strict=True):
+                    for quantity, values in coefficients.items():
+                        self._add(getattr(sums, quantity), values, occupations, key, channel.components)
 
     def _add_dmi_and_spin_current(
         self,
@@ -218,11 +236,21 @@ class Kernel:
                     frame = spin_frame(settings.directions[direction])
                     sums.D[direction, mask, index] += response.to_lab(total, frame).reshape(sums.D.shape[3:])
 
-    def _add(self, target: Floats, coefficients: Coefficients, occupations: Occupations, key: tuple[int, str]) -> None:
+    def _add(
+        self,
+        target: Floats,
+        coefficients: Coefficients,
+        occupations: Occupations,
+        key: tuple[int, str],
+        components: tuple[bool, bool, bool] = EVERY,
+    ) -> None:
         """Add a quantity of one direction and mask to its place in (direction, mask, temperature, shift, 3, d)."""
         direction, name = key
         mask = list(self.settings.soi_masks).index(name)
-        total = response.to_lab(occupy(coefficients, occupations), spin_frame(self.settings.directions[direction]))
+        total = occupy(coefficients, occupations)
+        if components != EVERY:
+            total = total * np.array(components)[: total.shape[-2], None]
+        total = response.to_lab(total, spin_frame(self.settings.directions[direction]))
         target[direction, mask] += total.reshape(target.shape[2:])
 
     @property
@@ -242,6 +270,23 @@ def _interpolation(model: WannierModel, settings: Settings, memory_limit: int) -
     if TabulatedInterpolation.pays(plain, columns, settings.mesh.size, memory_limit // 2):
         return TabulatedInterpolation(plain)
     return plain
+
+
+def _first_order(
+    bands: first_order.Collinear,
+    splittings: first_order.Splittings,
+    channel: Channel,
+    window: tuple[float, float],
+    asked: Sequence[str],
+) -> dict[str, Coefficients]:
+    """The quantities that are asked for, by name."""
+    along_n = channel.components[2]
+    first = first_order.FirstOrder(bands, splittings, channel.spin_orbit, window, channel.flip, along_n)
+    quantities = {"D_1": first.dmi, "a_I": first.first_part, "a_II": first.second_part}
+    found = {name: quantity() for name, quantity in quantities.items() if name in asked}
+    if channel.exact is not None:
+        found["a_II_exact"] = first_order.second_part(bands, channel.exact, channel.exact_flip, along_n)
+    return found
 
 
 def _grid(mu: Floats, shifts: Sequence[float], kt: Floats) -> tuple[Floats, Floats]:

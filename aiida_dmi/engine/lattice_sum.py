@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -81,6 +82,14 @@ class LatticeSum:
             slab[...] = box.ravel()
         rest = samples.reshape(lengths[0], count, *reversed(lengths[1:]), n * n)
         made._box = phases[0] @ np.moveaxis(rest, 0, -2)
+        return made
+
+    def part(self, matrices: slice, imaginary: bool) -> LatticeSum:
+        """Of some of the matrices, the sum of the real or of the imaginary parts (times i) of X(R) alone."""
+        made = copy.copy(self)
+        box = self._box[matrices]
+        made._box = np.asarray(1j * box.imag if imaginary else box.real, dtype=np.complex128)
+        made._shape = (len(box), self._shape[1])
         return made
 
     def at(self, kpoints: Floats) -> Complexes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ class RashbaModel:
         hamiltonian = np.stack([kinetic + self.exchange / 2, kinetic - self.exchange / 2])
         return hamiltonian[..., None, None].astype(complex)
 
-    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Complexes:
+    def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any:
         """Coefficients of k_x, k_y in V's blocks (up-up, up-down, down-down) along `direction`.
 
         alpha (k x e_z).sigma = alpha (k_y sigma_x - k_x sigma_y).
@@ -111,6 +112,21 @@ class RashbaModel:
     def interaction(self, columns: Complexes, kpoints: Floats) -> Complexes:
         """V's blocks, shape (3, k, 1, 1), eV."""
         return (columns @ self._cartesian(kpoints).T)[..., None, None]
+
+    @property
+    def time_reversal(self) -> bool:
+        """Not made use of: a(I) and a(II) are summed over every k."""
+        return False
+
+    def second_component(
+        self, columns: Complexes, kpoints: Floats, operators: Operators
+    ) -> tuple[Complexes, Complexes]:
+        """Not available: see `time_reversal`."""
+        raise InputError("a RashbaModel makes no use of time reversal")
+
+    def exact_second_component(self, columns: Complexes, kpoints: Floats) -> Complexes:
+        """Not available: see `time_reversal`."""
+        raise InputError("a RashbaModel makes no use of time reversal")
 
     def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> None:
         """None: v^SOI = dV/dk is exact as it is."""

@@ -173,8 +173,8 @@ class _Task:
     frame: Floats
     mask: tuple[float, ...]
     soi_scale: float
-    columns: Complexes
-    axes_columns: tuple[Complexes, ...]
+    columns: Any
+    axes_columns: tuple[Any, ...]
 
     @classmethod
     def prepare(

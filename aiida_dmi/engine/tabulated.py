@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .interpolation import Interpolation, Operators, SpinOrbit
+from .interpolation import Columns, Interpolation, Operators, SpinOrbit
 from .lattice_sum import LatticeSum
 from .response import exchange_commutator
 
@@ -31,8 +31,8 @@ LEAST_USE = 8
 class SpinOrbitTable:
     """V(R), and hbar v^SOI(R), of one direction and mask: up-up, up-down, down-down, the velocities with j."""
 
-    interaction: LatticeSum
-    velocity: LatticeSum
+    interaction: Columns
+    velocity: Columns
 
 
 class TabulatedInterpolation:
@@ -68,6 +68,11 @@ class TabulatedInterpolation:
         return self._source.functions
 
     @property
+    def time_reversal(self) -> bool:
+        """See `Interpolation.second_component`."""
+        return self._source.time_reversal
+
+    @property
     def dimension(self) -> int:
         """Periodic directions."""
         return self._source.dimension
@@ -95,7 +100,7 @@ class TabulatedInterpolation:
 
     def interaction(self, columns: SpinOrbitTable, kpoints: Floats) -> Complexes:
         """See `Interpolation.interaction`."""
-        return columns.interaction.at(kpoints)
+        return columns.interaction.whole.at(kpoints)
 
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> SpinOrbitTable:
         """V(R) and hbar v^SOI(R) of one direction and mask, for `spin_orbit`."""
@@ -105,20 +110,37 @@ class TabulatedInterpolation:
         def velocities(kpoints: Floats) -> Complexes:
             return self._source.spin_orbit(columns, kpoints).velocity.reshape(3 * d, len(kpoints), n, n)
 
-        return SpinOrbitTable(columns, self._table(velocities, 3 * d))
+        table = self._table(velocities, 3 * d)
+        # As for V: the commutator with the real A(R) and the factor i R leave sigma_2's part imaginary.
+        second = table.part(slice(d, 2 * d), imaginary=True) if self.time_reversal else None
+        return SpinOrbitTable(columns, Columns(table, second))
 
     def spin_orbit(self, columns: SpinOrbitTable, kpoints: Floats, operators: Operators) -> SpinOrbit:
         """V and hbar v^SOI of one direction and mask; `operators` are not needed here."""
-        velocity = columns.velocity.at(kpoints)
-        return SpinOrbit(columns.interaction.at(kpoints), velocity.reshape(3, self.dimension, *velocity.shape[1:]))
+        velocity = columns.velocity.whole.at(kpoints)
+        interaction = columns.interaction.whole.at(kpoints)
+        return SpinOrbit(interaction, velocity.reshape(3, self.dimension, *velocity.shape[1:]))
 
-    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> LatticeSum | None:
+    def second_component(
+        self, columns: SpinOrbitTable, kpoints: Floats, operators: Operators
+    ) -> tuple[Complexes, Complexes]:
+        """See `Interpolation.second_component`; `operators` are not needed here."""
+        interaction, velocity = columns.interaction.second, columns.velocity.second
+        if interaction is None or velocity is None:
+            raise ValueError("second_component: the model lacks time reversal")
+        return interaction.at(kpoints)[0], velocity.at(kpoints)
+
+    def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Columns | None:
         """See `Interpolation.exact_velocity_columns`."""
         return self._source.exact_velocity_columns(direction, mask)
 
-    def exact_velocity(self, columns: LatticeSum, kpoints: Floats) -> Complexes:
+    def exact_velocity(self, columns: Columns, kpoints: Floats) -> Complexes:
         """See `Interpolation.exact_velocity`."""
         return self._source.exact_velocity(columns, kpoints)
+
+    def exact_second_component(self, columns: Columns, kpoints: Floats) -> Complexes:
+        """See `Interpolation.exact_second_component`."""
+        return self._source.exact_second_component(columns, kpoints)
 
     def _table(self, evaluate: Callable[[Floats], Complexes], matrices: int) -> LatticeSum:
         """The sum over R that a product of two of the model's sums is.

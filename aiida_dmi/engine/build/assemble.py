@@ -26,7 +26,7 @@ from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential
 from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
-from .time_reversal import completed
+from .time_reversal import completed, imposed
 from .wannier90 import SUFFIXES, Channel, Gradient, position_matrices
 
 Floats = npt.NDArray[np.float64]
@@ -161,7 +161,7 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
     fermi_energy = save.fermi_energy if spec.fermi_energy is None else spec.fermi_energy
     positions = in_angstrom(save.positions)
     moments = _population_moments(hamiltonian, fermi_energy, centres.mean(axis=0), positions, cell)
-    return WannierModel(
+    model = WannierModel(
         cell=cell,
         periodic=np.array([True, True, mesh[2] > 1]),
         symbols=tuple(pseudos[name].element for name in save.species),
@@ -180,6 +180,7 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
         attributes=_provenance(spec, channels) | _orbitals(spec, save, channels),
         gradients=differentiated,
     )
+    return imposed(model)
 
 
 def _pseudopotential(spec: BuildSpec, species: str) -> Pseudopotential:
