@@ -136,9 +136,10 @@ def _change(file, kind, place, choice):
         return
     name = names[place % len(names)]
     old = file.get(name)
-    array = old[()] if isinstance(old, h5py.Dataset) and old.shape is not None and old.size < 10**6 else np.zeros(2)
-    array = np.asarray(array)
-    own = isinstance(old, h5py.Dataset) and not (old.is_virtual or old.external) and array.shape == old.shape
+    # A virtual one is not read: in a file in memory, HDF5 looks for its source in this same memory.
+    own = isinstance(old, h5py.Dataset) and not (old.is_virtual or old.external)
+    own = own and old.shape is not None and old.size < 10**6
+    array = np.asarray(old[()] if own else np.zeros(2))
     if kind in ("value", "values") and own and array.size and array.dtype.kind in "fic":
         flat = array.ravel().copy()
         value = _VALUES[choice % len(_VALUES)]
