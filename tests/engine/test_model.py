@@ -410,6 +410,8 @@ def only_first_function(array):
         ("overlap", imaginary_part, ["overlap", "time reversal", "1.2e-01"]),
         ("overlap", only_first_function, ["do not correspond", "1.00"]),
         ("kpoints", lambda k: k + 0.1, ["kpoints", "mesh (3, 3, 1)", "unshifted"]),
+        ("kpoints", lambda k: k + 1e154, ["kpoints", "mesh (3, 3, 1)", "unshifted"]),
+        ("kpoints", lambda k: k + 1e308, ["kpoints", "mesh (3, 3, 1)", "unshifted"]),
         ("mesh", lambda m: m + 1, ["mesh (4, 4, 2)", "32", "9"]),
         ("electrons", lambda e: e + 10, ["electrons", "between 0 and 4"]),
         ("cell", lambda c: c * [[1, 1, 1], [1, 0, 1], [1, 1, 1]], ["cell", "no volume"]),
