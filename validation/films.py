@@ -114,6 +114,8 @@ LAYERS = {**AXES, "soi_scales": [1.0], "temperatures": [300.0]}
 FINE = {"copt-1-4": 384, "copt-1-5": 384, "copt-3-3": 384, "mnw-1-9": 240, "copt-3-10": 240}
 """Points a side for a(I) and Q(1) of films where these need more than D does: response `fine`, see `POINT`."""
 POINT = {"fermi_shifts": [0.0], "soi_scales": [1.0], "temperatures": [300.0, 1500.0], "symmetry": "model"}
+OWN = {"Mn/W(001) 1+9": "mnw-1-9", "Co/Pt(111) 3+10": "copt-3-10"}
+"""The paper's own films, by title: `fine` has their Figs. 4 and 5 in it, all shifts and SOI on magnet and interface."""
 
 
 def response_mesh(atoms: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from aiida import engine, load_profile, orm
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
-from films import CONVERGENCE, FILMS, FINE, IN_PLANE, LAYERS, POINT, SWEEP, Film, response_mesh
+from films import AXES, CONVERGENCE, FILMS, FINE, IN_PLANE, LAYERS, OWN, POINT, SWEEP, Film, response_mesh
 
 from aiida_dmi.structures.bilayer import film as preset
 
@@ -59,17 +59,17 @@ def run_response(label: str, model: orm.Data, **parameters: Any) -> orm.WorkChai
 def responses(label: str, model: orm.Data) -> dict[str, dict[str, Any]]:
     """Labels of a film's responses, and their parameters."""
     symbols = model.base.attributes.get("symbols")
+    substrate, magnet = symbols[0], symbols[-1]
+    layers = [f"{substrate}.{n}" for n in range(1, symbols.count(substrate) + 1)]
+    interface = {"all": ["all"], "interface": [magnet, layers[0]]}
     result = {f"{label}/z": SWEEP}
     if label in IN_PLANE:
         result[f"{label}/x"] = {**SWEEP, "directions": [[1, 0, 0]]}
     if label in FINE:
-        result[f"{label}/fine"] = {**POINT, "mesh": FINE[label]}
+        figures = {**AXES, "soi_masks": interface} if label in OWN.values() else {}
+        result[f"{label}/fine"] = {**POINT, **figures, "mesh": FINE[label]}
     if label not in CONVERGENCE:
-        substrate = symbols[0]
-        layers = [f"{substrate}.{n}" for n in range(1, symbols.count(substrate) + 1)]
-        magnet = symbols[-1]
-        masks = {"all": ["all"], "interface": [magnet, layers[0]], magnet: [magnet]}
-        masks |= {name: [name] for name in layers}
+        masks = interface | {magnet: [magnet]} | {name: [name] for name in layers}
         result[f"{label}/layers"] = {**LAYERS, "soi_masks": masks}
     return result
 
