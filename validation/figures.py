@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from aiida.tools.archive import import_archive
+from films import OWN
 from results import Case, load, numbers
 from tables import SHOWN, update
 
@@ -36,16 +37,24 @@ SERIES = {
 
 def figures(cases: dict[str, Case]) -> Iterator[tuple[str, Plot]]:
     """Names and figures; those of the paper carry its numbers."""
-    shown = {title: cases[label] for title, label in SHOWN.items() if label in cases}
+    shown, own = ({title: cases[label] for title, label in films.items() if label in cases} for films in (SHOWN, OWN))
     yield "figure2_rashba", plot_rashba(rashba_sweep())
+    yield "figure3_own", plot_spin_orbit({t: c.responses["z"] for t, c in own.items()}, temperature=300.0)
+    fine = {t: c.responses["fine"] for t, c in own.items()}
+    yield "figure4_own", plot_fermi_level({t: r.sel(mask=["all"]) for t, r in fine.items()}, temperature=300.0)
+    yield (
+        "figure4_own_exact",
+        plot_fermi_level({t: exact(r.sel(mask=["all"])) for t, r in fine.items()}, temperature=300.0),
+    )
+    yield "figure5_own", plot_masked(fine, part="interface", mask="all", temperature=300.0)
     yield "figure3_spin_orbit", plot_spin_orbit({t: directions(c) for t, c in shown.items()}, temperature=300.0)
     yield "figure4_fermi_level", plot_fermi_level({t: c.responses["z"] for t, c in shown.items()}, temperature=300.0)
     yield "figure4_exact", plot_fermi_level({t: exact(c.responses["z"]) for t, c in shown.items()}, temperature=300.0)
     masked = {t: c.responses["layers"] for t, c in shown.items()}
     yield "figure5_masks", plot_masked(masked, part="interface", mask="all", temperature=300.0)
     yield "thickness", plot_thickness({t: [cases[x] for x in s if x in cases] for t, s in SERIES.items()})
-    for title, case in shown.items():
-        yield f"layers_{SHOWN[title]}", plot_layers(by_layer(case), title)
+    for title, case in (shown | own).items():
+        yield f"layers_{(SHOWN | OWN)[title]}", plot_layers(by_layer(case), title)
 
 
 def directions(case: Case) -> xr.Dataset:

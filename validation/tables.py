@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import xarray as xr
-from films import CONVERGENCE, FILMS, FINE, PAPER, RELAXED, THICKNESS
+from films import CONVERGENCE, FILMS, FINE, OWN, PAPER, RELAXED, THICKNESS
 from results import Case
 
 QUANTITIES = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
@@ -161,10 +161,12 @@ SHOWN = {"Mn/W(001) 1+3": "mnw-1-3", "Co/Pt(111) 3+3": "copt-3-3"}
 """Films of the paper's figures, by title."""
 
 
-def caption(cases: dict[str, Case], quantities: Iterable[str], response: str = "z") -> str:
+def caption(
+    cases: dict[str, Case], quantities: Iterable[str], response: str = "z", films: Mapping[str, str] = SHOWN
+) -> str:
     """What every figure says below it: film, cutoffs, meshes, temperature, k errors."""
     parts = []
-    for title, label in SHOWN.items():
+    for title, label in films.items():
         if label not in cases:
             continue
         record, result = cases[label].record, cases[label].responses[response].sel(temperature=300.0, i="y", j="x")
@@ -192,4 +194,7 @@ TABLES: dict[str, Callable[[dict[str, Case]], str]] = {
     "caption-figure3": lambda cases: caption(cases, ("D", "Q")),
     "caption-figure4": lambda cases: caption(cases, ("Q", "Q_1", "a_I", "a_II")),
     "caption-figure5": lambda cases: caption(cases, ("D", "a_I"), "layers"),
+    "caption-figure3-own": lambda cases: caption(cases, ("D", "Q"), films=OWN),
+    "caption-figure4-own": lambda cases: caption(cases, ("Q", "Q_1", "a_I", "a_II"), "fine", OWN),
+    "caption-figure5-own": lambda cases: caption(cases, ("D", "a_I"), "fine", OWN),
 }
