@@ -36,6 +36,7 @@ pytest_add_cli_args_test_selection =
     tests/engine/test_response.py
     tests/engine/test_model.py
     tests/engine/test_interpolation.py
+    tests/engine/test_channels.py
     tests/engine/test_spin_orbit_velocity.py
     tests/engine/build/test_pseudopotential.py
     tests/engine/build/test_harmonics.py
@@ -47,8 +48,8 @@ CONFIGURATION
 if [ $# -eq 0 ]; then
     set -- 'aiida_dmi.engine.response.*' \
         'aiida_dmi.engine.model.*spin_orbit*' 'aiida_dmi.engine.model.*_weights*' \
-        'aiida_dmi.engine.interpolation.*spin_*' 'aiida_dmi.engine.interpolation.*_add_commutator*' \
-        'aiida_dmi.engine.interpolation.*exact_velocity*' \
+        'aiida_dmi.engine.interpolation.*spin_*' 'aiida_dmi.engine.interpolation.*_commutator*' \
+        'aiida_dmi.engine.interpolation.*exact_velocity*' 'aiida_dmi.engine.interpolation.*second_component*' \
         'aiida_dmi.engine.build.pseudopotential.*spin_orbit*' \
         'aiida_dmi.engine.build.harmonics.*angular_momentum*' 'aiida_dmi.engine.build.harmonics.*real_from_complex*'
 fi

@@ -170,3 +170,26 @@ def test_stretches_are_slices():
     assert stretch(np.array([3, 4, 5])) == slice(3, 6)
     np.testing.assert_array_equal(stretch(np.array([3, 5])), [3, 5])
     assert len(stretch(np.array([], dtype=int))) == 0
+
+
+def test_second_component_with_and_without_ready_positions(film):
+    bands = Interpolation(film(4).model((3, 3, 1)))
+    kpoints = np.random.default_rng(5).uniform(-1, 1, (7, 3)) * [1, 1, 0]
+    columns = bands.spin_orbit_columns((0.3, -0.5, 0.7), [1.0, 0.5])
+    ready = bands.second_component(columns, kpoints, bands.operators(kpoints))
+    alone = bands.second_component(columns, kpoints)
+    for one, other in zip(ready, alone, strict=True):
+        assert np.abs(one).max() > 1e-3
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-12)
+
+
+def test_no_second_component_without_time_reversal(film):
+    model = with_gradients(film(4).model((3, 3, 1)))
+    noise = np.random.default_rng(6).normal(scale=1e-6, size=model.hamiltonian.shape)
+    bands = Interpolation(dataclasses.replace(model, hamiltonian=model.hamiltonian + noise + noise.swapaxes(-1, -2)))
+    assert not bands.time_reversal
+    kpoints = np.zeros((1, 3))
+    with pytest.raises(ValueError, match=r"\Asecond_component: the model lacks time reversal\Z"):
+        bands.second_component(bands.spin_orbit_columns((0, 0, 1), [1.0, 1.0]), kpoints)
+    with pytest.raises(ValueError, match=r"\Aexact_second_component: the model lacks time reversal\Z"):
+        bands.exact_second_component(bands.exact_velocity_columns((0, 0, 1), [1.0, 1.0]), kpoints)
