@@ -84,7 +84,9 @@ def model_node(aiida_profile, model_file):
 
 @pytest.fixture
 def say(request):
-    """Lines for the record, printed past pytest's capture."""
+    """Lines for the record, printed past pytest's capture; those of a worker of xdist when its test has ended."""
+    if hasattr(request.config, "workerinput"):
+        return lambda text: request.node.user_properties.append(("said", text))
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def echo(text):
@@ -92,3 +94,20 @@ def say(request):
             print(f"\n    {text}", end="", flush=True)
 
     return echo
+
+
+class SaidByWorkers:
+    """Prints what tests on workers said: what a worker itself prints is lost."""
+
+    def __init__(self, config):
+        self.plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call":
+            for text in [text for name, text in report.user_properties if name == "said"]:
+                self.plugins.getplugin("terminalreporter").write(f"\n    {text}", flush=True)
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SaidByWorkers(config))
