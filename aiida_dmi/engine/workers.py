@@ -23,6 +23,9 @@ _kernel: Any = None
 def _start(kernel: Any, parent: int) -> None:
     global _kernel  # noqa: PLW0603  (a pool's worker has no other place for what it starts with)
     _end_with(parent)
+    # Where one worker is killed the pool ends the others with SIGTERM and waits: a handler that the calling program
+    # had and that is forked with it (coverage's, for one) may not keep them.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_heap()
     _kernel = kernel
 

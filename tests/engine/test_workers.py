@@ -110,6 +110,33 @@ def test_killed_worker():
     assert len(done) <= 3
 
 
+def test_killed_worker_where_the_program_holds_sigterm():
+    """The pool ends the others with SIGTERM: a handler forked from the calling program must not keep them.
+
+    Coverage's did: it waits for a lock that the interrupted code holds.
+    """
+    script = """
+import os, signal, threading
+from aiida_dmi.engine.errors import StoppedError
+from aiida_dmi.engine.workers import Workers
+
+class Fatal:
+    def work(self, batch, how):
+        if batch == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch
+
+signal.signal(signal.SIGTERM, lambda *_: threading.Event().wait())
+with Workers(Fatal(), 2) as workers:
+    try:
+        list(workers.map("work", range(50), "killed"))
+    except StoppedError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.startswith("processes: a worker process was killed"), done.stderr
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_too_much_memory(processes):
     with Workers(Fatal(), processes) as workers, pytest.raises(StoppedError, match=r"^memory: .*smaller memory_limit"):
