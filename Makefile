@@ -13,7 +13,7 @@ help:
 	@echo "make test-containers  the main job from the image against this machine's programs (CONTAINER=podman, docker)"
 	@echo "make test-slurm  the main job through Slurm, on a cluster of one node made of this machine"
 	@echo "make test-faults  kills, full disks, damaged files: what the user sees, and the table of docs/reliability.md"
-	@echo "make fuzz   every reader on 10^5 damaged text files or 10^4 HDF5 files (hours)"
+	@echo "make fuzz   every reader on 10^5 damaged text files or 10^4 HDF5 files (an hour)"
 	@echo "make coverage  the tests, and the lines of engine, parsers and workflows that they run (at least 90 %)"
 	@echo "make mutation  mutation testing of the theory and of the SOI operator (docs/mutation.md; an hour)"
 	@echo "make test   run the tests (installs what is absent)"

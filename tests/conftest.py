@@ -103,9 +103,10 @@ class SaidByWorkers:
         self.plugins = config.pluginmanager
 
     def pytest_runtest_logreport(self, report):
-        if report.when == "call":
-            for text in [text for name, text in report.user_properties if name == "said"]:
-                self.plugins.getplugin("terminalreporter").write(f"\n    {text}", flush=True)
+        # Each later report of the test carries the same lines again.
+        said = [text for name, text in report.user_properties if name == "said" and report.when == "call"]
+        for text in said:
+            self.plugins.getplugin("terminalreporter").write(f"\n    {text}", flush=True)
 
 
 def pytest_configure(config):

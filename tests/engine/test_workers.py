@@ -116,15 +116,10 @@ def test_killed_worker_where_the_program_holds_sigterm():
     Coverage's did: it waits for a lock that the interrupted code holds.
     """
     script = """
-import os, signal, threading
+import signal, threading
 from aiida_dmi.engine.errors import StoppedError
 from aiida_dmi.engine.workers import Workers
-
-class Fatal:
-    def work(self, batch, how):
-        if batch == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return batch
+from test_workers import Fatal
 
 signal.signal(signal.SIGTERM, lambda *_: threading.Event().wait())
 with Workers(Fatal(), 2) as workers:
@@ -133,7 +128,8 @@ with Workers(Fatal(), 2) as workers:
     except StoppedError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    command, here = [sys.executable, "-c", script], Path(__file__).parent
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.startswith("processes: a worker process was killed"), done.stderr
 
 
