@@ -206,7 +206,10 @@ def control_kpoints(kpoints: orm.KpointsData) -> orm.KpointsData:
 
 @calcfunction
 def headline(
-    response: orm.Data, scf_parameters: orm.Dict | None = None, thickness: orm.Float | None = None
+    response: orm.Data,
+    scf_parameters: orm.Dict | None = None,
+    thickness: orm.Float | None = None,
+    film: orm.Dict | None = None,
 ) -> orm.Dict:
     """The numbers people ask for first, with units and errors, at the real system.
 
@@ -218,7 +221,9 @@ def headline(
     scf_parameters : Dict, optional
         Adds the magnetic moment.
     thickness : Float, optional
-        Of the magnetic film, Angstrom; without it no mJ/m^2 are given.
+        Of the magnetic film, Angstrom, in place of the film's; without either no mJ/m^2 are given.
+    film : Dict, optional
+        `structures.film.Film.record`: adds the normal, t and its rule, the order, and why D vanishes where it does.
     """
     result = response.dataset
     scales = result.soi_scale.values
@@ -228,14 +233,15 @@ def headline(
     mask = masks.index("all") if "all" in masks else 0
     point = result.isel(direction=0, mask=mask, temperature=0).sel(fermi_shift=0.0, method="nearest")
     values: dict[str, Any] = {}
-    area, film = result.attrs["cell_area"], None if thickness is None else thickness.value
+    record = {} if film is None else film.get_dict()
+    area, t = result.attrs["cell_area"], record.get("thickness_angstrom") if thickness is None else thickness.value
     for name in ("D", "Q", "D_1", "Q_1", "a_I", "a_II"):
         pair = [point[name], point[f"{name}_error"]]
         if name in ("D", "Q"):
             pair = [x.sel(soi_scale=scale) for x in pair]
         for i, j in (("y", "x"), ("x", "y")):
             value, error = (x.sel(i=i, j=j) for x in pair)
-            values[f"{name}_{i}{j}"] = in_units(value, error, area, film)
+            values[f"{name}_{i}{j}"] = in_units(value, error, area, t)
     summary: dict[str, Any] = {
         "values": values,
         "soi_scale": scale,
@@ -253,9 +259,22 @@ def headline(
         "sign": result.attrs["sign"],
         "error": result.attrs["error"],
     }
-    if thickness is not None:
-        summary["thickness_angstrom"] = thickness.value
+    if t is not None:
+        summary["thickness_angstrom"] = t
+    if record:
+        summary["film"] = {key: record[key] for key in ("normal", "order", "magnets", "substrate", "cap", "decisions")}
+        summary["film"]["thickness_rule"] = record["thickness_rule"] if thickness is None else "given"
+        summary["film"]["vanishing"] = record["vanishing"]
     if scf_parameters is not None:
         summary["total_magnetization_bohr"] = scf_parameters.get("total_magnetization", None)
         summary["absolute_magnetization_bohr"] = scf_parameters.get("absolute_magnetization", None)
-    return orm.Dict(summary)
+    return orm.Dict(finite(summary))
+
+
+def finite(value: Any) -> Any:
+    """The same with None for every number that is not finite: the database takes no others."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

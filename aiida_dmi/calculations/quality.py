@@ -81,8 +81,12 @@ RESPONSE = {
         "largest error of D from the k mesh, of the largest |D|", "1", True,
         "a denser response mesh (response: mesh, tolerance, max_mesh)",
     ),
+    "vanishing": Quantity(
+        "largest component of D where the film's symmetry allows none", "meV angstrom", True,
+        f"a denser response mesh (response: mesh, tolerance), or {DENSER}",
+    ),
 }  # fmt: skip
-"""What is asked of a response."""
+"""What is asked of a response; `vanishing` in place of the others where D is zero by symmetry."""
 
 
 @calcfunction
@@ -139,7 +143,7 @@ def assess_model(
 
 
 @calcfunction
-def assess_response(response: orm.Data, limits: orm.Dict) -> orm.Dict:
+def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None = None) -> orm.Dict:
     """Every number of the response's gate against its limit, at the largest xi and the shift nearest to zero.
 
     Parameters
@@ -147,6 +151,9 @@ def assess_response(response: orm.Data, limits: orm.Dict) -> orm.Dict:
     response : DmiData
     limits : Dict
         Quantity to limit.
+    film : Dict, optional
+        The film's record. Where D vanishes by symmetry, what is relative to D is nothing beside nothing: the size of
+        the largest component is judged in its place.
 
     Returns
     -------
@@ -159,6 +166,8 @@ def assess_response(response: orm.Data, limits: orm.Dict) -> orm.Dict:
         # Of one layer alone D may be next to nothing, and so large beside nothing is no fault.
         point = point.sel(mask=["all"])
     size = float(abs(point.D).max())
+    if film is not None and film.get_dict().get("vanishing"):
+        return orm.Dict(judged(RESPONSE, {"vanishing": size}, limits.get_dict()))
     numbers: dict[str, float | None] = {
         "closure": _worst(point.closure),
         "k_error": _worst(point.D_error / size) if size > 0 else None,

@@ -122,7 +122,7 @@ class ProfileName(click.ParamType):
 def films() -> tuple[str, ...]:
     """Presets, and one layer of every magnet on three of every substrate whose crystal is known."""
     from aiida_dmi.structures.crystals import CRYSTALS, SURFACES
-    from aiida_dmi.structures.layers import MAGNETS
+    from aiida_dmi.structures.film import MAGNETS
 
     made = (
         f"{magnet}/{substrate}({surface}):1+3"

@@ -13,7 +13,7 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import film
-from aiida_dmi.structures.slab import film_from_ase, film_from_structure
+from aiida_dmi.structures.files import Slab, slab_of_file, structure_file
 
 PRESET = re.compile(r"^[A-Z][A-Za-z/]*\(\d+\)(:[\d+]+)?$")
 """Such as Mn/W(001):1+9."""
@@ -52,14 +52,19 @@ def _labelled(label: str, kind: type[orm.Node]) -> list[orm.Node]:
     return query.order_by({"node": {"id": "desc"}}).all(flat=True)
 
 
-def load_film(text: str) -> orm.StructureData:
+def load_film(text: str) -> Slab:
     """A film from a preset's name, a structure file, or a node.
 
     Parameters
     ----------
     text : str
-        'Mn/W(001):1+9'; a file that ASE reads (cif, POSCAR, xsf, extended xyz, ...); pk or uuid of a StructureData or
-        of a workchain that had one.
+        'Mn/W(001):1+9'; a structure file (cif, POSCAR, xsf, extended xyz, pw.x input, ...), with '@3' behind its name
+        for one of its frames; pk, uuid or label of a StructureData or of a workchain that had one.
+
+    Returns
+    -------
+    Slab
+        As it is given, not turned yet: the builder takes it in.
 
     Raises
     ------
@@ -67,9 +72,9 @@ def load_film(text: str) -> orm.StructureData:
         If it is none of them.
     """
     if PRESET.match(text):
-        return film(text)
-    if Path(text).is_file():
-        return _from_file(Path(text))
+        return Slab(film(text), {}, [])
+    if structure_file(text) is not None:
+        return slab_of_file(text)
     try:
         node = load_node(text)
     except click.UsageError as error:
@@ -79,23 +84,11 @@ def load_film(text: str) -> orm.StructureData:
             f"{text!r} was given, expected a film such as 'Mn/W(001):1+9', a structure file, or pk, uuid or label"
         ) from error
     if isinstance(node, orm.StructureData):
-        return node if tuple(node.pbc) == (True, True, False) else film_from_structure(node)
+        return Slab(node, {}, [])
     for found in (getattr(node, "outputs", None), getattr(node, "inputs", None)):
         if found is not None and "structure" in found:
-            return found.structure
+            return Slab(found.structure, {}, [])
     raise click.UsageError(f"{text}: {type(node).__name__}<{node.pk}> has no structure; give a StructureData")
-
-
-def _from_file(path: Path) -> orm.StructureData:
-    import ase.io
-
-    try:
-        atoms = ase.io.read(path)
-    except Exception as error:  # ASE's readers raise whatever their formats bring up
-        raise click.UsageError(
-            f"{path}: ASE cannot read it ({error}); give a cif, POSCAR or extended xyz file"
-        ) from error
-    return film_from_ase(atoms)
 
 
 def load_model(text: str) -> WannierModelData:

@@ -16,7 +16,8 @@ from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import JOBS, run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
-from aiida_dmi.structures.layers import layer_names
+from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.intake import KINDS, NORMALS
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
@@ -73,7 +74,45 @@ def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
     pools = click.option(
         "--pools", type=click.IntRange(min=1), help="Pools of k points of pw.x.  [default: from the film's size]"
     )
-    return click.argument("film", type=FilmName())(family(moment(pools(function))))
+    return click.argument("film", type=FilmName())(family(moment(what_film(kinds(pools(function))))))
+
+
+def what_film(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What is said of a film in place of the rules: the same keys as `overrides: film`."""
+    options = [
+        click.option("--magnets", metavar="A,B", help="Elements that carry the magnetism.  [default: Cr Mn Fe Co Ni]"),
+        click.option("--substrate", metavar="A", help="An element of the substrate.  [default: the thicker side]"),
+        click.option(
+            "--normal",
+            type=click.Choice(NORMALS),
+            help="Which way +z is, along the cell's vacuum vector or against it.",
+        ),
+        click.option("--thickness", type=float, metavar="T", help="Of the magnetic film, angstrom, for mJ/m^2."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def kinds(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How atoms become species of pw.x."""
+    return click.option("--kinds", type=click.Choice(KINDS), help="One kind an element or a layer, for --moment.")(
+        function
+    )
+
+
+SAID_OF_FILM = ("magnets", "substrate", "normal", "thickness", "kinds", "moments")
+
+
+def _with_film(overrides: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The overrides, with what the options say of the film."""
+    said = {key: options[key] for key in SAID_OF_FILM if options.get(key) is not None}
+    if not said:
+        return overrides
+    section = overrides.get("film") or {}
+    if not isinstance(section, dict):
+        raise InputError(f"overrides: film {section!r} was given, expected a mapping")
+    return {**overrides, "film": {**section, **said}}
 
 
 @launch.command()
@@ -106,6 +145,7 @@ def model(film: str, family: str, moments: tuple[str, ...], pools: int | None, *
 
 @launch.command()
 @click.argument("source", metavar="MODEL", type=NodeName(MODEL_RUNS, [MODEL], files=True))
+@what_film
 @common
 def response(source: str, **options: Any) -> None:
     """From a finished model to D and its decomposition: another xi, direction, shift or mask.
@@ -118,7 +158,7 @@ def response(source: str, **options: Any) -> None:
     """
     load_profile(click.get_current_context())
     node = inputs.load_model(source)
-    overrides = inputs.load_overrides(options["overrides"], options["settings"])
+    overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), options)
     builder = DmiWorkChain.get_builder_from_model(
         _codes(options["computer"])["engine"],
         node,
@@ -130,6 +170,8 @@ def response(source: str, **options: Any) -> None:
     builder.metadata.label = options["label"] or "response of a finished model"
     attributes, job = node.base.attributes, builder.response.dmi
     lines = [f"model      {' '.join(attributes.get('symbols'))}, {node.filename}"]
+    if "film" in builder and builder.film is not None:
+        lines += Film.from_record(builder.film.get_dict(), node.load()).described()
     lines += _describe_response(job.parameters.get_dict())
     if options["dry_run"]:
         shape = (attributes.get("functions"), len(attributes.get("symbols")), attributes.get("mesh"))
@@ -141,12 +183,12 @@ def _launch_film(
     what: str, workchain: Any, text: str, family: str, moments: tuple[str, ...], options: dict[str, Any]
 ) -> None:
     load_profile(click.get_current_context())
-    film = inputs.load_film(text)
-    overrides = inputs.load_overrides(options["overrides"], options["settings"])
+    slab = inputs.load_film(text)
+    overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), {**slab.said, **options})
     overrides.setdefault("pseudo_family", family)
     builder = workchain.get_builder_from_protocol(
         _codes(options["computer"]),
-        film,
+        slab.structure,
         protocol=options["protocol"],
         overrides=overrides,
         magnetic_moments=inputs.load_moments(moments),
@@ -154,9 +196,11 @@ def _launch_film(
         npool=options["pools"],
     )
     _check(builder)
-    builder.metadata.label = options["label"] or film.label or text
+    film = builder.structure
+    builder.metadata.label = options["label"] or slab.structure.label or text
     ports = builder.wannier_model if what == "dmi" else builder
-    lines = _describe_film(film, ports)
+    lines = _describe_film(film, builder.film, ports)
+    lines += [f"note       {note}" for note in slab.notes]
     if what == "dmi":
         lines += _describe_response(builder.response.dmi.parameters.get_dict())
     if options["dry_run"]:
@@ -206,12 +250,10 @@ def _scheduling(options: dict[str, Any]) -> dict[str, Any] | None:
     return chosen or None
 
 
-def _describe_film(film: orm.StructureData, ports: Any) -> list[str]:
-    names = layer_names(film)
-    heights = [site.position[2] for site in film.sites]
-    layers = ", ".join(
-        f"{name} at {height:.2f}" for name, height in sorted(zip(names, heights, strict=True), key=lambda x: x[1])
-    )
+def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> list[str]:
+    decided = Film.from_record(record.get_dict(), film)
+    atoms = sorted(zip(decided.names, decided.heights, strict=True), key=lambda atom: atom[1])
+    layers = ", ".join(f"{name} at {height:.2f}" for name, height in atoms)
     system = ports.scf.pw.parameters["SYSTEM"]
     meshes = {name: "x".join(map(str, node.get_kpoints_mesh()[0][:2])) for name, node in
               (("scf", ports.scf.kpoints), ("wannier", ports.kpoints))}  # fmt: skip
@@ -222,6 +264,7 @@ def _describe_film(film: orm.StructureData, ports: Any) -> list[str]:
     return [
         f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
+        *decided.described(),
         f"pw.x       {system['ecutwfc']:g} Ry, scf mesh {meshes['scf']}, {ranks} ranks",
         f"moments    starting_magnetization {system['starting_magnetization']}",
         f"Wannier    mesh {meshes['wannier']}, orbitals {' '.join(settings['orbitals'])} on every atom, window to "

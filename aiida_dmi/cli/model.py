@@ -8,10 +8,10 @@ from tabulate import tabulate
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_model
+from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine import WannierModel, quality
 from aiida_dmi.engine.cli import describe
-from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.layers import Film
+from aiida_dmi.structures.runs import film_of_model
 
 
 @click.group()
@@ -44,21 +44,21 @@ def inspect(context: click.Context, source: str) -> None:
     spread = quality.largest_spread(loaded)
     click.echo(f"largest spread       {'not recorded' if spread is None else f'{spread:.2f} Angstrom^2'}")
     click.echo(f"up and down overlap  {quality.smallest_spin_overlap(loaded):.4f} or more")
-    click.echo(f"\n{_atoms(loaded)}")
+    click.echo(f"\n{_atoms(loaded, found)}")
     if found.is_stored:
         click.echo(f"\nWannierModelData pk {found.pk}, uuid {found.uuid}")
 
 
-def _atoms(loaded: WannierModel) -> str:
-    """The atoms from the top down."""
-    try:
-        names = Film.of(loaded).names
-    except InputError:
-        names = loaded.symbols  # a film without one magnet to count from, or a bulk crystal
+def _atoms(loaded: WannierModel, node: WannierModelData) -> str:
+    """The atoms from the top down; a bulk crystal, or a film without a magnet to count from, has no layers."""
+    film = film_of_model(node) if loaded.dimension == 2 else None
+    layered = film is not None and any(film.magnetic)
+    names = film.names if film is not None and layered else loaded.symbols
     moments = [""] * loaded.atoms if loaded.moments is None else [f"{m:.2f}" for m in loaded.moments]
     rows = [
         [number, names[number], *(f"{x:.3f}" for x in loaded.positions[number]), moments[number]]
         for number in sorted(range(loaded.atoms), key=lambda atom: -loaded.positions[atom, 2])
     ]
     headings = ["atom", "layer", "x (Angstrom)", "y", "z", "moment (mu_B)"]
-    return tabulate(rows, headings, disable_numparse=True)
+    lines = film.described() if film is not None and layered else []
+    return "\n".join([tabulate(rows, headings, disable_numparse=True), "", *lines])

@@ -37,7 +37,7 @@ FORMAT = "aiida-dmi-response"
 VERSION = 1
 
 SIGN = (
-    "F = sum_j D_j . (n x dn/dr_j); for n = (sin qx, 0, cos qx) F = q D_yx; film normal +z from substrate to magnet; "
+    "F = sum_j D_j . (n x dn/dr_j); for n = (sin qx, 0, cos qx) F = q D_yx; film normal +z; "
     "D_yx > 0 favours q < 0 (left-handed cycloid); i: spin or DMI-vector component, j: propagation direction; "
     "direction: axis of the spin-up spinor"
 )

@@ -16,7 +16,9 @@ from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.band_parts import band_parts
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.resolved import k_map
-from aiida_dmi.structures.layers import Film, mask_weights
+from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.layers import mask_weights
+from aiida_dmi.structures.runs import film_of_model, film_of_run
 
 from .bands import plot_bands
 from .brillouin import plot_k_map
@@ -115,6 +117,13 @@ class Case:
         return self.model.load()
 
     @cached_property
+    def film(self) -> Film | None:
+        """Layers and normal, as they were decided when the run was launched; None where they are not known."""
+        if self.workchain is not None:
+            return film_of_run(self.workchain)
+        return None if self.model is None or self.wannier.dimension == 3 else film_of_model(self.model)
+
+    @cached_property
     def conditions(self) -> Conditions:
         """Temperature, direction, chemical potentials of what is computed from the model."""
         if self.response is None:
@@ -200,7 +209,7 @@ def _masked(case: Case) -> Plot:
     if case.result.sizes["mask"] > 1:
         return plot_masked(case.result, case.title, case.i, case.j, part, **choice)
     conditions = case.conditions
-    film = Film.of(case.wannier)
+    film = case.film or Film.of(case.wannier)
     # Where the interface is the whole film, as with one layer each, the substrate's part is what there is to tell.
     part = part or ("interface" if len(film.sites("interface")) < case.wannier.atoms else "substrate")
     found = compute(
@@ -210,7 +219,7 @@ def _masked(case: Case) -> Plot:
         fermi_shifts=case.result.fermi_shift.values,
         temperatures=[conditions.temperature],
         directions=[conditions.direction],
-        soi_masks=mask_weights(case.wannier, {"all": "all", part: part}),
+        soi_masks=mask_weights(film, {"all": "all", part: part}),
         fermi_level=conditions.fermi_level,
     )
     return plot_masked(found, case.title, case.i, case.j, part)
@@ -255,14 +264,17 @@ def _convergence(case: Case) -> Plot:
 
 def _layers(case: Case) -> Plot:
     at = case.conditions
-    parts = layer_parts(case.wannier, case.mesh, temperature=at.temperature, mu=at.mu_bare, direction=at.direction)
+    names = None if case.film is None else case.film.names
+    parts = layer_parts(
+        case.wannier, case.mesh, temperature=at.temperature, mu=at.mu_bare, direction=at.direction, names=names
+    )
     return plot_layers(parts, case.title, case.i, case.j)
 
 
 def _structure(case: Case) -> Plot:
     if case.structure is None:
         raise InputError(f"{case.title}: its structure is not known; give the DmiWorkChain")
-    return plot_structure(case.structure, case.title)
+    return plot_structure(case.structure, case.film, case.title)
 
 
 def _provenance(case: Case) -> Plot:

@@ -11,7 +11,7 @@ import xarray as xr
 from aiida_dmi.engine import WannierModel
 from aiida_dmi.engine.brillouin import Mesh
 from aiida_dmi.engine.resolved import k_map
-from aiida_dmi.structures.layers import Film
+from aiida_dmi.structures.film import Film
 
 from .selection import direction_name
 from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, mesh_label, panels, symbol, unit

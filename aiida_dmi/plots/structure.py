@@ -8,8 +8,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.visualize.plot import plot_atoms
 
-from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.layers import Film
+from aiida_dmi.structures.film import Film
 
 from .style import Plot, drawn, panels
 
@@ -22,13 +21,15 @@ RADII = 0.85
 
 
 @drawn
-def plot_structure(structure: orm.StructureData, title: str = "") -> Plot:
+def plot_structure(structure: orm.StructureData, film: Film | None = None, title: str = "") -> Plot:
     """Side and top view of a film, its layers named.
 
     Parameters
     ----------
     structure : StructureData
         Normal z.
+    film : Film, optional
+        Its layers; without it the atoms are named by their kinds.
     title : str
 
     Returns
@@ -57,7 +58,7 @@ def plot_structure(structure: orm.StructureData, title: str = "") -> Plot:
             fontsize=8,
         )
         panel.autoscale()
-    names = atom_names(structure)
+    names = atom_names(structure, film)
     drawn_: set[str] = set()
     # plot_atoms puts the lowest edge of the lowest atom at 0.
     offset = _bottom(atoms)
@@ -76,17 +77,17 @@ def plot_structure(structure: orm.StructureData, title: str = "") -> Plot:
             },
         }
     )
-    plot.table.notes.append(f"cell {np.round(structure.cell, 6).tolist()} angstrom, film normal +z")
+    normal = "+z" if film is None else film.normal
+    plot.table.notes.append(f"cell {np.round(structure.cell, 6).tolist()} angstrom, film normal {normal}")
     plot.caption = "The film from the side and from above, 3x3 cells; layers are counted from the interface."
     return plot
 
 
-def atom_names(structure: orm.StructureData) -> list[str]:
-    """Layer names; kinds where the film has no one magnet to count from."""
-    try:
-        return list(Film.of(structure).names)
-    except InputError:
+def atom_names(structure: orm.StructureData, film: Film | None) -> list[str]:
+    """Layer names; kinds where the film has no magnet to count from, or is not known."""
+    if film is None or not any(film.magnetic):
         return [site.kind_name for site in structure.sites]
+    return list(film.names)
 
 
 def _bottom(atoms: Atoms) -> float:

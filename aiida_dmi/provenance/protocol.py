@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aiida import orm
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.calculations.quality import RESPONSE
+from aiida_dmi.structures.runs import film_of_run
 from aiida_dmi.workflows.builders import mesh_of, starting_moments
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
@@ -92,8 +94,7 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
     for name in ("scf", "wannierisation"):
         expected[f"{name}.kpoints_mesh"] = mesh_of(structure, protocol[name]).get_kpoints_mesh()[0]
     expected |= _flat("scf.parameters", protocol["scf"]["parameters"])
-    moments = starting_moments(structure, None, protocol["magnetic_moments"])
-    expected["magnetic_moments"] = {kind: _rounded(value) for kind, value in moments.items()}
+    expected["magnetic_moments"] = _expected_moments(chain, protocol["magnetic_moments"])
     scf = _namelists(model.scf.pw.parameters)
     for step in STEPS:
         if step in model:
@@ -104,6 +105,15 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
                 changed["SYSTEM"].pop("nspin", None)
             expected |= _flat(f"{step}.parameters", changed)
     return expected | {key: protocol[key] for key in ("overlaps", "relax", "check_spin_orbit", "clean_workdir")}
+
+
+def _expected_moments(chain: orm.WorkChainNode, table: dict[str, float]) -> dict[str, float]:
+    """What the protocol's table gives; nothing where it does not know a magnet."""
+    film = film_of_run(chain)
+    if film is None or not set(film.magnets) <= set(table):
+        return {}
+    moments = starting_moments(dataclasses.replace(film, moments={}), None, table)
+    return {kind: _rounded(value) for kind, value in moments.items()}
 
 
 def _flat(path: str, content: dict[str, Any]) -> dict[str, Any]:

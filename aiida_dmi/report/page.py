@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from aiida import orm
 from aiida.common.links import LinkType
@@ -21,7 +20,7 @@ from aiida_dmi.plots.gallery import MESH, Case, draw, possible
 from aiida_dmi.plots.selection import point
 from aiida_dmi.plots.structure import atom_names
 from aiida_dmi.plots.style import Plot
-from aiida_dmi.structures.layers import cluster_layers
+from aiida_dmi.structures.film import Film
 
 from .citations import citations, versions
 from .inputs import protocol_differences
@@ -80,7 +79,7 @@ def render(node: orm.Node, mesh: int = MESH, from_model: bool = True) -> str:
         "values": None,
         "gates": gates(quality),
         "warnings": quality.get("warnings", []),
-        "film": [] if case.structure is None else _film(case.structure),
+        "film": [] if case.structure is None else _film(case.structure, case.film),
         "protocol": protocol,
         "differences": differences,
         "figures": figures,
@@ -128,21 +127,21 @@ def _numbers(node: orm.WorkChainNode, case: Case) -> dict[str, Any]:
     return {
         "values": {"headings": headings, "rows": rows},
         "cards": cards,
-        "chirality": _chirality(summary["values"][key]),
+        "chirality": _chirality(summary["values"][key], summary.get("film", {}).get("normal", "+z")),
         "conditions": conditions(summary),
         "sweep": _sweep(case.result, case.i, case.j),
     }
 
 
-def _chirality(value: dict[str, float]) -> str:
+def _chirality(value: dict[str, float], normal: str) -> str:
     """What the sign of D_yx means, if it has one."""
     size, error = value["meV_angstrom"], value["meV_angstrom_error"]
-    if abs(size) <= error:
+    if error is not None and abs(size) <= error:
         return "The sign of D_yx is not determined: its error from the k mesh is as large as its value."
     hand, wave = ("left", "q < 0") if size > 0 else ("right", "q > 0")
     return (
         f"D_yx {'>' if size > 0 else '<'} 0 favours {wave} in n = (sin qx, 0, cos qx): {hand}-handed cycloids "
-        "(F = q D_yx; film normal +z from substrate to magnet)."
+        f"(F = q D_yx; film normal {normal})."
     )
 
 
@@ -167,12 +166,10 @@ def _sweep(result: xr.Dataset, i: str, j: str) -> dict[str, Any]:
 # -- film -----------------------------------------------------------------------------------------------------------
 
 
-def _film(structure: orm.StructureData) -> list[dict[str, str]]:
+def _film(structure: orm.StructureData, film: Film | None) -> list[dict[str, str]]:
     """Atoms from the surface down."""
-    names = atom_names(structure)
-    heights = [site.position[2] for site in structure.sites]
-    layers = cluster_layers(heights)
-    means = [float(np.mean([heights[site] for site in layer])) for layer in layers]
+    film = film or Film.of(structure)
+    names, heights, layers, means = atom_names(structure, film), film.heights, film.layers, film.layer_heights
     rows = []
     for number_, layer in reversed(list(enumerate(layers))):
         spacing = f"{means[number_] - means[number_ - 1]:.3f}" if number_ else "-"

@@ -14,6 +14,7 @@ from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.runs import film_of_run
 
 SYMBOLS = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
 UNITS = {"meV_angstrom": "meV angstrom per cell", "pJ_per_m": "pJ/m", "mJ_per_m2": "mJ/m^2"}
@@ -76,17 +77,20 @@ def summary_of(node: orm.Node, thickness: float | None = None) -> dict[str, Any]
     """
     if thickness is not None and not (math.isfinite(thickness) and thickness > 0):
         raise InputError(f"thickness: {thickness} was given, expected a positive number of Angstrom")
-    response, own, scf = _response(node), None, None
+    response, own, scf, film = _response(node), None, None, None
     if isinstance(node, orm.WorkChainNode):
         if thickness is None and "output_parameters" in node.outputs:
             found: dict[str, Any] = node.outputs.output_parameters.get_dict()
             return found
         own = node.inputs.thickness.value if "thickness" in node.inputs else None
+        film = film_of_run(node)
         scf = node.outputs.scf_parameters if "scf_parameters" in node.outputs else None
     wanted = own if thickness is None else thickness
     optional: dict[str, Any] = {} if wanted is None else {"thickness": orm.Float(wanted)}
     if scf is not None:
         optional["scf_parameters"] = scf
+    if film is not None and any(film.magnetic):
+        optional["film"] = orm.Dict(film.record())
     # Looking at a number is no calculation: it leaves nothing in the database.
     computed = headline(response, **optional, metadata={"store_provenance": False})
     return dict(computed.get_dict())
@@ -117,7 +121,7 @@ def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["", *(UNITS[unit] for unit in units)], rows
 
 
-def with_error(value: float, error: float) -> str:
+def with_error(value: float | None, error: float | None) -> str:
     """'12.30 +- 0.05': as many digits as the error has meaning in; without an error five digits and '(no error)'.
 
     Examples
@@ -125,7 +129,9 @@ def with_error(value: float, error: float) -> str:
     >>> with_error(12.29637, 0.0543), with_error(-0.00312, 2.1)
     ('12.296 +- 0.054', '-0.0 +- 2.1')
     """
-    if not math.isfinite(error):
+    if value is None or not math.isfinite(value):
+        return "not a number"
+    if error is None or not math.isfinite(error):
         return f"{value:.5g} (no error)"
     if error == 0.0:
         return f"{value:.5g} +- 0"
@@ -137,6 +143,8 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """What the values belong to, as pairs of name and text."""
     mesh, nested = ("x".join(map(str, summary[key])) for key in ("mesh", "nested_mesh"))
     moment, thickness = summary.get("total_magnetization_bohr"), summary.get("thickness_angstrom")
+    closure, film = summary["closure"], summary.get("film", {})
+    rule = f" ({film['thickness_rule']})" if film else ""
     return [
         ("xi", f"{summary['soi_scale']:g}"),
         ("temperature", f"{summary['temperature_K']:g} K"),
@@ -146,12 +154,23 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
         ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
-        ("closure |D(1) + Q(1)|/|D(1)|", f"{summary['closure']:.3f}"),
+        ("closure |D(1) + Q(1)|/|D(1)|", "not defined" if closure is None else f"{closure:.3f}"),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
-        *([("magnetic thickness t", f"{thickness:.4f} angstrom")] if thickness is not None else []),
+        *([("magnetic thickness t", f"{thickness:.4f} angstrom{rule}")] if thickness is not None else []),
+        *([("magnetic thickness t", film["thickness_rule"])] if film and thickness is None else []),
         *([("moment per cell", f"{moment:.2f} mu_B")] if moment is not None else []),
+        *([("film", _film_words(film))] if film else []),
+        *([("film normal", film["normal"])] if film else []),
+        *[("note", decision) for decision in film.get("decisions", [])],
         ("sign", summary["sign"]),
     ]
+
+
+def _film_words(film: dict[str, Any]) -> str:
+    """Magnet, substrate and cap, and the order of the moments."""
+    parts = [f"{part} {'/'.join(film[key])}" for part, key in
+             (("magnet", "magnets"), ("substrate", "substrate"), ("cap", "cap")) if film[key]]  # fmt: skip
+    return ", ".join([*parts, *([film["order"]] if film["order"] else [])])
 
 
 def gates(quality: dict[str, Any]) -> list[Gate]:

@@ -22,9 +22,13 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import ELEMENTS
 from aiida_dmi.screening.spec import Dopings, Spec, System
 from aiida_dmi.structures.bilayer import film_arguments, film_label
+from aiida_dmi.structures.convert import atoms_of
 from aiida_dmi.structures.crystals import SURFACES, crystal_of
+from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.geometry import bilayer
-from aiida_dmi.structures.layers import Film, sites_of
+from aiida_dmi.structures.intake import Choices, take_in
+from aiida_dmi.structures.runs import film_of_model
+from aiida_dmi.structures.slab import choices_of, choices_of_bilayer
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 KEY_VERSION = 1
@@ -78,6 +82,9 @@ class Candidate:
         Codes and resources are not in it: another code is another campaign's business (`aiida-dmi query made-with`).
         """
         inputs = {name: value for name, value in self.inputs.items() if name not in NO_PHYSICS}
+        if not any(inputs["film"].values()):
+            # Nothing was said: as before it could be said.
+            del inputs["film"]
         if "model" in self.source:
             inputs = {name: inputs[name] for name in ("response", "quality", "force")}
         described = [KEY_VERSION, dict(self.source), dict(self.mixtures), self.moments and dict(self.moments), inputs]
@@ -85,25 +92,43 @@ class Candidate:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def atoms(self) -> ase.Atoms:
-        """The host film; nothing is stored.
+        """The host film's atoms; nothing is stored."""
+        return self._taken[0]
+
+    @property
+    def film(self) -> Film:
+        """The host film: layers, magnets, normal; nothing is stored."""
+        return self._taken[1]
+
+    @cached_property
+    def _taken(self) -> tuple[ase.Atoms, Film]:
+        """What the intake makes of the source.
 
         Raises
         ------
         InputError
-            As `geometry.bilayer`, or if there is no such node.
+            As `geometry.bilayer` and `intake.take_in`, or if there is no such node.
         """
+        said = Choices.checked(self.inputs["film"])
+        if "model" in self.source:
+            return _model_film(self.source["model"], said)
         if "film" in self.source:
-            return bilayer(**{key: value for key, value in self.source["film"].items() if key != "kinds"})
-        if "structure" in self.source:
-            return load("structure", self.source["structure"], orm.StructureData).get_ase()
-        return _model_atoms(self.source["model"]).copy()
+            arguments = {key: value for key, value in self.source["film"].items() if key != "kinds"}
+            atoms, choices = bilayer(**arguments), choices_of_bilayer(arguments)
+        else:
+            node = load("structure", self.source["structure"], orm.StructureData)
+            atoms, choices = atoms_of(node), choices_of(node)
+        taken = take_in(atoms, choices.changed(said))
+        return taken.atoms, taken.film
 
 
 @lru_cache(maxsize=64)
-def _model_atoms(uuid: str) -> ase.Atoms:
+def _model_film(uuid: str, said: Choices) -> tuple[ase.Atoms, Film]:
     """A model's film: hundreds of candidates may share its file."""
-    model = load("model", uuid, WannierModelData).load()
-    return ase.Atoms(model.symbols, positions=model.positions, cell=model.cell, pbc=model.periodic)
+    node = load("model", uuid, WannierModelData)
+    model = node.load()
+    atoms = ase.Atoms(model.symbols, positions=model.positions, cell=model.cell, pbc=model.periodic)
+    return atoms, film_of_model(node, choices=said)
 
 
 def expand(spec: Spec) -> list[Candidate]:
@@ -236,7 +261,7 @@ def _finished(candidate: Candidate, system: System) -> Candidate:
 
 def _parts(candidate: Candidate) -> dict[str, str]:
     """Elements of magnet, substrate and cap, and the numbers of layers from the top down."""
-    film = Film.of(candidate.atoms())
+    film = candidate.film
     first, last = film.magnetic_block
     counts = [len(film.layers) - 1 - last, last - first + 1, first]
     groups = {name: film.group(name) for name in ("magnet", "substrate", "cap")}
@@ -263,10 +288,9 @@ def _varied(base: Candidate, dopings: Dopings) -> tuple[set[str], list[Candidate
 
 
 def _has_layers(base: Candidate, names: Sequence[str] | Mapping[str, Any]) -> bool:
-    atoms = base.atoms()
     for name in names:
         try:
-            sites_of(atoms, name)
+            base.film.sites(name)
         except InputError:
             return False
     return True
@@ -288,8 +312,7 @@ def _mixed(base: Candidate, mixtures: dict[str, tuple[str, float]]) -> Candidate
     x is the common part, below 0 where the new elements stand on the left of the old ones, as for a rigid shift; None
     where the layers differ.
     """
-    atoms = base.atoms()
-    hosts = {name: atoms.symbols[sites_of(atoms, name)[0]] for name in mixtures}
+    hosts = {name: base.film.symbols[base.film.sites(name)[0]] for name in mixtures}
     words = [f"{name} = {formula(hosts[name], element, x)}" for name, (element, x) in mixtures.items()]
     parts = {x if _left_to_right(hosts[name], element) else -x for name, (element, x) in mixtures.items()}
     series = "/".join(f"{hosts[name]}1-x{element}x" for name, (element, _) in mixtures.items())

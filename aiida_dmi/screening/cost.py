@@ -16,7 +16,6 @@ from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate, load
-from aiida_dmi.structures.layers import sites_of
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.estimate import (
     FilmSize,
@@ -94,7 +93,7 @@ def _kinds(candidate: Candidate, film: Any) -> list[int]:
     """A number for each kind of atom: mixed ones are another kind than the element alone."""
     numbers = [int(number) for number in film.numbers]
     for name in candidate.mixtures:
-        for site in sites_of(film, name):
+        for site in candidate.film.sites(name):
             numbers[site] += 200
     return numbers
 
@@ -115,7 +114,7 @@ def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]
         known[element] = _read(pseudo.uuid)
     pseudos = [known[symbol] for symbol in symbols]
     for name, (element, fraction) in candidate.mixtures.items():
-        for site in sites_of(atoms, name):
+        for site in candidate.film.sites(name):
             pseudos[site] = virtual_crystal(known[symbols[site]], known[element], fraction)
     return pseudos
 

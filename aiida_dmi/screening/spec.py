@@ -10,7 +10,7 @@ from typing import Any
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.yaml_text import load_yaml
-from aiida_dmi.structures.layers import LAYER_NAME
+from aiida_dmi.structures.film import LAYER_NAME
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 KEYS = (

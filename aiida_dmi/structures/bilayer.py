@@ -11,14 +11,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.convert import check_kinds, structure_data
+from aiida_dmi.structures.convert import structure_data
 from aiida_dmi.structures.crystals import CRYSTALS, KNOWN, crystal_of, facet_of, layer_spacing
+from aiida_dmi.structures.film import MAGNETS, Film
 from aiida_dmi.structures.geometry import FACETS, bilayer, check_cap, check_length
-from aiida_dmi.structures.layers import MAGNETS, sites_of
+from aiida_dmi.structures.heights import layer_kind
+from aiida_dmi.structures.intake import Choices
+from aiida_dmi.structures.layers import sites_of
 
 TEXT = re.compile(r"([A-Z][a-z]?(?:/[A-Z][a-z]?)+)\((\d+)\)\s*:\s*(\d+(?:\+\d+)+)")
 
@@ -31,7 +35,11 @@ def build_bilayer(parameters: orm.Dict) -> orm.StructureData:
     """
     arguments = parameters.get_dict()
     kinds = arguments.pop("kinds", "element")
-    return structure_data(bilayer(**arguments), film_label(arguments), kinds, magnet_elements(arguments))
+    atoms = bilayer(**arguments)
+    if kinds == "layer":
+        names = Film.of(atoms, magnet_elements(arguments)).names
+        atoms.set_array("kinds", np.array([layer_kind(name) for name in names]))
+    return structure_data(atoms, film_label(arguments))
 
 
 def bilayer_structure(kinds: str = "element", **arguments: Any) -> orm.StructureData:
@@ -40,7 +48,8 @@ def bilayer_structure(kinds: str = "element", **arguments: Any) -> orm.Structure
     Parameters
     ----------
     kinds : {'element', 'layer'}
-        See `convert.structure_data`.
+        One kind an element, the fewest species in pw.x; or one a layer, so that each can have its own starting moment.
+        Spin-orbit masks by layer need no kinds of their own.
     **arguments
         Of `geometry.bilayer`.
 
@@ -49,7 +58,7 @@ def bilayer_structure(kinds: str = "element", **arguments: Any) -> orm.Structure
     InputError
         As `geometry.bilayer`, before anything is stored.
     """
-    check_kinds(kinds)
+    Choices.checked({"kinds": kinds})
     known = inspect.signature(bilayer).parameters
     if unknown := sorted(set(arguments) - set(known)):
         raise InputError(f"{', '.join(unknown)}: no argument of a bilayer, expected some of {', '.join(known)}")

@@ -1,44 +1,26 @@
-"""From atoms to AiiDA's structure, with kinds by element or by layer."""
+"""Between atoms and AiiDA's structures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import ase
+import numpy as np
 from aiida import orm
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.layers import Film, layer_kind
 
 
-def structure_data(
-    atoms: ase.Atoms, label: str, kinds: str = "element", magnets: Sequence[str] | None = None
-) -> orm.StructureData:
+def structure_data(atoms: ase.Atoms, label: str) -> orm.StructureData:
     """A film's StructureData.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        The film, normal +z; an array `kinds` (names), where present, is kept as the kinds for `kinds='element'`.
+        The film; an array `kinds` (names), where present, becomes the kinds.
     label : str
         Of the node.
-    kinds : {'element', 'layer'}
-        'element': one kind an element, the fewest species in pw.x. 'layer': one kind a layer (`layer_kind`), so that
-        each can have its own starting moment. Spin-orbit masks by layer need no kinds of their own.
-    magnets : sequence of str, optional
-        Magnetic elements, needed to number the layers.
-
-    Raises
-    ------
-    InputError
-        If `kinds` is unknown or a layer's number does not fit into a kind.
     """
-    check_kinds(kinds)
     symbols = atoms.get_chemical_symbols()
-    if kinds == "layer":
-        names = [layer_kind(name) for name in Film.of(atoms, magnets).names]
-    else:
-        names = atoms.arrays["kinds"].tolist() if "kinds" in atoms.arrays else symbols
+    names = atoms.arrays["kinds"].tolist() if "kinds" in atoms.arrays else symbols
     structure = orm.StructureData(cell=atoms.cell.tolist(), pbc=tuple(bool(periodic) for periodic in atoms.pbc))
     # The masses are ASE's: AiiDA's own table differs in the last digit, which would change every node's hash.
     for symbol, name, position, mass in zip(symbols, names, atoms.positions.tolist(), atoms.get_masses(), strict=True):
@@ -47,7 +29,45 @@ def structure_data(
     return structure
 
 
-def check_kinds(kinds: str) -> None:
-    """Refuse what `structure_data` does not know."""
-    if kinds not in ("element", "layer"):
-        raise InputError(f"kinds: {kinds!r} was given, expected 'element' or 'layer'")
+def atoms_of(structure: orm.StructureData) -> ase.Atoms:
+    """ASE's view of a StructureData, with the kinds as an array.
+
+    Raises
+    ------
+    InputError
+        If a kind is a mixture of elements or has vacancies.
+    """
+    for kind in structure.kinds:
+        if len(kind.symbols) != 1 or kind.has_vacancies:
+            parts = ", ".join(f"{symbol} {weight:g}" for symbol, weight in zip(kind.symbols, kind.weights, strict=True))
+            raise InputError(partial_occupancy(f"kind {kind.name} ({parts})"))
+    kinds = [site.kind_name for site in structure.sites]
+    atoms = ase.Atoms(
+        [structure.get_kind(kind).symbol for kind in kinds],
+        positions=[site.position for site in structure.sites],
+        cell=structure.cell,
+        pbc=structure.pbc,
+    )
+    atoms.set_array("kinds", np.array(kinds))
+    return atoms
+
+
+def check_occupancies(atoms: ase.Atoms) -> None:
+    """Refuse sites that ASE read as shared by several elements, or as not full.
+
+    Raises
+    ------
+    InputError
+    """
+    for site in dict(atoms.info.get("occupancy") or {}).values():
+        if len(site) != 1 or min(site.values()) < 1.0:
+            shares = ", ".join(f"{symbol} {share:g}" for symbol, share in site.items())
+            raise InputError(partial_occupancy(f"a site of {shares}"))
+
+
+def partial_occupancy(what: str) -> str:
+    """What is said of sites that several elements share, or that are not full."""
+    return (
+        f"structure: {what} was given, expected one element on every site, in full; of a mixture make a virtual "
+        "crystal (`structures.doping.dope`; `dopings: [{vca: ...}]` of a screen), or an ordered cell"
+    )

@@ -20,7 +20,9 @@ from aiida_dmi.calculations.virtual_crystal import virtual_crystal_pseudo
 from aiida_dmi.engine.build.ghost_states import require_no_ghost_states
 from aiida_dmi.engine.build.virtual_crystal import check_fraction, formula, virtual_crystal
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.layers import Film, layer_kind, sites_of
+from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.heights import layer_kind
+from aiida_dmi.structures.layers import sites_of
 
 Mixture = tuple[str, float]
 """The element that replaces part of the host, and the part, 0 to 1."""

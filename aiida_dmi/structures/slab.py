@@ -1,20 +1,27 @@
-"""Films from any slab: pymatgen, ASE, StructureData."""
+"""Films from any slab: pymatgen, ASE, StructureData; and the film that a stored structure is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import ase
-import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
-from numpy.typing import NDArray
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.convert import check_kinds, structure_data
-from aiida_dmi.structures.geometry import FLOOR, MIN_VACUUM
-from aiida_dmi.structures.layers import MAGNETS, Film
+from aiida_dmi.structures.bilayer import magnet_elements
+from aiida_dmi.structures.convert import atoms_of, check_occupancies, partial_occupancy, structure_data
+from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.intake import Choices, take_in, with_moments
+
+
+class CheckedFilm(NamedTuple):
+    """A film's node, and what was decided of it."""
+
+    structure: orm.StructureData
+    film: Film
 
 
 def film_from_pymatgen(slab: Any, magnets: Sequence[str] | None = None, **options: Any) -> orm.StructureData:
@@ -23,7 +30,7 @@ def film_from_pymatgen(slab: Any, magnets: Sequence[str] | None = None, **option
     Parameters
     ----------
     slab : pymatgen.core.Structure
-        Ordered; the vacuum along any of its lattice vectors.
+        Ordered; the vacuum along any of its lattice vectors. A site property `magmom` (mu_B) gives starting moments.
     magnets, **options
         As `film_from_structure`.
 
@@ -33,19 +40,40 @@ def film_from_pymatgen(slab: Any, magnets: Sequence[str] | None = None, **option
         If a site holds more than one element, or as `film_from_structure`.
     """
     if not slab.is_ordered:
-        raise InputError("structure: sites shared by several elements were given, expected one element a site")
+        shared = next(site for site in slab if not site.is_ordered)
+        raise InputError(partial_occupancy(f"a site shared or not full ({shared.species_string})"))
     atoms = ase.Atoms(
         [site.specie.symbol for site in slab], positions=slab.cart_coords, cell=slab.lattice.matrix, pbc=True
     )
+    moments = [_moment(site) for site in slab]
+    if any(moments):
+        atoms.set_initial_magnetic_moments(moments)
     return film_from_ase(atoms, magnets, **options)
 
 
+def _moment(site: Any) -> float:
+    """Starting moment of a pymatgen site, mu_B: its property `magmom`, or the spin of its species."""
+    given = site.properties.get("magmom")
+    given = getattr(site.specie, "spin", None) if given is None else given
+    try:
+        return float(given or 0.0)
+    except TypeError as error:
+        raise InputError("moments: vectors were given, expected one number an atom: the film is collinear") from error
+
+
 def film_from_ase(atoms: ase.Atoms, magnets: Sequence[str] | None = None, **options: Any) -> orm.StructureData:
-    """A film from ASE's Atoms; parameters and errors as `film_from_structure`. Tags and moments are left behind."""
-    slab = orm.StructureData(cell=atoms.cell.tolist(), pbc=tuple(bool(periodic) for periodic in atoms.pbc))
-    for symbol, position in zip(atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True):
-        slab.append_atom(symbols=symbol, position=position)
-    return film_from_structure(slab, magnets, **options)
+    """A film from ASE's Atoms; parameters and errors as `film_from_structure`.
+
+    Initial moments become starting moments, and atoms of one element with different ones get kinds of their own. Tags
+    and constraints are left behind.
+    """
+    check_occupancies(atoms)
+    named, moments = with_moments(atoms)
+    choices = Choices.checked({"magnets": magnets, **options, **({"moments": moments} if moments else {})})
+    # What is no film is refused before anything is stored.
+    take_in(named, choices)
+    slab = structure_data(named, "")
+    return _oriented(slab, choices)
 
 
 def film_from_structure(
@@ -54,25 +82,21 @@ def film_from_structure(
     substrate: str | None = None,
     kinds: str = "element",
     vacuum: float | None = None,
+    normal: str | None = None,
+    thickness: float | None = None,
 ) -> orm.StructureData:
     """Turn a slab into a film as the workflows want it: normal +z from the substrate to the magnet, pbc (T, T, F).
 
     The slab is turned, never mirrored (a mirror would change the sign of D): a1 along x, a2 in the upper half of the
     xy plane, both as given (exchanged where the film had to be put on its head), a3 along z. Atoms go from the lowest
-    to the highest.
+    to the highest. What is said here is kept with the film: masks, moments and t follow from it later.
 
     Parameters
     ----------
     slab : StructureData
         The vacuum along any lattice vector, which need not be perpendicular to the film.
-    magnets : sequence of str, optional
-        Elements of the magnet; default Cr, Mn, Fe, Co, Ni.
-    substrate : str, optional
-        An element of the substrate; default the side of the magnet with more layers.
-    kinds : {'element', 'layer'}
-        'element' keeps the slab's kinds; see `convert.structure_data`.
-    vacuum : float, optional
-        To set, Angstrom; default as in the slab.
+    magnets, substrate, kinds, vacuum, normal, thickness
+        As `intake.Choices`.
 
     Returns
     -------
@@ -82,137 +106,106 @@ def film_from_structure(
     Raises
     ------
     InputError
-        If there is no vacuum, no magnet, no substrate, two magnets with other layers in between, or nothing that
-        tells the substrate from a cap.
+        As `intake.take_in`; nothing has been stored then.
     """
-    check_kinds(kinds)
-    magnets = list(magnets or MAGNETS)
-    orient(_atoms(slab), magnets, substrate, vacuum)
-    return orient_film(slab, orm.Dict({"magnets": magnets, "substrate": substrate, "vacuum": vacuum, "kinds": kinds}))
+    given = {"magnets": magnets, "substrate": substrate, "kinds": kinds, "vacuum": vacuum, "normal": normal}
+    choices = choices_of(slab).changed(Choices.checked({**given, "thickness": thickness}))
+    take_in(atoms_of(slab), choices)
+    return _oriented(slab, choices)
+
+
+def film_of(structure: orm.StructureData, choices: Choices | None = None) -> CheckedFilm:
+    """The film that a structure is: the node itself where it lies as a film does, else a new one made from it.
+
+    Parameters
+    ----------
+    structure : StructureData
+        Of any origin, stored or not. What was said when the film was made (magnets, normal, thickness, moments) holds.
+    choices : Choices, optional
+        What is said now, which goes before.
+
+    Raises
+    ------
+    InputError
+        As `intake.take_in`; nothing has been stored then.
+    """
+    asked = choices_of(structure).changed(choices or Choices())
+    taken = take_in(atoms_of(structure), asked)
+    before = decisions_of(structure)
+    film = dataclasses.replace(taken.film, decisions=tuple(dict.fromkeys([*before, *taken.film.decisions])))
+    if not taken.changed:
+        return CheckedFilm(structure, film)
+    return CheckedFilm(orient_film(structure, orm.Dict({**asked.given(), "sort": False})), film)
+
+
+def _oriented(slab: orm.StructureData, choices: Choices) -> orm.StructureData:
+    return orient_film(slab, orm.Dict({**choices.given(), "sort": True}))
 
 
 @calcfunction
 def orient_film(slab: orm.StructureData, parameters: orm.Dict) -> orm.StructureData:
-    """`orient` in the provenance: a slab and a Dict of the arguments, and `kinds`, to the film."""
-    options = parameters.get_dict()
-    kinds = options.pop("kinds", "element")
-    atoms = orient(_atoms(slab), **options)
-    layers = len(Film.of(atoms, options["magnets"]).layers)
-    label = slab.label or f"{slab.get_formula()} film, {layers} layers"
-    return structure_data(atoms, label, kinds, options["magnets"])
+    """The film that a slab is, in the provenance.
 
+    Parameters
+    ----------
+    slab : StructureData
+    parameters : Dict
+        Of `intake.Choices`; `sort`: whether atoms go from the lowest to the highest, and x along a1.
 
-def orient(
-    slab: ase.Atoms, magnets: Sequence[str] = MAGNETS, substrate: str | None = None, vacuum: float | None = None
-) -> ase.Atoms:
-    """The pure function behind `film_from_structure`; the same arguments and errors."""
-    atoms, gap = _cut_at_vacuum(slab)
-    film = Film.of(atoms, magnets)
-    first, last = film.magnetic_block
-    below, above = film.layers[:first], film.layers[last + 1 :]
-    if _magnet_below(film, below, above, substrate):
-        # The frame of a film on its head: (a2, a1, -normal) is right-handed as (a1, a2, normal) is.
-        atoms = _in_frame(atoms, atoms.cell[1], atoms.cell[0])
-    if vacuum is not None and not vacuum >= MIN_VACUUM:
-        raise InputError(f"vacuum: {vacuum} was given, expected {MIN_VACUUM:g} Angstrom or more")
-    gap = gap if vacuum is None else float(vacuum)
-    heights = atoms.positions[:, 2]
-    height = float(np.ptp(heights)) + gap
-    atoms.positions[:, 2] += min(FLOOR, gap / 2) - heights.min()
-    atoms.cell[2] = [0.0, 0.0, height]
-    order = [site for layer in Film.of(atoms, magnets).layers for site in layer]
-    return atoms[order]
-
-
-def _magnet_below(
-    film: Film, below: Sequence[Sequence[int]], above: Sequence[Sequence[int]], substrate: str | None
-) -> bool:
-    """Whether the substrate lies above the magnet, so that the film stands on its head."""
-    if not below and not above:
-        raise InputError("structure: all layers are magnetic, expected a magnet on a substrate")
-    if substrate is None:
-        if len(below) == len(above):
-            raise InputError(
-                f"structure: {len(below)} layers on either side of the magnet, expected a thicker side, the substrate; "
-                "give `substrate`, an element of it"
-            )
-        return len(above) > len(below)
-    sides = [any(film.symbols[site] == substrate for layer in side for site in layer) for side in (below, above)]
-    if sides[0] == sides[1]:
-        where = "both sides" if sides[0] else "neither side"
-        raise InputError(f"substrate: {substrate!r} was given, it is on {where} of the magnet; name another element")
-    return sides[1]
-
-
-def _cut_at_vacuum(slab: ase.Atoms) -> tuple[ase.Atoms, float]:
-    """The slab with its normal along z, in one piece, and its vacuum in Angstrom."""
-    cell = np.array(slab.cell)
-    if abs(np.linalg.det(cell)) < 1e-6:
-        raise InputError("structure: three lattice vectors were expected, some are missing; add vacuum along the third")
-    fractions = np.linalg.solve(cell.T, slab.positions.T).T % 1.0
-    gaps = [_largest_gap(fractions[:, axis], _height(cell, axis)) for axis in range(3)]
-    open_axes = [axis for axis in range(3) if not slab.pbc[axis]]
-    wide = [axis for axis in range(3) if gaps[axis][0] >= MIN_VACUUM]
-    candidates = [axis for axis in wide if axis in open_axes] if open_axes else wide
-    if len(open_axes) > 1 or len(candidates) != 1:
-        found = ", ".join(f"{gap:.1f} along a{axis + 1}" for axis, (gap, _) in enumerate(gaps))
-        raise InputError(
-            f"structure: empty space of {found} Angstrom was given, expected a film: at least {MIN_VACUUM:g} along one "
-            "lattice vector and less along the others; add or remove vacuum"
-        )
-    axis = candidates[0]
-    gap, edge = gaps[axis]
-    # In one piece: cut in the middle of the vacuum, not at the cell's face.
-    fractions[:, axis] = (fractions[:, axis] - edge) % 1.0
-    kinds = slab.arrays.get("kinds", np.array(slab.get_chemical_symbols()))
-    whole = ase.Atoms(slab.get_chemical_symbols(), positions=fractions @ cell, cell=cell, pbc=True)
-    whole.set_array("kinds", kinds)
-    return _in_frame(whole, cell[(axis + 1) % 3], cell[(axis + 2) % 3]), gap
-
-
-def _in_frame(atoms: ase.Atoms, a1: NDArray[np.float64], a2: NDArray[np.float64]) -> ase.Atoms:
-    """Turn a film so that a1 lies along x and a2 in the upper half of the xy plane.
-
-    The third lattice vector becomes the normal: along it nothing repeats, so any vector will do.
+    Returns
+    -------
+    StructureData
+        Its description holds what was decided, a line each.
     """
-    x = a1 / np.linalg.norm(a1)
-    z = np.cross(a1, a2)
-    z /= np.linalg.norm(z)
-    frame = np.array([x, np.cross(z, x), z])
-    turned = np.array([frame @ a1, frame @ a2, [0.0, 0.0, 1.0]])
-    turned[0, 1:] = turned[1, 2] = 0.0
-    positions = atoms.positions @ frame.T
-    # Back into the cell in the plane; what rounding leaves just below 1 belongs to 0.
-    in_plane = np.linalg.solve(turned.T, positions.T).T[:, :2] % 1.0
-    in_plane[in_plane > 1.0 - 1e-9] = 0.0
-    positions[:, :2] = in_plane @ turned[:2, :2]
-    film = ase.Atoms(atoms.get_chemical_symbols(), positions=positions, cell=turned, pbc=(True, True, False))
-    film.set_array("kinds", atoms.arrays["kinds"])
-    return film
+    options = parameters.get_dict()
+    sort = options.pop("sort", True)
+    atoms, film, _ = take_in(atoms_of(slab), Choices.checked(options), anew=sort)
+    label = slab.label or f"{slab.get_formula()} film, {len(film.layers)} layers"
+    order = [site for layer in film.layers for site in layer] if sort else range(len(atoms))
+    made = structure_data(atoms[list(order)], label)
+    made.description = "\n".join(film.decisions)
+    return made
 
 
-def _largest_gap(fractions: NDArray[np.float64], height: float) -> tuple[float, float]:
-    """Widest empty slice of a periodic direction, Angstrom, and the middle of it in units of the lattice vector."""
-    ordered = np.sort(fractions)
-    widths = np.diff([*ordered, ordered[0] + 1.0])
-    widest = int(np.argmax(widths))
-    return float(widths[widest] * height), float((ordered[widest] + widths[widest] / 2) % 1.0)
+def decisions_of(structure: orm.StructureData) -> list[str]:
+    """What was decided of a film when it was made; doping and relaxation leave it as it is."""
+    creator = structure.creator
+    if creator is None:
+        return []
+    if creator.process_label == "orient_film":
+        return [*decisions_of(creator.inputs.slab), *structure.description.splitlines()]
+    host = _host(creator)
+    return [] if host is None else decisions_of(host)
 
 
-def _height(cell: NDArray[np.float64], axis: int) -> float:
-    """Distance of the cell's faces across one lattice vector, Angstrom."""
-    normal = np.cross(cell[(axis + 1) % 3], cell[(axis + 2) % 3])
-    return float(abs(cell[axis] @ normal) / np.linalg.norm(normal))
+def choices_of(structure: orm.StructureData) -> Choices:
+    """What was said of a film when it was made: by the arguments of its builder, or to `orient_film`.
+
+    Doping and relaxation leave it as it is.
+    """
+    creator = structure.creator
+    if creator is None:
+        return Choices()
+    made_by = creator.process_label
+    if made_by == "build_bilayer":
+        return choices_of_bilayer(creator.inputs.parameters.get_dict())
+    if made_by == "orient_film":
+        given = creator.inputs.parameters.get_dict()
+        kept = {key: given.get(key) for key in ("magnets", "thickness", "moments")}
+        # It lies as it should; what said so is no word on the film that it has become.
+        up = {"normal": "up"} if given.get("normal") or given.get("substrate") else {}
+        return Choices.checked({**kept, **up})
+    host = _host(creator)
+    return Choices() if host is None else choices_of(host)
 
 
-def _atoms(slab: orm.StructureData) -> ase.Atoms:
-    """ASE's view of a StructureData, with the kinds as an array."""
-    kinds = [site.kind_name for site in slab.sites]
-    atoms = ase.Atoms(
-        [slab.get_kind(kind).symbol for kind in kinds],
-        positions=[site.position for site in slab.sites],
-        cell=slab.cell,
-        pbc=slab.pbc,
-    )
-    atoms.set_array("kinds", np.array(kinds))
-    return atoms
+def choices_of_bilayer(arguments: Mapping[str, Any]) -> Choices:
+    """What the arguments of `geometry.bilayer` say: the magnet, and that the substrate lies below it."""
+    atoms = {key: value for key, value in arguments.items() if key != "kinds"}
+    return Choices(magnets=tuple(magnet_elements(atoms)), normal="up")
+
+
+def _host(creator: orm.ProcessNode) -> orm.StructureData | None:
+    """The structure that a process (doping, relaxation) made another one of."""
+    found = creator.inputs.structure if "structure" in creator.inputs else None
+    return found if isinstance(found, orm.StructureData) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aiida import orm
@@ -11,7 +12,11 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.structures.layers import cluster_layers, mask_weights, moments_by_name, sites_of
+from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.intake import Choices, check_order
+from aiida_dmi.structures.layers import mask_weights, moments_by_name, sites_of
+from aiida_dmi.structures.runs import film_of_model
+from aiida_dmi.structures.slab import CheckedFilm, film_of
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
 from aiida_dmi.workflows.layout import (
@@ -51,7 +56,7 @@ def wannier_model_builder(
     codes : dict
         `pw`, `wannier90`, `engine`; `pw2wannier90` where the overlaps are to come from it.
     structure : StructureData
-        The film, normal +z.
+        The film, of any origin: `structures.slab.film_of` turns it where it does not lie as a film does.
     protocol : str, optional
         Name in protocols/film.yaml.
     overrides : dict, optional
@@ -59,7 +64,9 @@ def wannier_model_builder(
     pseudos : dict, optional
         Fully relativistic UpfData of every kind; default the protocol's `pseudo_family`.
     magnetic_moments : dict, optional
-        Name (element, layer such as Co.1, kind) to starting moment in mu_B; default the protocol's table of elements.
+        Name (element, layer such as Co.1, kind) to starting moment in mu_B; default what the structure came with, else
+        the protocol's table for the magnetic elements. A moment makes no element magnetic: `overrides['film']` does,
+        with `magnets`.
     options : dict, optional
         `metadata.options` of the parallel programs: resources, max_wallclock_seconds, queue_name, ...
     npool : int, optional
@@ -70,6 +77,37 @@ def wannier_model_builder(
     ValueError
         If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
     """
+    checked = _checked_film(structure, protocol, overrides, magnetic_moments)
+    return _model_builder(workchain, codes, checked, protocol, overrides, pseudos, options, npool)
+
+
+def _checked_film(
+    structure: orm.StructureData,
+    protocol: str | None,
+    overrides: dict[str, Any] | None,
+    magnetic_moments: dict[str, float] | None,
+) -> CheckedFilm:
+    """The film with its starting moments."""
+    inputs = load_protocol(protocol, overrides)
+    checked = film_of(structure, Choices.checked(inputs["film"]))
+    moments = starting_moments(checked.film, magnetic_moments, inputs["magnetic_moments"])
+    film = dataclasses.replace(checked.film, moments=moments)
+    check_order(film)
+    return CheckedFilm(checked.structure, film)
+
+
+def _model_builder(
+    workchain: Any,
+    codes: dict[str, orm.AbstractCode],
+    checked: CheckedFilm,
+    protocol: str | None,
+    overrides: dict[str, Any] | None,
+    pseudos: dict[str, UpfData] | None,
+    options: dict[str, Any] | None,
+    npool: int | None,
+) -> ProcessBuilder:
+    """`wannier_model_builder` of a film that has been checked."""
+    structure, film = checked
     inputs = load_protocol(protocol, overrides, structure.cell[2][2])
     by_engine = _overlaps_by_engine(inputs["overlaps"])
     check_codes(codes, optional=("pw2wannier90",) if by_engine else ())
@@ -80,14 +118,14 @@ def wannier_model_builder(
     missing = sorted(set(structure.get_kind_names()) - set(chosen))
     if missing:
         raise ValueError(f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure")
-    moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     scf = inputs["scf"]["parameters"]
     scf["SYSTEM"]["starting_magnetization"] = {
-        kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in moments.items()
+        kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in film.moments.items()
     }
 
     builder = workchain.get_builder()
     builder.structure = structure
+    builder.film = orm.Dict(film.record())
     builder.pseudos = chosen
     builder.kpoints = mesh_of(structure, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
@@ -108,7 +146,7 @@ def wannier_model_builder(
         del parameters["SYSTEM"]["nspin"]
         _set_pw(builder.spin_orbit_bands.pw, codes["pw"], parameters)
     if inputs["relax"]:
-        _set_relaxation(builder, codes["pw"], structure, scf, inputs["relax"])
+        _set_relaxation(builder, codes["pw"], film, scf, inputs["relax"])
     if by_engine:
         builder.overlaps.code = codes["engine"]
         builder.overlaps.metadata.options = {**_serial(options), **_one_thread()}
@@ -148,20 +186,16 @@ def dmi_builder(
     """
     from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
+    checked = _checked_film(structure, protocol, overrides, magnetic_moments)
     inputs = load_protocol(protocol, overrides)
     builder = workchain.get_builder()
-    model = wannier_model_builder(
-        WannierModelWorkChain, codes, structure, protocol, overrides, pseudos, magnetic_moments, options, npool
-    )
-    builder.structure = structure
-    copy_ports(model, builder.wannier_model, but=("structure",))
-    moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
-    magnets = sorted({structure.get_kind(kind).symbol for kind, moment in moments.items() if moment})
-    atoms = len(structure.sites)
+    model = _model_builder(WannierModelWorkChain, codes, checked, protocol, overrides, pseudos, options, npool)
+    builder.structure, builder.film = checked.structure, model.film
+    copy_ports(model, builder.wannier_model, but=("structure", "film"))
+    atoms = len(checked.film.symbols)
     functions = atoms * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in model.wannierisation["orbitals"])
     shape = (functions, atoms, model.kpoints.get_kpoints_mesh()[0])
-    _set_response(builder, codes["engine"], structure, shape, inputs, options, magnets)
-    builder.thickness = orm.Float(magnetic_thickness(structure, [kind for kind, m in moments.items() if m]))
+    _set_response(builder, codes["engine"], checked.film, shape, inputs, options)
     return builder
 
 
@@ -195,12 +229,17 @@ def response_builder(
     inputs = load_protocol(protocol, overrides)
     builder = workchain.get_builder()
     builder.model = model
-    loaded = model.load()
-    shape = (loaded.functions, loaded.atoms, list(loaded.mesh))
-    _set_response(builder, code, loaded, shape, inputs, options)
-    magnetic = [symbol in inputs["magnetic_moments"] for symbol in loaded.symbols]
-    if any(magnetic):
-        builder.thickness = orm.Float(_thickness(loaded.positions[:, 2].tolist(), magnetic))
+    attributes = model.base.attributes
+    mesh = list(attributes.get("mesh"))
+    shape = (int(attributes.get("functions")), len(attributes.get("symbols")), mesh)
+    film: Film | None = None
+    # A bulk crystal has layers neither to name nor to measure.
+    if mesh[2] == 1:
+        film = film_of_model(model, choices=Choices.checked(inputs["film"]))
+        check_order(film)
+        if any(film.magnetic):
+            builder.film = orm.Dict(film.record())
+    _set_response(builder, code, film or model.load(), shape, inputs, options)
     return builder
 
 
@@ -211,13 +250,12 @@ def _set_response(
     shape: tuple[int, int, list[int]],
     inputs: dict[str, Any],
     options: dict[str, Any] | None,
-    magnets: list[str] | None = None,
 ) -> None:
     """`shape`: functions a spin, atoms and mesh of the model."""
     # null in an override takes a key of the protocol away: `mesh: null` beside a tolerance.
     parameters = {key: value for key, value in inputs["response"].items() if value is not None}
     if "soi_masks" in parameters:
-        parameters["soi_masks"] = mask_weights(film, parameters["soi_masks"], magnets)
+        parameters["soi_masks"] = mask_weights(film, parameters["soi_masks"])
     builder.response.clean_workdir = orm.Bool(inputs["clean_workdir"])
     job = builder.response.dmi
     job.code = code
@@ -276,7 +314,7 @@ def _lay_out(builder: Any, options: dict[str, Any] | None, npool: int | None) ->
 def _set_relaxation(
     builder: Any,
     code: orm.AbstractCode,
-    structure: orm.StructureData,
+    film: Film,
     scf: dict[str, Any],
     relax: dict[str, Any],
 ) -> None:
@@ -285,53 +323,39 @@ def _set_relaxation(
     _set_pw(step.pw, code, _changed(scf, relax["parameters"]))
     step.kpoints = builder.scf.kpoints
     builder.relax.meta_convergence = orm.Bool(False)
-    fixed = sites_of(structure, relax["fixed"]) if relax["fixed"] else []
+    fixed = sites_of(film, relax["fixed"]) if relax["fixed"] else []
     if fixed:
-        held = [list(FREE) if site in fixed else [False] * 3 for site in range(len(structure.sites))]
+        held = [list(FREE) if site in fixed else [False] * 3 for site in range(len(film.symbols))]
         step.pw.settings = orm.Dict({"FIXED_COORDS": held})
 
 
-def starting_moments(
-    structure: orm.StructureData, given: dict[str, float] | None, table: dict[str, float]
-) -> dict[str, float]:
-    """Starting moment (mu_B) of every kind: as given by element, layer or kind, else by the protocol's table.
+def starting_moments(film: Film, given: dict[str, float] | None, table: dict[str, float]) -> dict[str, float]:
+    """Starting moment (mu_B) of every kind of a film.
+
+    As given by element, layer or kind; where nothing is given what the structure came with, else the protocol's table
+    for the magnetic elements, and none for the others.
 
     Raises
     ------
     ValueError
-        If no kind of the structure is magnetic, or a name is no part of the film.
+        If no kind is magnetic, a magnetic element has no moment, or a name is no part of the film.
     """
-    kinds = {kind.name: kind.symbol for kind in structure.kinds}
-    if given is None:
-        moments = {kind: float(table.get(symbol, 0.0)) for kind, symbol in kinds.items()}
-    else:
-        moments = moments_by_name(structure, given)
-    if not any(moments.values()):
+    kinds = dict(zip(film.kinds, film.symbols, strict=True))
+    by_rule = {kind: table.get(symbol) if symbol in film.magnets else 0.0 for kind, symbol in kinds.items()}
+    moments = moments_by_name(film, given or {}, default=dict(film.moments) or by_rule)
+    unknown = [kind for kind, moment in moments.items() if moment is None]
+    if unknown:
         raise ValueError(
-            f"structure: no magnetic atom among the kinds {', '.join(kinds)} (known: {', '.join(table)}); "
-            "give `magnetic_moments` for the kinds that carry the film's magnetism"
+            f"magnetic_moments: none is known for {', '.join(unknown)} (the table has {', '.join(table)}); give it "
+            f"(--moment {unknown[0]}=MU_B)"
         )
-    return moments
-
-
-def magnetic_thickness(structure: orm.StructureData, kinds: list[str]) -> float:
-    """Thickness t of the magnetic film, Angstrom: the sum over its layers of the distance to the layer below.
-
-    Layers are atoms of one height within 0.3 Angstrom. A single magnetic layer thus counts with its distance
-    from the substrate, a film without substrate with its mean spacing.
-    """
-    sites = structure.sites
-    return _thickness([site.position[2] for site in sites], [site.kind_name in kinds for site in sites])
-
-
-def _thickness(heights: list[float], magnetic: list[bool]) -> float:
-    layers = cluster_layers(heights)
-    means = [sum(heights[site] for site in layer) / len(layer) for layer in layers]
-    chosen = [index for index, layer in enumerate(layers) if any(magnetic[site] for site in layer)]
-    steps = [means[index] - means[index - 1] for index in chosen if index > 0]
-    if not steps:
-        raise ValueError("structure: the thickness of a single free-standing layer is not defined; give `thickness`")
-    return sum(steps) / len(steps) * len(chosen)
+    magnetic = {kind: moment for kind, moment in moments.items() if kinds[kind] in film.magnets}
+    if not any(magnetic.values()):
+        raise ValueError(
+            f"magnetic_moments: all are 0 for {', '.join(magnetic)}, the film's magnet; give some that are not "
+            "(--moment), or name other magnets (--magnets)"
+        )
+    return {kind: float(moment) for kind, moment in moments.items()}
 
 
 def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]:

@@ -37,10 +37,17 @@ class DmiWorkChain(WorkChain):
             help="A finished Wannier model; given with a structure, it has to be that structure's.",
         )
         spec.input(
+            "film",
+            valid_type=orm.Dict,
+            required=False,
+            validator=validation.film,
+            help="What the intake decided of the film (`structures.film.Film.record`); default: decided anew.",
+        )
+        spec.input(
             "thickness",
             valid_type=orm.Float,
             required=False,
-            help="Of the magnetic film, Angstrom, for mJ/m^2.",
+            help="Of the magnetic film, Angstrom, for mJ/m^2, in place of the film's own.",
             validator=lambda node, _: None if node is None or node.value > 0 else "thickness: must be positive",
         )
         spec.input(
@@ -59,7 +66,7 @@ class DmiWorkChain(WorkChain):
         spec.expose_inputs(
             WannierModelWorkChain,
             namespace="wannier_model",
-            exclude=("structure",),
+            exclude=("structure", "film"),
             namespace_options={
                 "required": False,
                 "populate_defaults": False,
@@ -79,6 +86,7 @@ class DmiWorkChain(WorkChain):
         spec.output("response", valid_type=DmiData, help="D, Q, D(1), Q(1), a(I), a(II): axes, units, errors.")
         spec.output("model", valid_type=WannierModelData, required=False, help="The Wannier model.")
         spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed film.")
+        spec.output("film", valid_type=orm.Dict, required=False, help="The film's record after its relaxation.")
         spec.output("scf_parameters", valid_type=orm.Dict, required=False, help="Output parameters of the scf run.")
         spec.output("quality", valid_type=orm.Dict, required=False, help="The gates of model and response, warnings.")
         spec.output("output_parameters", valid_type=orm.Dict, help="Headline values with units and errors.")
@@ -104,7 +112,7 @@ class DmiWorkChain(WorkChain):
         if "structure" not in inputs or "wannier_model" not in inputs:
             return "structure: missing; give a structure with the inputs of `wannier_model`, or a finished `model`"
         structure = inputs["structure"]
-        message = validation.structure(structure)
+        message = validation.structure(structure) or validation.film_of_structure(inputs.get("film"), structure)
         if message is None:
             message = WannierModelWorkChain.validate_inputs({**inputs["wannier_model"], "structure": structure}, None)
         masks = inputs["response"]["dmi"]["parameters"].get("soi_masks", None) or {}
@@ -124,12 +132,14 @@ class DmiWorkChain(WorkChain):
         """From the structure to the model."""
         inputs = AttributeDict(self.exposed_inputs(WannierModelWorkChain, namespace="wannier_model"))
         inputs.structure = self.inputs.structure
+        if "film" in self.inputs:
+            inputs.film = self.inputs.film
         return ToContext(wannier_model=start(self, WannierModelWorkChain, inputs, "wannier_model"))
 
     def inspect_model(self) -> ExitCode | None:
         """Take over the model."""
         node = self.ctx.wannier_model
-        for name in ("model", "structure", "scf_parameters"):
+        for name in ("model", "structure", "film", "scf_parameters"):
             if name in node.outputs:
                 self.out(name, node.outputs[name])
         if not node.is_finished_ok:
@@ -160,7 +170,9 @@ class DmiWorkChain(WorkChain):
     def results(self) -> ExitCode | None:
         """Headline values, and the gate of the response: numbers that fail it are kept, with the exit code."""
         response = self.ctx.response.outputs.response
-        optional, gates = {}, {"response": assess_response(response, self.inputs.quality)}
+        film = self.node.outputs.film if "film" in self.node.outputs else self.inputs.get("film", None)
+        optional = {} if film is None else {"film": film}
+        gates = {"response": assess_response(response, self.inputs.quality, **optional)}
         if "wannier_model" in self.ctx:
             optional["scf_parameters"] = self.ctx.wannier_model.outputs.scf_parameters
             gates["model"] = self.ctx.wannier_model.outputs.quality

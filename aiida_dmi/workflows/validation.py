@@ -16,7 +16,9 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.build.ghost_states import can_be_searched, require_no_ghost_states
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.film import NEEDED, Film
 from aiida_dmi.structures.geometry import MIN_VACUUM
+from aiida_dmi.structures.heights import heights_of
 
 SAME_PLACE = 1e-3
 """Angstrom within which atoms of a model and of a structure are the same."""
@@ -34,8 +36,7 @@ def structure(node: orm.StructureData, _: Any = None) -> str | None:
             "structure: the first two lattice vectors have to lie in the xy plane and the third along z; "
             "turn the film's normal to z"
         )
-    heights = np.sort([site.position[2] for site in node.sites])
-    vacuum = abs(cell[2, 2]) - (heights[-1] - heights[0])
+    vacuum = abs(cell[2, 2]) - np.ptp(heights_of(node))
     if vacuum < MIN_VACUUM:
         return (
             f"structure: {vacuum:.2f} Angstrom of vacuum along z, at least {MIN_VACUUM:g} are needed; "
@@ -44,6 +45,23 @@ def structure(node: orm.StructureData, _: Any = None) -> str | None:
     if any(not kind.isidentifier() or len(kind) > 3 for kind in node.get_kind_names()):
         names = ", ".join(node.get_kind_names())
         return f"structure: kinds {names} were given, expected letters and digits, three at most, such as Pt1"
+    return None
+
+
+def film(node: orm.Dict | None, _: Any = None) -> str | None:
+    """A record of the intake."""
+    if node is None or set(NEEDED) <= set(node.get_dict()):
+        return None
+    return "film: no record of a film was given; leave it out, or take get_builder_from_protocol, which makes it"
+
+
+def film_of_structure(record: orm.Dict | None, node: orm.StructureData) -> str | None:
+    """Whether a record is that of a structure."""
+    try:
+        if record is not None:
+            Film.from_record(record.get_dict(), node)
+    except InputError as error:
+        return str(error)
     return None
 
 

@@ -27,6 +27,7 @@ from aiida_dmi.calculations.functions import (
 )
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
 from aiida_dmi.workflows.wannier_functions import (
@@ -58,6 +59,13 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, validator=validation.structure, help="The film.")
+        spec.input(
+            "film",
+            valid_type=orm.Dict,
+            required=False,
+            validator=validation.film,
+            help="What the intake decided of the film (`structures.film.Film.record`); default: decided anew.",
+        )
         spec.input_namespace(
             "pseudos",
             valid_type=UpfData,
@@ -142,6 +150,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
 
         spec.output("model", valid_type=WannierModelData, help="The Wannier model.")
         spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed film.")
+        spec.output("film", valid_type=orm.Dict, required=False, help="Its record, of the film as it was computed.")
         spec.output("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
         spec.output("scf_folder", valid_type=orm.RemoteData, required=False, help="Of the scf run.")
         spec.output("quality", valid_type=orm.Dict, required=False, help="The gate: values, limits, what failed.")
@@ -200,6 +209,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
                 averages[pseudo.uuid] = scalar_relativistic_average(pseudo)
         self.ctx.averaged = {kind: averages[pseudo.uuid] for kind, pseudo in self.inputs.pseudos.items()}
         self.ctx.structure = self.inputs.structure
+        self.ctx.film = self.inputs.film if "film" in self.inputs else film_record(self.inputs.structure)
         self.ctx.choice = 0
         if "parent_folder" in self.inputs:
             self.ctx.scf_folder = self.inputs.parent_folder
@@ -222,6 +232,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         if not self.ctx.relax.is_finished_ok:
             return self._failed("RELAX", self.ctx.relax)
         self.ctx.structure = self.ctx.relax.outputs.output_structure
+        self.ctx.film = relaxed_film(self.ctx.film, self.ctx.structure)
         self.out("structure", self.ctx.structure)
         return None
 
@@ -250,6 +261,8 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         if moment is not None and abs(moment) < LEAST_MOMENT:
             return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=moment)
         self.out_many({"scf_parameters": self.ctx.scf_parameters, "scf_folder": self.ctx.scf_folder})
+        if "film" not in self.inputs or "relax" in self.ctx:
+            self.out("film", self.ctx.film)
         return None
 
     def plan(self) -> None:

@@ -9,6 +9,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.structures.doping import dope
 from aiida_dmi.structures.layers import mask_weights
+from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.builders import starting_moments
 
@@ -68,7 +69,7 @@ def test_what_the_workflow_asks_of_it(pseudos):
         film, chosen = dope(co_pt111(2, 2), {"Co.1": ("Ni", fraction)}, pseudos)
         assert validation.structure(film) is None
         assert validation.pseudos(chosen) is None
-        assert starting_moments(film, None, {"Co": 1.7}) == {"Pt": 0.0, "Co1": 1.7, "Co": 1.7}
+        assert starting_moments(film_of(film).film, None, {"Co": 1.7}) == {"Pt": 0.0, "Co1": 1.7, "Co": 1.7}
         assert mask_weights(film, {"interface": ["Co.1", "Pt.1"]}) == {"interface": [0, 1, 1, 0]}
         electrons = read_pseudo(chosen["Co1"]).valence
         assert electrons == pytest.approx(17 + fraction)

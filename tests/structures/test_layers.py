@@ -7,14 +7,9 @@ from aiida import orm
 from aiida_dmi.engine import WannierModel
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.bilayer import co_pt111, film
-from aiida_dmi.structures.layers import (
-    cluster_layers,
-    layer_kind,
-    layer_names,
-    mask_weights,
-    moments_by_name,
-    sites_of,
-)
+from aiida_dmi.structures.heights import cluster_layers, layer_kind
+from aiida_dmi.structures.layers import layer_names, mask_weights, moments_by_name, sites_of
+from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows.builders import starting_moments
 
 
@@ -167,7 +162,7 @@ def test_moments_become_the_builders():
     structure = film("Co/Pt(111):2+3", kinds="layer")
     moments = moments_by_name(structure, {"Co": 1.9, "Co.2": 2.1, "Pt.1": 0.3})
     assert moments == {"Pt3": 0.0, "Pt2": 0.0, "Pt1": 0.3, "Co1": 1.9, "Co2": 2.1}
-    assert starting_moments(structure, moments, {}) == moments
+    assert starting_moments(film_of(structure).film, moments, {}) == moments
     plain = film("Co/Pt(111):2+3")
     assert moments_by_name(plain, {"magnet": 2.0}) == {"Pt": 0.0, "Co": 2.0}
     with pytest.raises(InputError, match=r"atoms of kind Co were given 0 and 2\.1 mu_B"):

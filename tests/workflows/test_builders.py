@@ -11,7 +11,8 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.structures.bilayer import co_pt111, film
-from aiida_dmi.workflows.builders import magnetic_thickness
+from aiida_dmi.structures.intake import Choices
+from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows.estimate import pw_bytes
 from aiida_dmi.workflows.layout import size_of
 from aiida_dmi.workflows.protocols.utils import load_protocol
@@ -38,7 +39,7 @@ def test_fast_protocol_is_the_prototype(codes, overrides):
     assert model.nscf.pw.parameters["SYSTEM"]["nosym"] is True
     assert model.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == 50.0
     assert model.wannier90.parameters.get_dict() == {"num_iter": 0, "dis_num_iter": 0, "guiding_centres": True}
-    assert builder.thickness.value == pytest.approx(2.0432130552)
+    assert builder.film["thickness_angstrom"] == pytest.approx(2.0432130552)
     assert builder.response.dmi.parameters["directions"] == [[0, 0, 1]]
 
 
@@ -167,7 +168,7 @@ def test_bad_overrides_are_refused(codes, overrides, changes, message):
 def test_slab_without_vacuum_is_refused(codes, overrides):
     film = co_pt111(1, 1).get_ase()
     film.cell[2, 2] = film.positions[:, 2].max() - film.positions[:, 2].min() + 2.26
-    with pytest.raises(ValueError, match=r"structure: 2\.26 Angstrom of vacuum along z, at least .* are needed"):
+    with pytest.raises(ValueError, match=r"structure: empty space of .* 2\.3 along a3 Angstrom was given, expected a film: at least 6"):
         DmiWorkChain.get_builder_from_protocol(codes, orm.StructureData(ase=film), overrides=overrides)
 
 
@@ -197,9 +198,9 @@ def test_film_without_magnet_is_refused(codes, overrides):
     film = orm.StructureData(cell=co_pt111(1, 1).cell, pbc=(True, True, False))
     film.append_atom(symbols="Pt", position=(0, 0, 5))
     film.append_atom(symbols="W", position=(0, 0, 7.2))
-    with pytest.raises(ValueError, match="no magnetic atom among the kinds Pt, W"):
+    with pytest.raises(ValueError, match="no magnetic layer among Pt, W .* give `magnets`"):
         DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides)
-    with pytest.raises(ValueError, match="no magnetic atom among the kinds Pt, W"):
+    with pytest.raises(ValueError, match="no magnetic layer among Pt, W .* give `magnets`"):
         DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides, magnetic_moments={"Pt": 0.0})
 
 
@@ -244,8 +245,9 @@ def test_bulk_structure_is_refused(codes, overrides):
 
 def test_thickness_counts_magnetic_layers():
     film = co_pt111(magnet_layers=3, substrate_layers=2)
-    assert magnetic_thickness(film, ["Co"]) == pytest.approx(2.0432130552 + 2 * 1.9165)
-    assert magnetic_thickness(film, ["Pt"]) == pytest.approx(2 * 3.92 / 3**0.5)
+    assert film_of(film).film.thickness == pytest.approx(2.0432130552 + 2 * 1.9165)
+    substrate = film_of(film, Choices(magnets=("Pt",)))
+    assert substrate.film.thickness == pytest.approx(2 * 3.92 / 3**0.5)
 
 
 def test_pseudopotential_with_a_ghost_state_is_refused(codes, overrides, pseudo_family, upf_folder):

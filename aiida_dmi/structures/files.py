@@ -1,0 +1,155 @@
+"""Slabs from structure files: what the file says, nothing guessed, nothing dropped without a word."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ase
+import ase.io
+import numpy as np
+from aiida import orm
+from ase.io.formats import UnknownFileTypeError, filetype
+
+from aiida_dmi.engine.errors import InputError, brief
+from aiida_dmi.structures.convert import check_occupancies, structure_data
+from aiida_dmi.structures.intake import with_moments
+
+FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
+PW_INPUT = "espresso-in"
+FORMATS = "cif, POSCAR, xsf or extended xyz file, or an input of pw.x"
+MAGNETIC_CIF = "_atom_site_moment"
+
+
+class Slab(NamedTuple):
+    """A structure as it was given.
+
+    Attributes
+    ----------
+    structure : StructureData
+        Not turned, not stored.
+    said : dict
+        What it says of the film, as keys of `intake.Choices`.
+    notes : list of str
+        What of it is not taken over.
+    """
+
+    structure: orm.StructureData
+    said: dict[str, Any]
+    notes: list[str]
+
+
+def structure_file(text: str) -> tuple[Path, int | None] | None:
+    """File and frame of a text such as 'slab.cif' or 'run.xyz@3'; None where there is no such file."""
+    try:
+        if Path(text).is_file():
+            return Path(text), None
+        found = FRAME.fullmatch(text)
+        if found and Path(found["path"]).is_file():
+            return Path(found["path"]), int(found["frame"])
+    except (OSError, ValueError):  # a name that is too long, or holds NUL
+        return None
+    return None
+
+
+def slab_of_file(text: str) -> Slab:
+    """The structure of a file.
+
+    Parameters
+    ----------
+    text : str
+        Path of a file of pw.x (input) or of any format that ASE reads; with '@3' the frame 3, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, holds several structures and none is named, or has sites that are shared or not full.
+    """
+    found = structure_file(text)
+    if found is None:
+        raise InputError(f"{text}: no such file; give a {FORMATS}")
+    path, frame = found
+    try:
+        kind = filetype(str(path))
+    except (UnknownFileTypeError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: of no known format; give a {FORMATS}") from error
+    if kind == PW_INPUT:
+        atoms, notes = _pw_input(path)
+    else:
+        atoms, notes = _by_ase(path, frame)
+    check_occupancies(atoms)
+    named, moments = with_moments(atoms)
+    return Slab(structure_data(named, path.stem), {"moments": moments} if moments else {}, notes)
+
+
+def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
+    """One structure of a file, and ASE's warnings."""
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            frames = ase.io.read(path, index=":")
+    except Exception as error:  # ASE's readers raise whatever their formats bring up
+        raise InputError(f"{path}: ASE cannot read it ({brief(error, 200)}); give a {FORMATS}") from error
+    frames = frames if isinstance(frames, list) else [frames]
+    if not frames:
+        raise InputError(f"{path}: holds no structure; give a {FORMATS}")
+    if frame is None and len(frames) > 1:
+        raise InputError(
+            f"{path}: holds {len(frames)} structures, expected one; name one of them, from {path}@0 to "
+            f"{path}@{len(frames) - 1} (the last: {path}@-1)"
+        )
+    if frame is not None and not -len(frames) <= frame < len(frames):
+        raise InputError(f"{path}@{frame}: the file holds {len(frames)} structures, counted from 0")
+    atoms = frames[frame or 0]
+    notes = [f"{path.name}: {brief(warning.message, 200)}" for warning in said]
+    if path.suffix.lower() in (".cif", ".mcif") and MAGNETIC_CIF in path.read_text(encoding="utf-8", errors="replace"):
+        notes.append(f"{path.name}: the moments of a magnetic cif are not read; give them (--moment)")
+    return _with_computed_moments(atoms), notes
+
+
+def _with_computed_moments(atoms: ase.Atoms) -> ase.Atoms:
+    """Moments that a calculation found, where the file has those and none to start from."""
+    results = getattr(atoms.calc, "results", {})
+    if not atoms.get_initial_magnetic_moments().any() and results.get("magmoms") is not None:
+        atoms = atoms.copy()
+        atoms.set_initial_magnetic_moments(results["magmoms"])
+    return atoms
+
+
+def _pw_input(path: Path) -> tuple[ase.Atoms, list[str]]:
+    """The structure of an input file of pw.x, its species as kinds.
+
+    ASE gives all species of an element the moment of the last one, and so makes a ferromagnet of an antiferromagnet.
+    """
+    from qe_tools.exceptions import ParsingError
+    from qe_tools.parsers import PwInputFile
+
+    try:
+        content = PwInputFile(path.read_text(encoding="utf-8"), validate_species_names=False)
+        structure, system = content.structure, content.namelists.get("SYSTEM", {})
+        kinds = [str(name) for name in structure["atom_names"]]
+        symbols = [_symbol(kind) for kind in kinds]
+        atoms = ase.Atoms(symbols, positions=structure["positions"], cell=structure["cell"], pbc=True)
+    except (ParsingError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: no complete input of pw.x ({brief(error, 200)}); mend it, or give a cif") from error
+    atoms.set_array("kinds", np.array(kinds))
+    names = structure["species"]["names"]
+    start = {str(name): float(system.get(f"starting_magnetization({n})", 0.0)) for n, name in enumerate(names, 1)}
+    if min(start.values(), default=0.0) < 0 < max(start.values(), default=0.0):
+        raise InputError(
+            f"{path}: starting magnetisations of both signs ({start}), which pw.x counts in parts of the valence "
+            "electrons; remove them and give moments in mu_B (--moment Mn1=4 --moment Mn2=-3)"
+        )
+    notes = [f"{path.name}: only the atoms are taken over; its other settings are the protocol's"]
+    return atoms, notes
+
+
+def _symbol(kind: str) -> str:
+    """Element of a species of pw.x: its name may go on after the symbol, as Fe1 and Fe_up do."""
+    found = re.match(r"([A-Za-z][a-z]?)(?![a-z])", kind)
+    symbol = found[1].capitalize() if found else ""
+    if symbol not in ase.data.chemical_symbols[1:]:
+        raise ValueError(f"species {kind} begins with no element")
+    return symbol

@@ -1,0 +1,81 @@
+"""What the symmetry of a film allows of D: known before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+import spglib
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 1e-3
+"""Angstrom within which an operation has to bring atoms onto atoms."""
+VACUUM = 20.0
+"""Angstrom between the film and its image: no operation then relates the two."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Components of D_ij (i = x, y, z; j = x, y) for n along the film's normal.
+
+    Attributes
+    ----------
+    components : tuple of str
+        Those that need not vanish, such as ('xy', 'yx').
+    inversion : bool
+        Whether the film has a centre of inversion: D is zero then for every n.
+    """
+
+    components: tuple[str, ...]
+    inversion: bool
+
+    @property
+    def why_none(self) -> str | None:
+        """Why D vanishes altogether, in words; None where it need not."""
+        if self.inversion:
+            return "D = 0 by symmetry, for every direction of n: the film has a centre of inversion"
+        if not self.components:
+            return "D = 0 by symmetry for n along z: an operation turns the film over, such as a mirror plane in it"
+        return None
+
+
+def allowed_components(film: ase.Atoms) -> Allowed:
+    """Components of D that the film's symmetry allows, for a magnetisation along its normal.
+
+    D_ij is axial in i, polar in j and even under time reversal. Every operation R of a film keeps its normal up to the
+    sign, and so, with time reversal where it is needed, a magnetisation along it; atoms of different moments are of
+    different kinds. So D = R_axial D R^T for all of them, and what the average over the group leaves is allowed.
+
+    Parameters
+    ----------
+    film : ase.Atoms
+        Normal z, kinds as the array `kinds` where it has one.
+    """
+    rotations = _rotations(film)
+    average = np.zeros((3, 2, 3, 2))
+    for rotation in rotations:
+        average += np.einsum("ik,jl->ijkl", np.linalg.det(rotation) * rotation, rotation[:2, :2]) / len(rotations)
+    kept = np.abs(average).max(axis=(2, 3)) > 1e-6
+    names = tuple(f"{'xyz'[i]}{'xy'[j]}" for i in range(3) for j in range(2) if kept[i, j])
+    return Allowed(names, any(np.allclose(rotation, -np.eye(3), atol=1e-3) for rotation in rotations))
+
+
+def _rotations(film: ase.Atoms) -> list[Floats]:
+    """Point operations of the film, Cartesian; of a film alone they are those that keep its plane."""
+    cell = np.array(film.cell[:])
+    cell[2] = [0.0, 0.0, float(np.ptp(film.positions[:, 2])) + VACUUM]
+    kinds = film.arrays["kinds"] if "kinds" in film.arrays else film.arrays["numbers"]
+    numbers = np.unique(kinds, return_inverse=True)[1]
+    fractions = film.positions @ np.linalg.inv(cell)
+    found = spglib.get_symmetry((cell.tolist(), fractions.tolist(), numbers.tolist()), symprec=TOLERANCE)
+    if found is None:
+        return [np.eye(3)]
+    turned = []
+    for rotation in np.unique(found["rotations"], axis=0):
+        # The cell has the symmetry within the tolerance only; the nearest orthogonal matrix has it in full.
+        left, _, right = np.linalg.svd(cell.T @ rotation @ np.linalg.inv(cell.T))
+        turned.append(left @ right)
+    return turned
