@@ -52,7 +52,7 @@ def _labelled(label: str, kind: type[orm.Node]) -> list[orm.Node]:
     return query.order_by({"node": {"id": "desc"}}).all(flat=True)
 
 
-def load_film(text: str) -> Slab:
+def load_film(text: str, moments_given: bool = False) -> Slab:
     """A film from a preset's name, a structure file, or a node.
 
     Parameters
@@ -60,6 +60,9 @@ def load_film(text: str) -> Slab:
     text : str
         'Mn/W(001):1+9'; a structure file (cif, POSCAR, xsf, extended xyz, pw.x input, ...), with '@3' behind its name
         for one of its frames; pk, uuid or label of a StructureData or of a workchain that had one.
+
+    moments_given : bool
+        Whether moments are given beside it.
 
     Returns
     -------
@@ -74,7 +77,7 @@ def load_film(text: str) -> Slab:
     if PRESET.match(text):
         return Slab(film(text), {}, [])
     if structure_file(text) is not None:
-        return slab_of_file(text)
+        return slab_of_file(text, moments_given)
     try:
         node = load_node(text)
     except click.UsageError as error:

@@ -183,7 +183,7 @@ def _launch_film(
     what: str, workchain: Any, text: str, family: str, moments: tuple[str, ...], options: dict[str, Any]
 ) -> None:
     load_profile(click.get_current_context())
-    slab = inputs.load_film(text)
+    slab = inputs.load_film(text, bool(moments))
     overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), {**slab.said, **options})
     overrides.setdefault("pseudo_family", family)
     builder = workchain.get_builder_from_protocol(

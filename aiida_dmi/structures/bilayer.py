@@ -11,12 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.convert import structure_data
+from aiida_dmi.structures.convert import structure_data, with_kinds
 from aiida_dmi.structures.crystals import CRYSTALS, KNOWN, crystal_of, facet_of, layer_spacing
 from aiida_dmi.structures.film import MAGNETS, Film
 from aiida_dmi.structures.geometry import FACETS, bilayer, check_cap, check_length
@@ -38,7 +37,7 @@ def build_bilayer(parameters: orm.Dict) -> orm.StructureData:
     atoms = bilayer(**arguments)
     if kinds == "layer":
         names = Film.of(atoms, magnet_elements(arguments)).names
-        atoms.set_array("kinds", np.array([layer_kind(name) for name in names]))
+        atoms = with_kinds(atoms, [layer_kind(name) for name in names])
     return structure_data(atoms, film_label(arguments))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ase
 import numpy as np
 from aiida import orm
@@ -50,6 +52,15 @@ def atoms_of(structure: orm.StructureData) -> ase.Atoms:
     )
     atoms.set_array("kinds", np.array(kinds))
     return atoms
+
+
+def with_kinds(atoms: ase.Atoms, kinds: Sequence[str]) -> ase.Atoms:
+    """The atoms with these names as their array `kinds`."""
+    named = atoms.copy()
+    # ASE writes into an array that is there, and cuts names to its width.
+    named.arrays.pop("kinds", None)
+    named.set_array("kinds", np.array(list(kinds)))
+    return named
 
 
 def check_occupancies(atoms: ase.Atoms) -> None:

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 import ase
 import ase.io
-import numpy as np
 from aiida import orm
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from aiida_dmi.engine.errors import InputError, brief
-from aiida_dmi.structures.convert import check_occupancies, structure_data
+from aiida_dmi.structures.convert import check_occupancies, structure_data, with_kinds
 from aiida_dmi.structures.intake import with_moments
 
 FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
@@ -54,13 +53,15 @@ def structure_file(text: str) -> tuple[Path, int | None] | None:
     return None
 
 
-def slab_of_file(text: str) -> Slab:
+def slab_of_file(text: str, moments_given: bool = False) -> Slab:
     """The structure of a file.
 
     Parameters
     ----------
     text : str
         Path of a file of pw.x (input) or of any format that ASE reads; with '@3' the frame 3, counted from 0.
+    moments_given : bool
+        Whether the user gives moments, so that those of the file do not count.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def slab_of_file(text: str) -> Slab:
     except (UnknownFileTypeError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: of no known format; give a {FORMATS}") from error
     if kind == PW_INPUT:
-        atoms, notes = _pw_input(path)
+        atoms, notes = _pw_input(path, moments_given)
     else:
         atoms, notes = _by_ase(path, frame)
     check_occupancies(atoms)
@@ -118,7 +119,7 @@ def _with_computed_moments(atoms: ase.Atoms) -> ase.Atoms:
     return atoms
 
 
-def _pw_input(path: Path) -> tuple[ase.Atoms, list[str]]:
+def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
     """The structure of an input file of pw.x, its species as kinds.
 
     ASE gives all species of an element the moment of the last one, and so makes a ferromagnet of an antiferromagnet.
@@ -134,13 +135,13 @@ def _pw_input(path: Path) -> tuple[ase.Atoms, list[str]]:
         atoms = ase.Atoms(symbols, positions=structure["positions"], cell=structure["cell"], pbc=True)
     except (ParsingError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: no complete input of pw.x ({brief(error, 200)}); mend it, or give a cif") from error
-    atoms.set_array("kinds", np.array(kinds))
+    atoms = with_kinds(atoms, kinds)
     names = structure["species"]["names"]
     start = {str(name): float(system.get(f"starting_magnetization({n})", 0.0)) for n, name in enumerate(names, 1)}
-    if min(start.values(), default=0.0) < 0 < max(start.values(), default=0.0):
+    if not moments_given and min(start.values(), default=0.0) < 0 < max(start.values(), default=0.0):
         raise InputError(
             f"{path}: starting magnetisations of both signs ({start}), which pw.x counts in parts of the valence "
-            "electrons; remove them and give moments in mu_B (--moment Mn1=4 --moment Mn2=-3)"
+            "electrons; give moments in mu_B (--moment Mn1=4 --moment Mn2=-3)"
         )
     notes = [f"{path.name}: only the atoms are taken over; its other settings are the protocol's"]
     return atoms, notes

@@ -19,6 +19,7 @@ from ase.data import chemical_symbols
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures import frame
+from aiida_dmi.structures.convert import with_kinds
 from aiida_dmi.structures.film import AS_GIVEN, FROM_SUBSTRATE, MAGNETS, ORDERS, TO_SUBSTRATE, Film
 from aiida_dmi.structures.heights import layer_kind
 from aiida_dmi.structures.symmetry import allowed_components
@@ -160,15 +161,17 @@ def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False)
     Raises
     ------
     InputError
-        If there is no film: atoms on one another, no vacuum, no magnet, two magnets with other layers in between, an
-        antiferromagnet; or if a choice does not fit it.
+        If there is no film: atoms on one another, no vacuum, no magnet, two magnets with other layers in between; or
+        if a choice does not fit it. The order of its moments is judged once they are all known: `check_order`.
     """
     choices = choices or Choices()
     frame.check_atoms(slab)
     given, moments = with_moments(slab)
     magnets = _magnets(given.get_chemical_symbols(), choices)
     up = frame.upright(given)
-    over, normal, decisions = _which_way(Film.of(up.atoms, magnets, multilayer=choices.normal is not None), choices)
+    vanishing = allowed_components(up.atoms).why_none
+    read = Film.of(up.atoms, magnets, multilayer=choices.normal is not None, vanishing=vanishing)
+    over, normal, decisions = _which_way(read, choices)
     if _stands(given) and not over and not anew:
         atoms = given
     else:
@@ -190,8 +193,6 @@ def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False)
     )
     if choices.kinds == "layer":
         atoms, film = _kinds_by_layer(atoms, film)
-    check_order(film)
-    vanishing = allowed_components(atoms).why_none
     decisions += [vanishing] if vanishing else []
     film = dataclasses.replace(film, vanishing=vanishing, decisions=tuple(decisions))
     return Taken(atoms, film, _differs(slab, atoms))
@@ -261,10 +262,9 @@ def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float]]:
         if len(different) > 1:
             for site in sites:
                 kinds[site] = _free_kind(symbols[site], different.index(moments[site]) + 1, set(kinds) - {kind})
-    atoms.set_array("kinds", np.array(kinds, dtype=object).astype(str), str)
     atoms.set_initial_magnetic_moments(None)
     found = dict(zip(kinds, moments.tolist(), strict=True)) if moments.any() else {}
-    return atoms, found
+    return with_kinds(atoms, kinds), found
 
 
 def _free_kind(symbol: str, number: int, taken: set[str]) -> str:
@@ -299,7 +299,8 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
         over = _named_above(film, sides, choices.substrate)
     elif below == above:
         over = False
-        if below:
+        # What D = 0 is told for, and which way up a free-standing magnet lies, makes no difference.
+        if below and not film.vanishing:
             words.append(
                 f"neither side of the magnet has more layers ({elements[0]} below, {elements[1]} above): +z as given; "
                 "turned over, D has the other sign (--substrate, --normal)"
@@ -351,9 +352,7 @@ def _kinds_by_layer(atoms: ase.Atoms, film: Film) -> tuple[ase.Atoms, Film]:
                 f"kinds: by layer {new} would stand for moments of {moments[new]:g} and {moment:g} mu_B; use "
                 "kinds='element', which keeps them apart"
             )
-    named = atoms.copy()
-    named.set_array("kinds", np.array(kinds), str)
-    return named, dataclasses.replace(film, kinds=tuple(kinds), moments=moments)
+    return with_kinds(atoms, kinds), dataclasses.replace(film, kinds=tuple(kinds), moments=moments)
 
 
 def _stands(slab: ase.Atoms) -> bool:

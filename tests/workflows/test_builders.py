@@ -168,7 +168,9 @@ def test_bad_overrides_are_refused(codes, overrides, changes, message):
 def test_slab_without_vacuum_is_refused(codes, overrides):
     film = co_pt111(1, 1).get_ase()
     film.cell[2, 2] = film.positions[:, 2].max() - film.positions[:, 2].min() + 2.26
-    with pytest.raises(ValueError, match=r"structure: empty space of .* 2\.3 along a3 Angstrom was given, expected a film: at least 6"):
+    with pytest.raises(
+        ValueError, match=r"structure: empty space of .* 2\.3 along a3 Angstrom was given, expected a film: at least 6"
+    ):
         DmiWorkChain.get_builder_from_protocol(codes, orm.StructureData(ase=film), overrides=overrides)
 
 
