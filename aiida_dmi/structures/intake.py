@@ -26,6 +26,7 @@ from aiida_dmi.structures.symmetry import allowed_components
 
 KINDS = ("element", "layer")
 NORMALS = ("up", "down")
+NEITHER = "neither side of the magnet has more layers"
 BY_ELEMENT = ("kinds", "element")
 """What `kinds` is where nothing was said."""
 
@@ -169,9 +170,7 @@ def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False)
     given, moments = with_moments(slab)
     magnets = _magnets(given.get_chemical_symbols(), choices)
     up = frame.upright(given)
-    vanishing = allowed_components(up.atoms).why_none
-    read = Film.of(up.atoms, magnets, multilayer=choices.normal is not None, vanishing=vanishing)
-    over, normal, decisions = _which_way(read, choices)
+    over, normal, decisions = _which_way(Film.of(up.atoms, magnets, multilayer=choices.normal is not None), choices)
     if _stands(given) and not over and not anew:
         atoms = given
     else:
@@ -193,7 +192,10 @@ def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False)
     )
     if choices.kinds == "layer":
         atoms, film = _kinds_by_layer(atoms, film)
-    decisions += [vanishing] if vanishing else []
+    vanishing = allowed_components(atoms).why_none
+    if vanishing:
+        # Which way is up then makes no difference.
+        decisions = [*(words for words in decisions if not words.startswith(NEITHER)), vanishing]
     film = dataclasses.replace(film, vanishing=vanishing, decisions=tuple(decisions))
     return Taken(atoms, film, _differs(slab, atoms))
 
@@ -299,10 +301,9 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
         over = _named_above(film, sides, choices.substrate)
     elif below == above:
         over = False
-        # What D = 0 is told for, and which way up a free-standing magnet lies, makes no difference.
-        if below and not film.vanishing:
+        if below:
             words.append(
-                f"neither side of the magnet has more layers ({elements[0]} below, {elements[1]} above): +z as given; "
+                f"{NEITHER} ({elements[0]} below, {elements[1]} above): +z as given; "
                 "turned over, D has the other sign (--substrate, --normal)"
             )
         return over, AS_GIVEN, words

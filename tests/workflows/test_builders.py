@@ -168,9 +168,7 @@ def test_bad_overrides_are_refused(codes, overrides, changes, message):
 def test_slab_without_vacuum_is_refused(codes, overrides):
     film = co_pt111(1, 1).get_ase()
     film.cell[2, 2] = film.positions[:, 2].max() - film.positions[:, 2].min() + 2.26
-    with pytest.raises(
-        ValueError, match=r"structure: empty space of .* 2\.3 along a3 Angstrom was given, expected a film: at least 6"
-    ):
+    with pytest.raises(ValueError, match=r"empty space of .* 2\.3 along a3 Angstrom was given"):
         DmiWorkChain.get_builder_from_protocol(codes, orm.StructureData(ase=film), overrides=overrides)
 
 
@@ -200,9 +198,9 @@ def test_film_without_magnet_is_refused(codes, overrides):
     film = orm.StructureData(cell=co_pt111(1, 1).cell, pbc=(True, True, False))
     film.append_atom(symbols="Pt", position=(0, 0, 5))
     film.append_atom(symbols="W", position=(0, 0, 7.2))
-    with pytest.raises(ValueError, match="no magnetic layer among Pt, W .* give `magnets`"):
+    with pytest.raises(ValueError, match=r"no magnetic layer among Pt, W .* give `magnets`"):
         DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides)
-    with pytest.raises(ValueError, match="no magnetic layer among Pt, W .* give `magnets`"):
+    with pytest.raises(ValueError, match=r"no magnetic layer among Pt, W .* give `magnets`"):
         DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides, magnetic_moments={"Pt": 0.0})
 
 
