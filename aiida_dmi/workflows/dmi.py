@@ -112,7 +112,7 @@ class DmiWorkChain(WorkChain):
         if "structure" not in inputs or "wannier_model" not in inputs:
             return "structure: missing; give a structure with the inputs of `wannier_model`, or a finished `model`"
         structure = inputs["structure"]
-        message = validation.structure(structure) or validation.film_of_structure(inputs.get("film"), structure)
+        message = validation.structure(structure)
         if message is None:
             message = WannierModelWorkChain.validate_inputs({**inputs["wannier_model"], "structure": structure}, None)
         masks = inputs["response"]["dmi"]["parameters"].get("soi_masks", None) or {}
@@ -120,7 +120,7 @@ class DmiWorkChain(WorkChain):
             if message is None and len(weights) != len(structure.sites):
                 atoms = len(structure.sites)
                 message = f"response.dmi.parameters: soi_masks: {name} has {len(weights)} weights for {atoms} atoms"
-        return message
+        return message or validation.film_of_structure(inputs.get("film"), structure)
 
     def needs_model(self) -> bool:
         """Whether DFT has to be run."""

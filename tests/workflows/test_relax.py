@@ -57,6 +57,17 @@ def test_every_later_step_sees_the_relaxed_film(relaxed):
     )
 
 
+def test_thickness_is_the_relaxed_films(relaxed):
+    """t, which turns D into mJ/m^2, is that of the atoms that were computed."""
+    heights = [site.position[2] for site in relaxed.outputs.structure.sites]
+    film, numbers = relaxed.outputs.film, relaxed.outputs.output_parameters
+    assert film["thickness_angstrom"] == pytest.approx(heights[1] - heights[0], abs=1e-9)
+    assert film["thickness_angstrom"] < relaxed.inputs.film["thickness_angstrom"] - 0.01
+    assert numbers["thickness_angstrom"] == film["thickness_angstrom"]
+    assert film.creator.process_label == "relaxed_film"
+    assert film["layer"] == relaxed.inputs.film["layer"] == ["Pt.1", "Co.1"]
+
+
 def test_relaxation_of_another_density_is_refused(relaxed, quick_builder):
     scf = next(
         job for job in jobs_of(relaxed, "PwCalculation") if job.inputs.parameters["CONTROL"]["calculation"] == "scf"
