@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
@@ -15,6 +14,7 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.settings import Settings
+from aiida_dmi.engine.yaml_text import dump_yaml
 
 DEFAULTS: dict[str, Any] = {
     "soi_scales": [1.0],
@@ -103,7 +103,7 @@ class DmiCalculation(EngineCalculation):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; send the model along."""
         with folder.open(self.INPUT_FILE, "w") as handle:
-            yaml.safe_dump({"model": self.MODEL_FILE, **self.inputs.parameters.get_dict()}, handle, sort_keys=False)
+            handle.write(dump_yaml({"model": self.MODEL_FILE, **self.inputs.parameters.get_dict()}))
 
         info = self.calc_info("--processes", str(self.inputs.metadata.options.processes))
         info.local_copy_list = [(self.inputs.model.uuid, self.inputs.model.filename, self.MODEL_FILE)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 import time
@@ -12,8 +11,6 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from .. import __version__
 from .errors import InputError, StoppedError, brief
@@ -52,15 +49,6 @@ RUN_KEYS = (
     "cutoff",
 )
 """Of `compute`; the sections of `further.py` come beside them."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 1e-3 for a text; here it is a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load_spec(path: Path) -> dict[str, Any]:
     try:
-        spec = load_yaml(path.read_text(encoding="utf-8"), _Loader)
+        spec = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:

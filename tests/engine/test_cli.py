@@ -227,7 +227,9 @@ def test_build_with_bad_spec(tmp_path, text, capsys):
 DANGEROUS = {
     "mesh left empty": ("model: model.h5\nmesh:\n", ["mesh"]),
     "mesh with a point": ("model: model.h5\nmesh: 24.0\n", ["mesh", "24.0"]),
-    "no such date": (GOOD + "fermi_level: 2020-13-45\n", ["spec.yaml", "YAML"]),
+    "no date": (GOOD + "fermi_level: 2020-13-45\n", ["fermi_level", "2020-13-45"]),
+    "a key twice": (GOOD + "mesh: 6\n", ["spec.yaml", "mesh (line 2) and mesh (line 3)"]),
+    "a mask twice": (GOOD + "soi_masks: {a: [1, 1], a: [1, 0]}\n", ["spec.yaml", "a (line 3)"]),
     "wrong tag": (GOOD + "fermi_level: !!timestamp dft\n", ["spec.yaml", "YAML"]),
     "too many digits": (GOOD + f"soi_scales: [{10**4000}{10**4000}]\n", ["spec.yaml", "YAML"]),
     "huge": (GOOD + f"soi_scales: [{10**400}]\n", ["soi_scales", "finite"]),
