@@ -235,13 +235,13 @@ class _Task:
         if "a_II" in asked:
             result["a_II"] = self._tensor(first_order.second_part(bands, spin_orbit.velocity))
         if "zeeman" in asked:
-            energy = zeeman.occupied_zeeman_energy(bands, splittings, spin_orbit, mu, kt)
+            energy = zeeman.occupied_zeeman_energy(bands, spin_orbit, mu, kt)
             result["zeeman"] = response.to_lab(energy, self.frame)
         if "zeeman_band" in asked:
             by_band = zeeman.zeeman_energy(bands, splittings, spin_orbit)
             result["zeeman_band"] = response.to_lab(by_band, self.frame)
         if "misalignment" in asked:
-            result["misalignment"] = zeeman.occupied_misalignment(bands, splittings, mu, kt)
+            result["misalignment"] = zeeman.occupied_misalignment(bands, mu, kt)
         if "misalignment_band" in asked:
             result["misalignment_band"] = zeeman.misalignment(bands, splittings)
         if asked & set(OF_FIELD):
@@ -249,7 +249,7 @@ class _Task:
             result["spin_orbit_field"] = zeeman.spin_orbit_field(bands, along)
         if "zeeman_field" in asked:
             field = result["spin_orbit_field"]
-            result["zeeman_field"] = zeeman.field_energy(bands, splittings, field, self.frame[2], mu, kt)
+            result["zeeman_field"] = zeeman.field_energy(bands, field, self.frame[2], mu, kt)
         return {name: value for name, value in result.items() if name in asked or name == "energy"}
 
     def _tensor(self, coefficients: response.Coefficients) -> Floats:
