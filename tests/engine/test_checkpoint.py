@@ -179,17 +179,17 @@ def test_resumed_after_so_many_batches(copt11, tmp_path, stop, fermi_level, afte
     """What is done is not done again, and nothing else changes."""
     path = tmp_path / "c"
     axes = {"soi_scales": [0.5, 1.0], "temperatures": [300.0], "memory_limit": 2**22, "fermi_level": fermi_level}
-    expected = compute(copt11, 13, **axes)
+    expected = compute(copt11, 14, **axes)
     total = stop(None)
-    compute(copt11, 13, checkpoint=tmp_path / "other", **axes)
+    compute(copt11, 14, checkpoint=tmp_path / "other", **axes)
     total = total["saves"]
     assert total > 14
     stop(after)
     with pytest.raises(Stop):
-        compute(copt11, 13, checkpoint=path, **axes)
+        compute(copt11, 14, checkpoint=path, **axes)
     assert path.exists()
     count = stop(None)
-    assert compute(copt11, 13, checkpoint=path, **axes).identical(expected)
+    assert compute(copt11, 14, checkpoint=path, **axes).identical(expected)
     assert count["saves"] == total - after
     assert list(tmp_path.iterdir()) == []
 

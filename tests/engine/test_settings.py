@@ -56,6 +56,34 @@ BAD = [
     ("soi_masks", {"all": {0: 1, 1: 1}}, "{0: 1"),
     ("soi_masks", {"all": [1, -2e3]}, "-2000"),
     ("soi_scales", [True], "True"),
+    ("soi_scales", [1, "0.5"], "'0.5'"),
+    ("soi_scales", {0.5, 1.0}, "list of finite numbers"),
+    ("soi_scales", np.array(1.0), "1."),
+    ("soi_scales", np.ones((2, 2)), "1."),
+    ("soi_scales", [1j], "1j"),
+    ("temperatures", [1e-100], "1e-100 K was given, expected at least 0.001 K"),
+    ("temperatures", [300, 9e-4], "0.0009 K was given, expected at least 0.001 K"),
+    ("temperatures", ["300"], "'300'"),
+    ("directions", [("0", 0, 1)], "'0'"),
+    ("soi_masks", {"all": [1, "1"]}, "'1'"),
+    ("soi_masks", {1: [1, 1]}, "put it in quotes, '1'"),
+    ("soi_masks", {True: [1, 1]}, "put it in quotes"),
+    ("soi_masks", {"": [1, 1]}, "printable"),
+    ("soi_masks", {"  ": [1, 1]}, "printable"),
+    ("soi_masks", {"a\0b": [1, 1]}, "'a\\x00b' was given, expected a name of printable characters"),
+    ("soi_masks", {"a\nb": [1, 1]}, "'a\\nb'"),
+    ("soi_masks", {"\ud800": [1, 1]}, "'\\ud800'"),
+    ("soi_masks", {"\x1b[31m": [1, 1]}, "'\\x1b[31m'"),
+    ("soi_masks", {"\u202eCo": [1, 1]}, "printable"),
+    ("symmetry", "maybe", "'maybe' was given, expected true, false or 'model'"),
+    ("symmetry", 1, "1 was given, expected true, false"),
+    ("symmetry", "true", "'true' was given"),
+    ("tolerance", -1, "-1 was given, expected a positive number"),
+    ("tolerance", "1", "'1'"),
+    ("max_mesh", 24.0, "24.0"),
+    ("max_mesh", 10**19, "10000000000000000000 was given"),
+    ("method", "guess", "expected one of bands, green"),
+    ("quantities", ["E"], "expected a list of some of D, Q"),
     ("soi_scales", {1.0: "all"}, "1.0"),
     ("soi_scales", [1, -1001.0], "-1001 was given, expected at most 1000"),
     ("soi_scales", iter(["much"]), "much"),
@@ -70,7 +98,8 @@ BAD = [
     ("directions", [(0, 0, True)], "True"),
     ("directions", [[0, 0, 1], []], "[]"),
     ("directions", [np.array([0.0, 1.0])], "[0.0, 1.0] was given"),
-    ("mesh", None, "None"),
+    ("mesh", None, "missing"),
+    ("mesh", 25, "give 24 or 26"),
     ("mesh", 24.0, "24.0"),
     ("mesh", 10**400, "k points"),
     ("fermi_level", "fermi", "fermi"),
@@ -112,11 +141,13 @@ def test_message_shows_the_direction_as_given():
 
 
 def test_limits_are_inside():
-    """The largest values that are taken, and numbers in quotes: YAML 1.1 takes 1e-3 for a text."""
-    found = settings(soi_scales=[1e3, "1e-3"], fermi_shifts=[-100, 100], temperatures=[1e6], soi_masks={"a": [1e3, 0]})
+    """The largest values that are taken, and the smallest temperature."""
+    found = settings(
+        soi_scales=[1e3, 1e-3], fermi_shifts=[-100, 100], temperatures=[1e6, 1e-3], soi_masks={"a": [1e3, 0]}
+    )
     assert found.soi_scales == (1000.0, 0.001)
     assert found.fermi_shifts == (-100.0, 100.0)
-    assert found.temperatures == (1e6,)
+    assert found.temperatures == (1e6, 1e-3)
     assert found.soi_masks == {"a": (1000.0, 0.0)}
 
 
