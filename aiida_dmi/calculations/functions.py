@@ -243,7 +243,8 @@ def headline(
         "direction": str(point.direction.item()),
         "mask": str(point["mask"].item()),
         "temperature_K": float(point.temperature),
-        "closure": float(point.closure),
+        # Without a number the database has none: NaN cannot be stored.
+        "closure": float(point.closure) if np.isfinite(point.closure) else None,
         "chemical_potential_eV": float(point.mu.sel(soi_scale=scale)),
         "fermi_level": result.attrs["fermi_level"],
         "fermi_energy_eV": float(result.attrs["fermi_energy"]),

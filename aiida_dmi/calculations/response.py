@@ -85,17 +85,17 @@ class DmiCalculation(EngineCalculation):
         unknown = sorted(set(parameters) - set(known))
         if unknown:
             return f"parameters: unknown key {', '.join(unknown)}; expected {', '.join(known)}"
-        running = {key: parameters.pop(key) for key in RUNNING if key in parameters}
-        if "mesh" not in parameters and "tolerance" not in running:
+        if parameters.get("mesh") is None and parameters.get("tolerance") is None:
             return "parameters: mesh is missing; give the points along each periodic direction, or a tolerance"
         masks = parameters.get("soi_masks")
-        atoms, dimension = (len(next(iter(masks.values()))) if masks else 1), 2
+        first = next(iter(masks.values()), None) if isinstance(masks, dict) else None
+        atoms, dimension = len(first) if isinstance(first, list) else 1, 2
         if "model" in inputs:
             # Inside a workchain the model does not exist yet: the masks say how many atoms they are for.
             attributes = inputs["model"].base.attributes
             atoms, dimension = len(attributes.get("symbols")), 3 if attributes.get("mesh")[2] > 1 else 2
         try:
-            Settings.checked(dimension=dimension, atoms=atoms, **{"mesh": 24, **DEFAULTS, **parameters})
+            Settings.checked(dimension=dimension, atoms=atoms, **{**DEFAULTS, **parameters})
         except InputError as error:
             return f"parameters: {error}"
         return None

@@ -271,6 +271,21 @@ def known_keys(name: str, given: Any, known: Iterable[str], needed: Iterable[str
     return dict(given)
 
 
+def check_keys(spec: Mapping[str, Any], known: Iterable[str], needed: Iterable[str], command: str) -> None:
+    """Refuse a spec with an unknown key, or without one that `dmi-engine COMMAND` needs.
+
+    Raises
+    ------
+    InputError
+    """
+    for key in spec:
+        if key not in known:
+            raise InputError(f"{named(key)}: unknown key; expected {', '.join(known)}")
+    for key in needed:
+        if key not in spec:
+            raise InputError(f"{key}: missing; dmi-engine {command} needs it")
+
+
 def within(section: str, error: InputError) -> InputError:
     """The same refusal, saying which section it is about."""
     return InputError(f"{section}: {error}")

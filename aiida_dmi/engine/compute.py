@@ -16,14 +16,15 @@ import xarray as xr
 
 from . import arguments
 from .brillouin import Mesh
-from .checkpoint import Checkpoint, fingerprint
+from .checkpoint import Checkpoint, fingerprint, held
 from .chemical_potential import ChemicalPotentials, find_chemical_potentials
 from .errors import InputError
 from .kernel import Kernel
 from .memory import keep_heap
 from .model import WannierModel
+from .model_arguments import with_cutoff
 from .progress import Progress, SilentProgress
-from .rashba import NO_CUTOFF, RashbaModel
+from .rashba import RashbaModel
 from .results import dataset, refinement_attributes
 from .settings import MAX_MESH, QUANTITIES, SYMMETRISED, Settings
 from .sums import Sums
@@ -151,20 +152,20 @@ def compute(
         tolerance=tolerance,
         max_mesh=max_mesh,
     )
-    keep_heap()
-    given, model = model, _symmetrised(model) if settings.symmetry == SYMMETRISED else model
-    group = _group(model, settings)
-    run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), group)
-    run.given, run.memory_limit = given, memory_limit
-    key = fingerprint(model, settings, group, run.kernel.partition)
-    with Workers(run.kernel, processes, communicator) as workers:
-        run.workers, run.show = workers, show and workers.root
-        run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint is not None and workers.root else None, key)
-        run.checkpoint.check_folder()
-        result = run.on_mesh(settings.mesh) if settings.tolerance is None else run.refined()
-        if save is not None and workers.root:
-            save(result)
-        run.checkpoint.remove()
+    root = communicator is None or communicator.Get_rank() == 0
+    path = Path(checkpoint) if checkpoint is not None and root else None
+    with held(path):
+        keep_heap()
+        given, model = model, _symmetrised(model) if settings.symmetry == SYMMETRISED else model
+        group = _group(model, settings)
+        run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), group)
+        run.given, run.memory_limit, run.show = given, memory_limit, show and root
+        run.checkpoint = Checkpoint(path, fingerprint(model, settings, group, run.kernel.partition))
+        with Workers(run.kernel, processes, communicator) as run.workers:
+            result = run.on_mesh(settings.mesh) if settings.tolerance is None else run.refined()
+            if save is not None and root:
+                save(result)
+            run.checkpoint.remove()
     return result
 
 
@@ -191,18 +192,15 @@ def prepared(
     InputError
         Naming the argument that does not fit, its value and what is expected.
     """
-    if not isinstance(model, (WannierModel, RashbaModel)):
-        raise arguments.refusal("model", model, "a WannierModel or a RashbaModel")
+    model = with_cutoff(model, cutoff)
     settings = Settings.checked(dimension=model.dimension, atoms=model.atoms, **axes)
     if isinstance(model, WannierModel):
-        if cutoff is not None:
-            raise InputError(f"cutoff: {arguments.shown(cutoff)} was given, {NO_CUTOFF}")
         return model, settings
     if settings.symmetry:
         raise InputError(
             f"symmetry: {settings.symmetry} was given, a RashbaModel is summed over its full square; give False"
         )
-    return model.with_cutoff(cutoff), dataclasses.replace(settings, fermi_level="dft")
+    return model, dataclasses.replace(settings, fermi_level="dft")
 
 
 def _symmetrised(model: WannierModel | RashbaModel) -> WannierModel | RashbaModel:

@@ -137,6 +137,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """What the values belong to, as pairs of name and text."""
     mesh, nested = ("x".join(map(str, summary[key])) for key in ("mesh", "nested_mesh"))
     moment, thickness = summary.get("total_magnetization_bohr"), summary.get("thickness_angstrom")
+    closure = summary["closure"]
     return [
         ("xi", f"{summary['soi_scale']:g}"),
         ("temperature", f"{summary['temperature_K']:g} K"),
@@ -146,7 +147,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
         ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
-        ("closure |D(1) + Q(1)|/|D(1)|", f"{summary['closure']:.3f}"),
+        ("closure |D(1) + Q(1)|/|D(1)|", "none, D(1) is 0" if closure is None else f"{closure:.3f}"),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
         *([("magnetic thickness t", f"{thickness:.4f} angstrom")] if thickness is not None else []),
         *([("moment per cell", f"{moment:.2f} mu_B")] if moment is not None else []),

@@ -124,7 +124,7 @@ BAD_SPECS = {
     "model is a folder": ("model: .\nmesh: 4\n", ["HDF5"]),
     "model is not HDF5": ("model: spec.yaml\nmesh: 4\n", ["spec.yaml", "HDF5"]),
     "mesh zero": ("model: model.h5\nmesh: 0\n", ["mesh", "0"]),
-    "mesh of three": ("model: model.h5\nmesh: [4, 4, 4]\n", ["mesh", "(4, 4, 4)"]),
+    "mesh of three": ("model: model.h5\nmesh: [4, 4, 4]\n", ["mesh", "[4, 4, 4]"]),
     "mesh a word": ("model: model.h5\nmesh: fine\n", ["mesh", "fine"]),
     "NaN": (GOOD + "fermi_shifts: [.nan]\n", ["fermi_shifts", "nan"]),
     "cold": (GOOD + "temperatures: [0]\n", ["temperatures", "0"]),
