@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .arguments import listed, numbers, refusal
 from .lattice_sum import LatticeSum, nearest_images
 from .model import WannierModel
 
@@ -115,9 +115,10 @@ def spin_frame(direction: Sequence[float]) -> Floats:
     InputError
         If the direction is not three finite numbers or has no length.
     """
-    vector = np.asarray(direction, dtype=float)
-    if vector.shape != (3,) or not np.isfinite(vector).all() or np.abs(vector).max() < 1e-12:
-        raise InputError(f"directions: {np.ravel(vector).tolist()} was given, expected three numbers, not all zero")
+    expected = "three numbers, not all zero"
+    vector = np.array(numbers("directions", listed(direction) or direction, expected))
+    if vector.shape != (3,) or np.abs(vector).max() < 1e-12:
+        raise refusal("directions", vector.tolist(), expected)
     # Scaled first: the squares of large components would overflow.
     vector = vector / np.abs(vector).max()
     x, y, z = vector / np.linalg.norm(vector)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.settings import Settings, direction_label
@@ -274,3 +275,51 @@ def test_every_axis_is_what_one_value_gives(small_model):
 )
 def test_direction_label(direction, label):
     assert direction_label(direction) == label
+
+
+def test_what_numpy_and_xarray_give():
+    """Numbers, arrays, iterators and labelled arrays of any type of number are taken as what they are."""
+    found = settings(
+        mesh=np.array([4, 6], dtype=np.int32),
+        soi_scales=np.array([0.5, 1], dtype=np.float32),
+        fermi_shifts=xr.DataArray([-0.5, 0.0], dims="fermi_shift"),
+        temperatures=(np.int64(t) for t in (300, 600)),
+        directions=np.array([[0, 0, 1], [1, 0, 0]]),
+        soi_masks={"all": xr.DataArray([1, 0.5])},
+        symmetry=np.False_,
+        tolerance=np.float32(0.5),
+        max_mesh=np.int64(96),
+        quantities=iter(["Q", "D"]),
+    )
+    assert found.mesh.divisions == (4, 6)
+    assert (found.soi_scales, found.fermi_shifts, found.temperatures) == ((0.5, 1.0), (-0.5, 0.0), (300.0, 600.0))
+    assert found.directions == ((0, 0, 1), (1, 0, 0))
+    assert found.soi_masks == {"all": (1.0, 0.5)}
+    assert (found.symmetry, found.tolerance, found.max_mesh, found.quantities) == (False, 0.5, 96, ("D", "Q"))
+    for value in (*found.soi_scales, *found.temperatures, found.tolerance, *found.soi_masks["all"]):
+        assert type(value) is float
+    assert type(found.symmetry) is bool
+
+
+@pytest.mark.parametrize("model", [None, "model.h5", 3])
+def test_what_is_no_model(model):
+    with pytest.raises(InputError, match=r"^model: .* expected a WannierModel or a RashbaModel"):
+        compute(model, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"checkpoint": 3}, "checkpoint: 3 was given, expected a path"),
+        ({"save": 3}, "save: 3 was given"),
+        ({"progress": "no"}, "progress: 'no' was given, expected true or false"),
+        ({"processes": 5000}, "processes: 5000"),
+        ({"memory_limit": 10**400}, "memory_limit: 1000"),
+        ({"processes": 10**5000}, "digits"),
+    ],
+)
+def test_how_it_runs(small_model, arguments, words):
+    with pytest.raises(InputError) as caught:
+        compute(small_model, 4, **arguments)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 500
