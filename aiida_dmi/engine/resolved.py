@@ -286,8 +286,11 @@ class _Task:
         asked, mu, kt = set(settings.names), settings.mu, self.kt
         result: dict[str, Floats] = {}
         if asked & set(WITH_SOI):
-            dmi, current = response.dmi_and_spin_current(operators, spin_orbit, settings.soi_scale, threshold)
-            result |= {"D": self._tensor(dmi), "Q": self._tensor(current)}
+            order = response.FiniteOrder(operators, spin_orbit, settings.soi_scale)
+            if "D" in asked:
+                result["D"] = self._tensor(order.dmi(threshold))
+            if "Q" in asked:
+                result["Q"] = self._tensor(order.spin_current())
         bands = first_order.Collinear.of(operators)
         result["energy"] = bands.joined
         splittings = first_order.Splittings.of(bands, threshold)

@@ -104,12 +104,13 @@ def dataset(
             _closure(tensors[0], [np.asarray(n) for n in settings.directions]),
             {"units": "1", "long_name": "|D_1 + Q_1|/|D_1|, components normal to n"},
         )
-    variables |= {
-        "mu": (
+    if settings.finite_order:
+        variables["mu"] = (
             (*outer, "soi_scale", "temperature"),
             levels.full[0],
             {"units": "eV", "long_name": "chemical potential of D and Q at zero shift"},
-        ),
+        )
+    variables |= {
         "mu_bare": (
             ("temperature",),
             levels.bare[0],

@@ -113,8 +113,9 @@ def test_attributes_of_a_model_that_netcdf_has_no_type_for(film, tmp_path):
     film(1, functions=2).model((3, 3, 1)).save(tmp_path / "model.h5")
     given = {
         "flag": True, "complex": 1j, "empty": h5py.Empty("f8"), "nothing": "", "texts": ["a", "b"],
-        "flags": [True, False], "table": np.ones((2, 2)), "none": np.zeros(0), "large": np.uint64(2**64 - 1), "half": np.float16(2.0),
-        "bytes": np.bytes_(b"a\xff"), "null": np.bytes_(b"a\0b"), "with a space/é": 3, "spreads": np.arange(3.0),
+        "flags": [True, False], "table": np.ones((2, 2)), "none": np.zeros(0), "large": np.uint64(2**64 - 1),
+        "half": np.float16(2.0), "bytes": np.bytes_(b"a\xff"), "null": np.bytes_(b"a\0b"), "with a space/é": 3,
+        "spreads": np.arange(3.0),
     }  # fmt: skip
     with h5py.File(tmp_path / "model.h5", "a") as file:
         for name, value in given.items():
