@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import listed, numbers, refusal
-from .lattice_sum import LatticeSum, nearest_images
+from .images import nearest_images
+from .lattice_sum import LatticeSum
 from .model import WannierModel
 
 __all__ = ["Interpolation", "Operators", "SpinOrbit", "in_spin_frame", "nearest_images", "spin_frame"]

@@ -17,7 +17,7 @@ from ..arguments import check_keys, label, limited, named, number, numbers, refu
 from ..constants import BOHR_ANGSTROM, BOLTZMANN_EV
 from ..errors import InputError
 from ..files import path_of
-from ..interpolation import nearest_images
+from ..images import nearest_distances, nearest_images
 from ..model import WannierModel
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
@@ -271,8 +271,7 @@ def _population_moments(
     energies, states = np.linalg.eigh(hamiltonian)
     occupations = fermi(energies, fermi_energy, BOLTZMANN_EV * POPULATION_TEMPERATURE)
     populations = np.einsum("sqim,sqm->si", np.abs(states) ** 2, occupations) / hamiltonian.shape[1]
-    separation = (centres[:, None, :] - positions[None, :, :]) @ np.linalg.inv(cell)
-    distance = np.linalg.norm((separation - np.rint(separation)) @ cell, axis=-1)
+    distance = nearest_distances(centres[:, None, :] - positions[None, :, :], cell)
     moments = np.zeros(len(positions))
     np.add.at(moments, distance.argmin(axis=1), populations[0] - populations[1])
     return moments
