@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from . import response
+from . import arguments, response
 from .bandstructure import bands
 from .constants import BOLTZMANN_EV, EV
 from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
@@ -64,7 +64,7 @@ def band_parts(
     frame = spin_frame(direction)
     weights = (1.0,) * model.atoms if mask is None else mask
     columns = interpolated.spin_orbit_columns(tuple(frame[2]), weights)
-    kt = BOLTZMANN_EV * temperature
+    kt = BOLTZMANN_EV * arguments.temperature("temperature", temperature)
     parts = []
     for start in range(0, found.sizes["k"], BATCH):
         batch = found.k_fractional.values[start : start + BATCH]

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from . import arguments, response
-from .brillouin import LARGEST_MESH
 from .errors import InputError
 from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
 from .model import WannierModel
@@ -25,6 +24,8 @@ Path = Sequence[tuple[str, Sequence[float]]]
 """Labels and k points in units of the reciprocal lattice vectors, such as [('G', (0, 0)), ('M', (0.5, 0))]."""
 
 BATCH = 64
+MOST_POINTS = 1_000_000
+"""On a path."""
 SAME_ANGLE = 0.01
 SAME_LENGTH = 1e-3
 
@@ -218,7 +219,7 @@ class Track:
             path = high_symmetry_path(model.cell, model.dimension)
         corners, labels = _corners(path, model.dimension)
         expected = f"an integer, {len(corners)} or more"
-        points = arguments.whole("points", points, expected, least=len(corners), most=LARGEST_MESH)
+        points = arguments.whole("points", points, expected, least=len(corners), most=MOST_POINTS)
         # Not wrapped into the first zone: lengths along the path are what counts.
         scale = np.eye(3) * model.side if isinstance(model, RashbaModel) else 2 * np.pi * np.linalg.inv(model.cell).T
         lengths = np.linalg.norm(np.diff(corners, axis=0) @ scale, axis=1)

@@ -158,7 +158,7 @@ def compute(
         keep_heap()
         given, model = model, _symmetrised(model) if settings.symmetry == SYMMETRISED else model
         group = _group(model, settings)
-        run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), group)
+        run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), group, _groups(model, settings))
         run.given, run.memory_limit, run.show = given, memory_limit, show and root
         run.checkpoint = Checkpoint(path, fingerprint(model, settings, group, run.kernel.partition))
         with Workers(run.kernel, processes, communicator) as run.workers:
@@ -213,6 +213,29 @@ def _group(model: WannierModel | RashbaModel, settings: Settings) -> tuple[Opera
     return magnetic_point_group(model, settings.directions, list(settings.soi_masks.values()))
 
 
+def _groups(
+    model: WannierModel | RashbaModel, settings: Settings
+) -> dict[tuple[int, int], tuple[Operation, ...]] | None:
+    """The magnetic point group of every direction and mask by itself, for the part of D that it forbids.
+
+    None where it cannot be known: for a RashbaModel, without moments, without spglib, or where spglib finds none. That
+    costs no run its sums, so it is asked for before them.
+    """
+    known = isinstance(model, WannierModel) and model.moments is not None and find_spec("spglib") is not None
+    if not known or "D" not in settings.quantities:
+        return None
+    assert isinstance(model, WannierModel)
+    masks = list(settings.soi_masks.values())
+    try:
+        return {
+            (direction, mask): magnetic_point_group(model, [n], [weights])
+            for direction, n in enumerate(settings.directions)
+            for mask, weights in enumerate(masks)
+        }
+    except InputError:
+        return None
+
+
 @dataclasses.dataclass
 class _Run:
     """One call of `compute`."""
@@ -221,6 +244,7 @@ class _Run:
     settings: Settings
     kernel: Kernel
     group: tuple[Operation, ...]
+    groups: dict[tuple[int, int], tuple[Operation, ...]] | None = None
     workers: Workers = dataclasses.field(init=False)
     checkpoint: Checkpoint = dataclasses.field(init=False)
     given: WannierModel | RashbaModel = dataclasses.field(init=False)
@@ -315,21 +339,17 @@ class _Run:
     def _symmetry_residual(self, mesh: Mesh, sums: Sums) -> Floats | None:
         """|D - PD|/|D|, the part of D that its direction's and mask's magnetic point group forbids.
 
-        Measured before symmetrising, on a full mesh; None where the group cannot be known: for a RashbaModel,
-        without moments, or without spglib.
+        Measured before symmetrising, on a full mesh; None where the group cannot be known, see `_groups`.
         """
-        unknown = not isinstance(self.model, WannierModel) or self.model.moments is None or find_spec("spglib") is None
-        if unknown or "D" not in self.settings.quantities:
+        if self.groups is None:
             return None
         assert isinstance(self.model, WannierModel)
         if self.group:
             least = [max(RESIDUAL_MESH, 2 * m) for m in self.model.mesh]
             sums = self._full(Mesh(tuple(min(m, small) for m, small in zip(mesh.divisions, least, strict=False))))
         result = np.zeros(sums.D.shape[:-2])
-        for direction, n in enumerate(self.settings.directions):
-            for mask, weights in enumerate(self.settings.soi_masks.values()):
-                group = magnetic_point_group(self.model, [n], [weights])
-                result[direction, mask] = symmetry_residual(sums.D[direction, mask], group)
+        for place, group in self.groups.items():
+            result[place] = symmetry_residual(sums.D[place], group)
         return result
 
     def _full(self, mesh: Mesh) -> Sums:

@@ -11,13 +11,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from . import arguments, response
-from .brillouin import Mesh
 from .chemical_potential import neutral_level
 from .constants import BOLTZMANN_EV
 from .errors import InputError
 from .interpolation import Interpolation, spin_frame
 from .model import WannierModel
-from .model_arguments import checked_mask, checked_scale, mesh_points, minority, with_cutoff
+from .model_arguments import checked_divisions, checked_mask, checked_scale, mesh_points, minority, with_cutoff
 from .rashba import RashbaModel
 from .resolved import BATCH_BYTES
 from .settings import FERMI_LEVELS, LIMITS, direction_label
@@ -203,7 +202,7 @@ class StatesSettings:
         limit, unit = LIMITS["fermi_shifts"]
         return cls(
             model=model,
-            divisions=Mesh.from_input(mesh, model.dimension).divisions,
+            divisions=checked_divisions(mesh, model.dimension),
             fermi_shifts=np.array([arguments.limited("fermi_shifts", float(s), limit, unit) for s in shifts]),
             temperature=kelvins,
             broadening=width,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import arguments
+from .brillouin import Mesh
 from .errors import InputError
 from .model import WannierModel
 from .rashba import NO_CUTOFF, RashbaModel
@@ -16,6 +17,8 @@ from .settings import LIMITS
 Floats = npt.NDArray[np.float64]
 Model = WannierModel | RashbaModel
 
+LARGEST_MAP = 4_000_000
+"""k points of a map or of a density of states: their values stand in memory at once."""
 LARGEST_KPOINT = 1e6
 """In units of the reciprocal lattice vectors: further out their phases have no digits left."""
 
@@ -35,6 +38,23 @@ def with_cutoff(model: Model, cutoff: float | None) -> Model:
     if cutoff is not None:
         raise InputError(f"cutoff: {arguments.shown(cutoff)} was given, {NO_CUTOFF}")
     return model
+
+
+def checked_divisions(mesh: Any, dimension: int) -> tuple[int, ...]:
+    """Divisions of a mesh whose points are all kept in memory.
+
+    Raises
+    ------
+    InputError
+        If they are none, or too many.
+    """
+    found = Mesh.from_input(mesh, dimension)
+    if found.size > LARGEST_MAP:
+        raise InputError(
+            f"mesh: {found.text} was given, expected at most {LARGEST_MAP:.0e} k points, which are all kept; give a "
+            "coarser mesh"
+        )
+    return found.divisions
 
 
 def checked_mask(mask: Any, atoms: int) -> tuple[float, ...]:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from . import arguments, first_order, response, zeeman
-from .brillouin import Mesh
 from .constants import BOLTZMANN_EV, EV
 from .errors import InputError
 from .interpolation import Interpolation, spin_frame
 from .model import WannierModel
 from .model_arguments import (
     cartesian_points,
+    checked_divisions,
     checked_mask,
     checked_scale,
     chemical_potential,
@@ -194,7 +194,7 @@ class MapSettings:
         model = with_cutoff(model, cutoff)
         if (mesh is None) == (kpoints is None):
             raise InputError("mesh, kpoints: give one of the two")
-        divisions = None if mesh is None else Mesh.from_input(mesh, model.dimension).divisions
+        divisions = None if mesh is None else checked_divisions(mesh, model.dimension)
         return cls(
             model=model,
             names=arguments.choices(

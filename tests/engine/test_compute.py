@@ -546,6 +546,17 @@ def test_one_orbital_few_points(film):
         assert np.isfinite(result.a_I).all()
 
 
+def test_symmetry_that_is_not_found_costs_no_sums(copt, tmp_path):
+    """Two atoms on one place: spglib finds nothing. That is seen before the sums, and leaves the residual open."""
+    model = dataclasses.replace(copt, positions=np.zeros_like(copt.positions), moments=np.array([0.4, 1.9]))
+    result = compute(model, 4, checkpoint=tmp_path / "c")
+    assert np.isnan(result.symmetry_residual).all()
+    assert np.isfinite(result.D).all()
+    with pytest.raises(InputError, match="spglib finds no symmetry"):
+        compute(model, 4, symmetry=True, checkpoint=tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- memory ----------------------------------------------------------------------------------------------
 
 PEAK = """
