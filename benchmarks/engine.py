@@ -139,6 +139,27 @@ def against_eigensolver() -> list[dict]:
     return rows
 
 
+SUBSETS = (("Q",), ("D",), ("D", "Q"), ("a_I", "a_II"), ("D_1",), NAMED, (*NAMED, "D_1"))
+
+
+def subsets() -> list[dict]:
+    """What is left out costs nothing: us/k of some of the quantities, and as a part of what all of them cost."""
+    rows = []
+    cases = [("Co/Pt(111) 1+1", WannierModel.load(COPT), 48), ("synthetic, 72 spinor orbitals", synthetic(36), 24)]
+    for name, model, mesh in cases:
+        for level in ("dft", "neutral"):
+
+            def run(asked, model=model, mesh=mesh, level=level):
+                return compute(model, mesh, fermi_shifts=SHIFTS, fermi_level=level, quantities=asked)
+
+            times = medians(*[lambda asked=asked, run=run: run(asked) for asked in SUBSETS])
+            row = {"model": name, "fermi_level": level}
+            for asked, taken in zip(SUBSETS, times, strict=True):
+                row[", ".join(asked)] = f"{taken / mesh**2 * 1e6:.0f} ({taken / times[-1]:.2f})"
+            rows.append(row)
+    return rows
+
+
 def sweep() -> dict:
     """Ten xi, two directions, 81 shifts, three temperatures against one xi, one direction, 21 shifts, one."""
     model = WannierModel.load(COPT)
@@ -279,6 +300,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="the 512x512 mesh too: it takes minutes")
     options = parser.parse_args()
     show("Against the eigensolver (21 shifts, one xi)", against_eigensolver())
+    show("Some of the quantities (us/k, and part of all)", subsets())
     show("A sweep against a point", sweep())
     show("Against one call a shift", naive())
     show("Worker processes", processes())

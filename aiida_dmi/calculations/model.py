@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
@@ -13,6 +12,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.yaml_text import dump_yaml
 
 REMOTES = ("nscf", "wannier_up", "wannier_down")
 
@@ -85,7 +85,7 @@ class WannierModelCalculation(EngineCalculation):
         if "scf_parameters" in self.inputs:
             spec["fermi_energy"] = float(self.inputs.scf_parameters["fermi_energy"])
         with folder.open(self.INPUT_FILE, "w") as handle:
-            yaml.safe_dump(spec, handle, sort_keys=False)
+            handle.write(dump_yaml(spec))
 
         info = self.calc_info()
         info.local_copy_list = [(p.uuid, p.filename, f"pseudos/{kind}.upf") for kind, p in pseudos.items()]

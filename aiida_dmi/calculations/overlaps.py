@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
@@ -13,6 +12,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.engine.model_file import SPINS
+from aiida_dmi.engine.yaml_text import dump_yaml
 
 
 class OverlapsCalculation(EngineCalculation):
@@ -71,7 +71,7 @@ class OverlapsCalculation(EngineCalculation):
             "spin": self.inputs.spin.value,
         }
         with folder.open(self.INPUT_FILE, "w") as handle:
-            yaml.safe_dump(spec, handle, sort_keys=False)
+            handle.write(dump_yaml(spec))
 
         info = self.calc_info(output=self.SEED)
         nnkp, nscf = self.inputs.nnkp_file, self.inputs.nscf

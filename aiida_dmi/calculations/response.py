@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
@@ -15,6 +14,7 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.settings import Settings
+from aiida_dmi.engine.yaml_text import dump_yaml
 
 DEFAULTS: dict[str, Any] = {
     "soi_scales": [1.0],
@@ -85,17 +85,17 @@ class DmiCalculation(EngineCalculation):
         unknown = sorted(set(parameters) - set(known))
         if unknown:
             return f"parameters: unknown key {', '.join(unknown)}; expected {', '.join(known)}"
-        running = {key: parameters.pop(key) for key in RUNNING if key in parameters}
-        if "mesh" not in parameters and "tolerance" not in running:
+        if parameters.get("mesh") is None and parameters.get("tolerance") is None:
             return "parameters: mesh is missing; give the points along each periodic direction, or a tolerance"
         masks = parameters.get("soi_masks")
-        atoms, dimension = (len(next(iter(masks.values()))) if masks else 1), 2
+        first = next(iter(masks.values()), None) if isinstance(masks, dict) else None
+        atoms, dimension = len(first) if isinstance(first, list) else 1, 2
         if "model" in inputs:
             # Inside a workchain the model does not exist yet: the masks say how many atoms they are for.
             attributes = inputs["model"].base.attributes
             atoms, dimension = len(attributes.get("symbols")), 3 if attributes.get("mesh")[2] > 1 else 2
         try:
-            Settings.checked(dimension=dimension, atoms=atoms, **{"mesh": 24, **DEFAULTS, **parameters})
+            Settings.checked(dimension=dimension, atoms=atoms, **{**DEFAULTS, **parameters})
         except InputError as error:
             return f"parameters: {error}"
         return None
@@ -103,7 +103,7 @@ class DmiCalculation(EngineCalculation):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; send the model along."""
         with folder.open(self.INPUT_FILE, "w") as handle:
-            yaml.safe_dump({"model": self.MODEL_FILE, **self.inputs.parameters.get_dict()}, handle, sort_keys=False)
+            handle.write(dump_yaml({"model": self.MODEL_FILE, **self.inputs.parameters.get_dict()}))
 
         info = self.calc_info("--processes", str(self.inputs.metadata.options.processes))
         info.local_copy_list = [(self.inputs.model.uuid, self.inputs.model.filename, self.MODEL_FILE)]

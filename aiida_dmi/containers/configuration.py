@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from aiida_dmi.engine.yaml_text import load_yaml
 
 PARALLEL = ("pw", "pw2wannier90")
 """Programs that are started as MPI ranks; dmi-engine has worker processes, wannier90.x is serial."""
@@ -220,5 +220,5 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 def _read(kind: str, name: str, what: str) -> dict[str, Any]:
     if name not in available(kind):
         raise ContainerError(f"{what}: {name!r} was given, expected one of {', '.join(available(kind))}")
-    content: dict[str, Any] = yaml.safe_load((files(__package__) / kind / f"{name}.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = load_yaml((files(__package__) / kind / f"{name}.yaml").read_text(encoding="utf-8"))
     return content

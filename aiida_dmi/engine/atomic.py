@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import socket
-import tempfile
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,19 +20,36 @@ ABANDONED = 3600.0
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary beside `path` to write to; it takes the name when the block ends well, and goes when it does not.
 
-    What killed writers of the same path have left is removed first.
+    It has the permissions that opening `path` for writing would give: those of a file that is there, else what the
+    umask leaves. What killed writers of the same path have left is removed first.
     """
     remove_leftovers(path)
-    prefix = f".{path.name}.{socket.gethostname()}.{os.getpid()}."
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = created(path)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def created(path: Path) -> Path:
+    """A new temporary of this writer's beside `path`.
+
+    The kernel takes the umask off its permissions, as from every new file's.
+
+    Raises
+    ------
+    OSError
+        If there can be none, and `path` could not be written.
+    """
+    while True:
+        name = f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.part"
+        temporary = path.with_name(name)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return temporary
 
 
 def remove_leftovers(path: Path) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from . import response
+from . import arguments, response
 from .bandstructure import bands
 from .constants import BOLTZMANN_EV, EV
 from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
 from .model import WannierModel
+from .weights import berry_weight
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,13 +64,13 @@ def band_parts(
     frame = spin_frame(direction)
     weights = (1.0,) * model.atoms if mask is None else mask
     columns = interpolated.spin_orbit_columns(tuple(frame[2]), weights)
-    kt, threshold = BOLTZMANN_EV * temperature, response.splitting_threshold(temperature)
+    kt = BOLTZMANN_EV * arguments.temperature("temperature", temperature)
     parts = []
     for start in range(0, found.sizes["k"], BATCH):
         batch = found.k_fractional.values[start : start + BATCH]
         operators = interpolated.operators(batch)
         spin_orbit = interpolated.spin_orbit(columns, batch, operators)
-        parts.append(_parts(operators, spin_orbit, soi_scale, mu, kt, threshold))
+        parts.append(_parts(operators, spin_orbit, soi_scale, mu, kt))
     lab = response.to_lab(np.concatenate(parts), frame) * EV
     attrs = {"units": "meV angstrom", "per": "cell", "long_name": "a band's part in the integrand of D"}
     labelled = xr.DataArray(
@@ -78,7 +79,7 @@ def band_parts(
     return found.assign(part=labelled).assign_attrs(mu=mu, temperature=temperature, xi=soi_scale)
 
 
-def _parts(operators: Operators, spin_orbit: SpinOrbit, xi: float, mu: float, kt: float, threshold: float) -> Floats:
+def _parts(operators: Operators, spin_orbit: SpinOrbit, xi: float, mu: float, kt: float) -> Floats:
     """sum_m W_nm Im[<n|T_i|m><m|hbar v_j|n>], shape (k, band, 2, j), i along the spin frame's first two axes; eV*A."""
     energies, states = np.linalg.eigh(response.spinor(operators.hamiltonian, spin_orbit.interaction, xi))
     adjoint = response.dagger(states)
@@ -91,16 +92,6 @@ def _parts(operators: Operators, spin_orbit: SpinOrbit, xi: float, mu: float, kt
         adjoint @ response.assemble(np.stack([nothing, phase * commutator, nothing])) @ states for phase in (1j, 1)
     ]
     products = np.einsum("iknm,jkmn->knmij", np.stack(torque), velocity).imag
-    return np.asarray(np.einsum("knm,knmij->knij", _weights(energies, mu, kt, threshold), products))
-
-
-def _weights(energies: Floats, mu: float, kt: float, threshold: float) -> Floats:
-    """W_nm, antisymmetric; its limit f''(E) (E_m - E_n)/12 for nearly equal energies."""
-    f, g = response.fermi(energies, mu, kt), response.grand_potential(energies, mu, kt)
-    lower, upper = energies[:, :, None], energies[:, None, :]
-    difference = upper - lower
-    near = np.abs(difference) < threshold
-    safe = np.where(near, 1.0, difference)
-    direct = 0.5 * ((f[:, :, None] + f[:, None, :]) / safe + 2 * (g[:, :, None] - g[:, None, :]) / safe**2)
-    limit = response.fermi_derivatives((lower + upper) / 2, mu, kt)[1] * difference / 12
-    return np.where(near, limit, direct)
+    return np.asarray(
+        np.einsum("knm,knmij->knij", berry_weight(energies[:, :, None], energies[:, None, :], mu, kt), products)
+    )

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from . import response
+from . import arguments, response
 from .errors import InputError
 from .interpolation import Interpolation, Operators, SpinOrbit, spin_frame
 from .model import WannierModel
+from .model_arguments import checked_mask, fractional_points, minority, with_cutoff
 from .rashba import RashbaModel
-from .resolved import fractional_points, minority
-from .settings import direction_label
+from .settings import LIMITS, direction_label
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,6 +24,8 @@ Path = Sequence[tuple[str, Sequence[float]]]
 """Labels and k points in units of the reciprocal lattice vectors, such as [('G', (0, 0)), ('M', (0.5, 0))]."""
 
 BATCH = 64
+MOST_POINTS = 1_000_000
+"""On a path."""
 SAME_ANGLE = 0.01
 SAME_LENGTH = 1e-3
 
@@ -112,17 +114,10 @@ def bands(
     InputError
         Naming the argument that does not fit.
     """
-    if isinstance(model, RashbaModel):
-        model = model.with_cutoff(cutoff)
-    elif cutoff is not None:
-        raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
-    scales = tuple(float(xi) for xi in soi_scales)
-    if not scales or not np.isfinite(scales).all():
-        raise InputError(f"soi_scales: {list(scales)} was given, expected finite numbers")
-    track = _Track.along(model, path, points)
+    settings = BandSettings.checked(model, path, points, soi_scales, direction=direction, mask=mask, cutoff=cutoff)
+    model, scales, track, frame = settings.model, settings.soi_scales, settings.track, settings.frame
     interpolated = Interpolation(model) if isinstance(model, WannierModel) else model
-    frame = spin_frame(direction)
-    columns = interpolated.spin_orbit_columns(tuple(frame[2]), (1.0,) * model.atoms if mask is None else mask)
+    columns = interpolated.spin_orbit_columns(tuple(frame[2]), settings.mask)
     energies, spins = [], []
     for start in range(0, len(track.points), BATCH):
         batch = track.points[start : start + BATCH]
@@ -157,7 +152,58 @@ def bands(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Track:
+class BandSettings:
+    """What bands are to be along: the arguments of `bands`, checked.
+
+    Parameters
+    ----------
+    model : WannierModel or RashbaModel
+        With the cut-off.
+    track : Track
+    soi_scales : tuple of float
+    frame : ndarray, shape (3, 3)
+        Of the direction n, see `spin_frame`.
+    mask : tuple of float
+    """
+
+    model: WannierModel | RashbaModel
+    track: Track
+    soi_scales: tuple[float, ...]
+    frame: Floats
+    mask: tuple[float, ...]
+
+    @classmethod
+    def checked(
+        cls,
+        model: WannierModel | RashbaModel,
+        path: Path | None = None,
+        points: int = 200,
+        soi_scales: Iterable[float] = (0.0, 1.0),
+        *,
+        direction: Sequence[float] = (0, 0, 1),
+        mask: Sequence[float] | None = None,
+        cutoff: float | None = None,
+    ) -> BandSettings:
+        """Validate every argument of `bands` against the model.
+
+        Raises
+        ------
+        InputError
+            Naming the argument that does not fit.
+        """
+        model = with_cutoff(model, cutoff)
+        scales = arguments.numbers("soi_scales", soi_scales)
+        return cls(
+            model=model,
+            track=Track.along(model, path, points),
+            soi_scales=tuple(arguments.limited("soi_scales", xi, LIMITS["soi_scales"][0]) for xi in scales),
+            frame=spin_frame(direction),
+            mask=checked_mask(mask, model.atoms),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
     """Points of a path, their distances from its start along it, and their labels."""
 
     points: Floats
@@ -165,14 +211,15 @@ class _Track:
     labels: list[str]
 
     @classmethod
-    def along(cls, model: WannierModel | RashbaModel, path: Path | None, points: int) -> _Track:
+    def along(cls, model: WannierModel | RashbaModel, path: Path | None, points: int) -> Track:
+        """Along the path, or the standard one of the model's lattice; points are shared out by length."""
         if path is None:
             if isinstance(model, RashbaModel):
                 raise InputError("path: none was given, a RashbaModel has no lattice; give (label, k point) pairs")
             path = high_symmetry_path(model.cell, model.dimension)
         corners, labels = _corners(path, model.dimension)
-        if isinstance(points, bool) or not isinstance(points, (int, np.integer)) or points < len(corners):
-            raise InputError(f"points: {points!r} was given, expected an integer, {len(corners)} or more")
+        expected = f"an integer, {len(corners)} or more"
+        points = arguments.whole("points", points, expected, least=len(corners), most=MOST_POINTS)
         # Not wrapped into the first zone: lengths along the path are what counts.
         scale = np.eye(3) * model.side if isinstance(model, RashbaModel) else 2 * np.pi * np.linalg.inv(model.cell).T
         lengths = np.linalg.norm(np.diff(corners, axis=0) @ scale, axis=1)
@@ -187,15 +234,25 @@ class _Track:
 
 
 def _corners(path: Any, dimension: int) -> tuple[Floats, list[str]]:
+    wanted = f"pairs [label, [k_1, k_2]], such as {['G', [0] * dimension]}"
+    labels, points = [], []
+    for item in arguments.listed(path) or ():
+        pair = arguments.listed(item) or ()
+        if len(pair) != 2:
+            raise arguments.refusal("path", path, wanted)
+        try:
+            labels.append(arguments.label("path", pair[0]))
+        except InputError as error:
+            raise arguments.refusal("path", path, "labelled points, the labels of printable characters") from error
+        points.append(pair[1])
+    if not points:
+        raise arguments.refusal("path", path, wanted)
     try:
-        labels = [str(label) for label, _ in path]
-        corners = fractional_points([list(point) for _, point in path], dimension)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"path: {path!r} was given, expected pairs such as ('G', (0, 0)), ('M', (0.5, 0))") from error
-    if len(labels) < 2 or not all(labels) or (np.abs(np.diff(corners, axis=0)).max(axis=1) < 1e-9).any():
-        raise InputError(
-            f"path: {path!r} was given, expected two or more labelled points, no two successive ones equal"
-        )
+        corners = fractional_points(points, dimension)
+    except InputError as error:
+        raise arguments.refusal("path", path, wanted) from error
+    if len(labels) < 2 or (np.abs(np.diff(corners, axis=0)).max(axis=1) < 1e-9).any():
+        raise arguments.refusal("path", path, "two or more labelled points, no two successive ones equal")
     return corners, labels
 
 

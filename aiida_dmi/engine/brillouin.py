@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import refusal
 from .errors import InputError
 from .lattice_sum import equal_runs
 from .symmetry import Operation, reduce_nested_mesh
@@ -18,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 LARGEST_MESH = 10**9
 """k points; beyond it their list alone does not fit into memory."""
+NESTED = (2, 3)
+"""How much coarser a nested mesh may be: what is nested five or more times coarser says nothing of the mesh."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Mesh:
         if len(given) != dimension or any(
             isinstance(m, bool) or not isinstance(m, (int, np.integer)) or m < 1 for m in given
         ):
-            raise InputError(f"mesh: {mesh!r} was given, expected a positive integer or {dimension} of them")
+            raise refusal("mesh", mesh, f"a positive integer or {dimension} of them")
         divisions = tuple(int(m) for m in given)
         if math.prod(divisions) > LARGEST_MESH:
             raise InputError(f"mesh: more than {LARGEST_MESH:.0e} k points were asked for; give a coarser mesh")
@@ -86,12 +89,25 @@ class Mesh:
         side, or in one of 23, is too coarse to say anything about it.
         """
         common = math.gcd(*self.divisions)
-        return next((p for p in (2, 3) if common % p == 0), None)
+        return next((p for p in NESTED if common % p == 0), None)
 
     @property
     def coarse(self) -> Mesh | None:
         """The nested coarse mesh."""
         return None if self.ratio is None else Mesh(tuple(m // self.ratio for m in self.divisions))
+
+    @property
+    def text(self) -> str:
+        """As it stands in a spec: 24, or [12, 18]."""
+        one = len(set(self.divisions)) == 1
+        return str(self.divisions[0]) if one else str(list(self.divisions))
+
+    def with_nested(self) -> list[Mesh]:
+        """The nearest meshes with a nested one: fewer points, where that is possible, then more."""
+        fewer = [tuple(m // p * p for m in self.divisions) for p in NESTED]
+        more = [tuple(-(-m // p) * p for m in self.divisions) for p in NESTED]
+        below = max((divisions for divisions in fewer if min(divisions) > 0), key=math.prod, default=None)
+        return [Mesh(divisions) for divisions in (below, min(more, key=math.prod)) if divisions is not None]
 
     def doubled(self) -> Mesh:
         """Twice the points along each direction; this mesh is nested in it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ import numpy.typing as npt
 from .. import __version__
 from .atomic import remove_leftovers, whole_file
 from .errors import InputError, StoppedError
+from .files import check_regular
+from .lock import Lock
 
 Floats = npt.NDArray[np.float64]
 
+FORM = 2
+"""Of the key. The first form sorted names and had no separators: one key for several computations; it is refused."""
 UNREADABLE = (
     OSError,
     ValueError,
@@ -32,6 +38,28 @@ UNREADABLE = (
     zlib.error,
 )
 """What numpy and zipfile raise of a damaged or foreign file."""
+
+
+@contextlib.contextmanager
+def held(path: Path | None) -> Iterator[None]:
+    """The only run that writes this checkpoint, while the block runs.
+
+    Raises
+    ------
+    InputError
+        If its folder does not exist or cannot be written, it is no file, or another run is writing it.
+    """
+    if path is None:
+        yield
+        return
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise InputError(f"checkpoint: folder {path.parent} does not exist or cannot be written; make it first")
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise InputError(f"checkpoint: {path} was given, {error}") from error
+    with Lock("checkpoint", path):
+        yield
 
 
 @dataclasses.dataclass
@@ -71,19 +99,6 @@ class Checkpoint:
         """Stage that was being worked on, and what was noted of the stages before it; None without a file."""
         found = self._content()
         return None if found is None else (found[0], str(found[2].get("history", "[]")))
-
-    def check_folder(self) -> None:
-        """Refuse a path that could not be written, before any work.
-
-        Raises
-        ------
-        InputError
-            If its folder does not exist or cannot be written.
-        """
-        if self.path is not None and not (self.path.parent.is_dir() and os.access(self.path.parent, os.W_OK)):
-            raise InputError(
-                f"checkpoint: folder {self.path.parent} does not exist or cannot be written; make it first"
-            )
 
     def _content(self) -> tuple[str, int, dict[str, Floats]] | None:
         if self.path is None or not self.path.exists():
@@ -133,28 +148,44 @@ class Checkpoint:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hash of what determines a result: arrays, numbers, texts, and dataclasses of them, and the version."""
-    digest = hashlib.sha256(__version__.encode())
+    """Key of a computation: of all that its sums depend on, in the order in which they stand, and of the version.
+
+    Two computations have one key only if all parts are the same: every value goes into the hash with its type and its
+    length, so that no text, number or list runs into the next one, and nothing is sorted.
+
+    Parameters
+    ----------
+    *parts
+        None, texts, bytes, numbers, arrays, and lists, mappings and dataclasses of them.
+    """
+    digest = hashlib.sha256()
+
+    def put(kind: str, content: bytes) -> None:
+        digest.update(f"{kind} {len(content)}\0".encode())
+        digest.update(content)
 
     def feed(part: Any) -> None:
-        if isinstance(part, np.ndarray):
-            digest.update(str((part.dtype, part.shape)).encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
+        if isinstance(part, np.ndarray) and part.dtype.kind != "O":
+            put("array", str((part.dtype.str, part.shape)).encode())
+            put("values", np.ascontiguousarray(part).tobytes())
+        elif isinstance(part, np.ndarray):  # of Python's objects: its bytes are addresses
+            put("objects", str(part.shape).encode())
+            feed(part.ravel().tolist())
         elif dataclasses.is_dataclass(part) and not isinstance(part, type):
-            for field in dataclasses.fields(part):
-                digest.update(field.name.encode())
-                feed(getattr(part, field.name))
+            put("record", type(part).__name__.encode())
+            feed({field.name: getattr(part, field.name) for field in dataclasses.fields(part)})
         elif isinstance(part, dict):
-            for key in sorted(part, key=str):
-                digest.update(str(key).encode())
-                feed(part[key])
+            put("mapping", str(len(part)).encode())
+            for key, value in part.items():
+                feed(key)
+                feed(value)
         elif isinstance(part, (list, tuple)):
-            digest.update(str(len(part)).encode())
+            put("list", str(len(part)).encode())
             for item in part:
                 feed(item)
         else:
-            digest.update(repr(part).encode())
+            put(type(part).__name__, part if isinstance(part, bytes) else repr(part).encode())
 
-    for part in parts:
-        feed(part)
-    return digest.hexdigest()
+    feed(__version__)
+    feed(parts)
+    return f"{FORM}-{digest.hexdigest()}"

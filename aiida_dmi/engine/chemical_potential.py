@@ -36,7 +36,7 @@ class ChemicalPotentials:
     Parameters
     ----------
     full : ndarray, shape (2, direction, mask, xi, temperature)
-        For D and Q.
+        For D and Q; that of Hbar where neither is asked for.
     bare : ndarray, shape (2, temperature)
         For a(I), a(II), D(1), Q(1) and the electrons.
     """
@@ -73,7 +73,7 @@ def find_chemical_potentials(
         fixed = float(model.fermi_energy)
         return ChemicalPotentials(np.full((2, *shape, len(kt)), fixed), np.full((2, len(kt)), fixed))
     electrons = float(model.electrons)
-    full = settings.fermi_level == "neutral"
+    full = settings.fermi_level == "neutral" and settings.finite_order
     guess = Mesh(tuple(min(GUESS_MESH, m) for m in mesh.divisions)).batches(256)
     low, high = _guess(electrons, kt, guess, workers, full)
     margin, tail = MARGIN, FILLED * float(kt.max())

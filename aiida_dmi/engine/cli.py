@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
+import contextlib
+import signal
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from .. import __version__
+from .console import Ended, Tolerant, ended_by_signals, tolerant_streams
 from .errors import InputError, StoppedError, brief
 from .workers import mpi_communicator
-from .yaml_text import load_yaml
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,36 +28,23 @@ GRACE = 10.0
 """Seconds that an MPI rank other than the first leaves the first to report the same error."""
 LONGEST = 1000
 """Characters of a refusal."""
-RUN_KEYS = (
-    "model",
-    "output",
-    "mesh",
-    "soi_scales",
-    "fermi_shifts",
-    "temperatures",
-    "directions",
-    "soi_masks",
-    "fermi_level",
-    "symmetry",
-    "tolerance",
-    "max_mesh",
-    "method",
-    "quantities",
-    "processes",
-    "memory_limit",
-    "checkpoint",
-    "cutoff",
-)
-"""Of `compute`; the sections of `further.py` come beside them."""
+BY_SIGNAL = 128
+"""A process that a signal has ended has this and the signal's number as its status."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 1e-3 for a text; here it is a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+def program() -> int:
+    """`main` as a process of its own, which Ctrl-C and the signals that end a job end with one line."""
+    try:
+        return main()
+    except KeyboardInterrupt as ending:
+        number = ending.number if isinstance(ending, Ended) else int(signal.SIGINT)
+        with tolerant_streams():
+            print(
+                f"dmi-engine stopped: ended by {signal.Signals(number).name}; the same command goes on from the "
+                "checkpoint, if there is one",
+                file=sys.stderr,
+            )
+        return BY_SIGNAL + number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,34 +52,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Under MPI every rank computes; the first alone prints and writes, and an error on any rank ends all of them.
     """
-    options = _parser().parse_args(arguments)
-    communicator = None
-    try:
-        communicator = mpi_communicator()
-        options.function(options, communicator)
-    except InputError as error:
-        return _refused(error, communicator)
-    except StoppedError as error:
-        return _stopped(error, communicator)
-    except MemoryError as error:
-        words = (
-            f"memory: {error or 'nothing is left'}; give the job more, or take a coarser mesh or smaller memory_limit"
-        )
-        return _stopped(StoppedError(words), communicator)
-    except Exception:
-        if communicator is None:
-            raise
-        traceback.print_exc()
-        communicator.Abort(1)
-        return 1
-    if _is_root(communicator):
-        print(COMPLETE)
-    return 0
+    with tolerant_streams() as (output, errors):
+        try:
+            options = _parser().parse_args(arguments)
+        except SystemExit as ending:  # --help, --version, or an option that there is not
+            raise SystemExit(_undelivered("", output) or ending.code) from None
+        communicator = None
+        try:
+            communicator = mpi_communicator()
+            # Under MPI the launcher ends the ranks, also those that wait for another one.
+            with ended_by_signals() if communicator is None else contextlib.nullcontext():
+                said = options.function(options, communicator)
+        except InputError as error:
+            return _refused(error, communicator)
+        except StoppedError as error:
+            return _stopped(error, communicator)
+        except MemoryError as error:
+            remedy = "give the job more, or take a coarser mesh or smaller memory_limit"
+            return _stopped(StoppedError(f"memory: {error or 'nothing is left'}; {remedy}"), communicator)
+        except Exception:
+            if communicator is None:
+                raise
+            traceback.print_exc()
+            communicator.Abort(1)
+            return 1
+        return _finished(said, output, errors) if _is_root(communicator) else 0
 
 
 def _is_root(communicator: Any) -> bool:
     """Whether this rank speaks to the user and writes files."""
     return communicator is None or communicator.Get_rank() == 0
+
+
+def _finished(said: Sequence[str], output: Tolerant, errors: Tolerant) -> int:
+    """Say what was done; where that cannot be said, the result is there all the same."""
+    errors.flush()
+    lines = [*said, f"standard error could not be written ({errors.reason})"] if errors.reason else [*said]
+    print("\n".join([*lines, COMPLETE]))
+    return _undelivered("".join(f"; {' '.join(line.split())}" for line in said), output)
+
+
+def _undelivered(said: str, output: Tolerant) -> int:
+    """The status of a command whose standard output could not be written; 0 where it could."""
+    output.flush()
+    if not output.reason:
+        return 0
+    print(f"dmi-engine stopped: standard output could not be written ({output.reason}){said}", file=sys.stderr)
+    return STOPPED
 
 
 def _refused(error: InputError, communicator: Any) -> int:
@@ -158,164 +161,102 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load_spec(path: Path) -> dict[str, Any]:
-    try:
-        spec = load_yaml(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not readable as YAML ({error})") from error
-    if not isinstance(spec, Mapping):
-        raise InputError(f"{path}: holds {type(spec).__name__}, expected keys and values such as 'mesh: 24'")
-    return {str(key): value for key, value in spec.items()}
+# -- commands, each of which returns the lines that say what was done --------------------------------------
 
 
-def _path(options: argparse.Namespace, spec: Mapping[str, Any], key: str, default: str | None = None) -> Path:
-    """A file's path from the command line, from the spec (relative to its folder), or the default."""
-    given = getattr(options, key, None)
-    if given is not None:
-        return Path(given)
-    name = spec.get(key, default)
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{key}: {name!r} was given, expected a file name")
-    return Path(options.spec.parent / name)
-
-
-def _check_writable(key: str, path: Path, others: Iterable[Path]) -> None:
-    """Refuse what cannot be written, or would overwrite one of the other files, before anything is computed."""
-    if not os.path.isdir(path.parent):
-        raise InputError(f"{key}: folder {path.parent} does not exist; make it first")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise InputError(f"{key}: {path} is a folder or a device, expected a file name")
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{key}: {path} cannot be written ({error}); name a file in a folder of yours") from error
-    os.close(handle)
-    os.unlink(temporary)
-    for other in others:
-        both = os.path.exists(path) and os.path.exists(other)
-        if path.resolve() == other.resolve() or (both and os.path.samefile(path, other)):
-            raise InputError(f"{key}: {path} is a file of this run already and would be overwritten; name another one")
-
-
-def _overlaps(options: argparse.Namespace, communicator: Any) -> None:
+def _overlaps(options: argparse.Namespace, communicator: Any) -> list[str]:
     from .build.overlaps import SUFFIXES, OverlapsSpec, write_overlaps
+    from .files import check_inputs, check_writable, path_of
+    from .lock import Lock
+    from .spec import load_spec
 
     if not _is_root(communicator):
-        return
-    content = _load_spec(options.spec)
-    seed = _path(options, content, "seedname", "aiida")
-    content.pop("seedname", None)
+        return []
+    content = load_spec(options.spec)
     spec = OverlapsSpec.from_mapping(content, options.spec.parent)
+    seed = options.seedname or path_of("seedname", options.spec.parent, content.get("seedname", "aiida"))
     files = [Path(f"{seed}{suffix}") for suffix in SUFFIXES]
+    check_inputs(spec.input_files())
     for file in files:
-        _check_writable("seedname", file, [options.spec, *spec.input_files()])
-    try:
-        summary = write_overlaps(spec, seed, progress=True)
-    except OSError as error:
-        raise InputError(f"seedname: {seed}{{{','.join(SUFFIXES)}}} cannot be written ({error})") from error
-    print(summary.describe())
-    print(f"wrote {', '.join(str(file) for file in files)}")
+        check_writable("seedname", file, [options.spec, *spec.input_files()])
+    with Lock("seedname", files[0]):
+        try:
+            summary = write_overlaps(spec, seed, progress=True)
+        except OSError as error:
+            raise InputError(f"seedname: {seed}{{{','.join(SUFFIXES)}}} cannot be written ({error})") from error
+    return [summary.describe(), f"wrote {', '.join(str(file) for file in files)}"]
 
 
-def _build(options: argparse.Namespace, communicator: Any) -> None:
+def _build(options: argparse.Namespace, communicator: Any) -> list[str]:
     from .build import BuildSpec, build
+    from .files import check_inputs, check_writable, path_of
+    from .lock import Lock
+    from .spec import load_spec
 
     if not _is_root(communicator):
-        return
-    content = _load_spec(options.spec)
-    output = _path(options, content, "output", "model.h5")
-    content.pop("output", None)
+        return []
+    content = load_spec(options.spec)
     spec = BuildSpec.from_mapping(content, options.spec.parent)
-    _check_writable("output", output, [options.spec, *spec.input_files()])
-    model = build(spec, progress=True)
-    try:
-        model.save(output)
-    except OSError as error:
-        raise InputError(f"output: {output} cannot be written ({error})") from error
-    print(describe(model))
-    print(f"wrote {output}")
+    output = options.output or path_of("output", options.spec.parent, content.get("output", "model.h5"))
+    check_inputs(spec.input_files())
+    check_writable("output", output, [options.spec, *spec.input_files()])
+    with Lock("output", output):
+        model = build(spec, progress=True)
+        try:
+            model.save(output)
+        except OSError as error:
+            raise InputError(f"output: {output} cannot be written ({error})") from error
+    return [describe(model), f"wrote {output}"]
 
 
-def _run(options: argparse.Namespace, communicator: Any) -> None:
+def _run(options: argparse.Namespace, communicator: Any) -> list[str]:
     from . import further
     from .compute import compute
     from .results import save_result
+    from .spec import RunSpec
 
-    spec = _load_spec(options.spec)
-    _check_run_keys(spec, further.SECTIONS)
-    further.check(spec)
-    output = _path(options, spec, "output", "result.nc")
-    checkpoint = Path(f"{output}.checkpoint")
-    if options.checkpoint is not None or spec.get("checkpoint") is not None:
-        checkpoint = _path(options, spec, "checkpoint")
-    arguments = {key: value for key, value in spec.items() if key in RUN_KEYS and key not in ("model", "output")}
-    if isinstance(arguments.get("mesh"), list):
-        arguments["mesh"] = tuple(arguments["mesh"])
-    if options.processes is not None:
-        arguments["processes"] = options.processes
-    arguments["checkpoint"] = checkpoint
-    if _is_root(communicator):
-        inputs = [options.spec] if isinstance(spec["model"], Mapping) else [options.spec, _path(options, spec, "model")]
-        _check_writable("output", output, inputs)
-        _check_writable("checkpoint", checkpoint, [*inputs, output])
-        for file in further.output_files(spec, output):
-            _check_writable("output", file, [*inputs, output, checkpoint])
-    model = _model(options, spec)
+    spec = RunSpec.read(options.spec, options.output, options.checkpoint, options.processes)
+    output, sections = spec.output, spec.sections
+    with spec.sole_writer() if _is_root(communicator) else contextlib.nullcontext():
+        model = spec.load_model()
+        spec.check(model)
 
-    def save(result: xr.Dataset) -> None:
-        """Before the checkpoint goes: a run killed until here can be resumed."""
-        try:
-            # A section that does not fit must not cost the tensors: they are written first.
-            save_result(result, output)
-            if further.changes_result(spec):
-                save_result(further.extended(spec, result), output)
-        except OSError as error:
-            raise StoppedError(
-                f"output: {output} cannot be written ({error}); make room and run again, it goes on from the checkpoint"
-            ) from error
+        def save(result: xr.Dataset) -> None:
+            """Before the checkpoint goes: a run that is killed, or finds the disk full, until here can be resumed."""
+            try:
+                # A section may not cost the tensors: they are written first.
+                save_result(result, output)
+                if further.changes_result(sections):
+                    save_result(further.extended(sections, result), output)
+                further.write(sections, model, output)
+            except OSError as error:
+                raise StoppedError(
+                    f"output: {output} or a file beside it cannot be written ({error}); make room and run again, it "
+                    "goes on from the checkpoint"
+                ) from error
 
-    result = compute(model, communicator=communicator, save=save, progress=True, **arguments)
-    if _is_root(communicator):
-        print(f"wrote {output}")
-        for file in further.write(spec, model, result, output):
-            print(f"wrote {file}")
-
-
-def _check_run_keys(spec: Mapping[str, Any], sections: Sequence[str]) -> None:
-    for key in spec:
-        if key not in (*RUN_KEYS, *sections):
-            raise InputError(f"{key}: unknown key; expected {', '.join((*RUN_KEYS, *sections))}")
-    if "model" not in spec:
-        raise InputError("model: missing; dmi-engine run needs it")
-    if spec.get("mesh") is None and spec.get("tolerance") is None:
-        raise InputError("mesh: missing; dmi-engine run needs it, or a tolerance to refine the mesh to")
-
-
-def _model(options: argparse.Namespace, spec: Mapping[str, Any]) -> Any:
-    """A model file, or the Rashba model where its parameters are given in place of a file."""
-    from .model import WannierModel
-    from .rashba import RashbaModel
-
-    given = spec["model"]
-    if not isinstance(given, Mapping):
-        return WannierModel.load(_path(options, spec, "model"))
-    known = ("alpha", "exchange", "mass")
-    fits = set(given) <= set(known) and {"alpha", "exchange"} <= set(given)
-    if not fits or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given.values()):
-        raise InputError(
-            f"model: {dict(given)} was given, expected a model file, or the Rashba model's alpha (eV*Angstrom), "
-            "exchange (eV) and mass (electron masses)"
+        result = compute(
+            model,
+            communicator=communicator,
+            save=save,
+            progress=True,
+            checkpoint=spec.checkpoint,
+            **spec.axes,
+            **spec.running,
         )
-    return RashbaModel(**{key: float(value) for key, value in given.items()})
+        if not _is_root(communicator):
+            return []
+        try:
+            further.write_constants(sections, result, output)
+        except (InputError, OSError) as error:
+            raise StoppedError(f"{error}; everything else is written, {output} first") from error
+    return [f"wrote {file}" for file in (output, *further.output_files(sections, output))]
 
 
-def _inspect(options: argparse.Namespace, communicator: Any) -> None:
+def _inspect(options: argparse.Namespace, communicator: Any) -> list[str]:
     from .model import WannierModel
 
-    if _is_root(communicator):
-        print(describe(WannierModel.load(options.model)))
+    return [describe(WannierModel.load(options.model))] if _is_root(communicator) else []
 
 
 def describe(model: Any) -> str:
@@ -337,4 +278,4 @@ def describe(model: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -34,18 +34,15 @@ class Collinear:
         And their adjoint.
     overlap : ndarray, shape (k, n, n)
         O = <a up|b down>.
-    velocity : ndarray, shape (2, d, k, n, n)
-        hbar vbar between the bands of one spin.
-    anticommutator : ndarray, shape (d, k, n, n)
-        Up-down block v_u O + O v_d of {sigma_x, hbar vbar}.
+    operators : Operators
+        That they are made from.
     """
 
     energies: Floats
     states: Complexes
     bras: Complexes
     overlap: Complexes
-    velocity: Complexes
-    anticommutator: Complexes
+    operators: Operators
 
     @classmethod
     def of(cls, operators: Operators) -> Collinear:
@@ -53,10 +50,20 @@ class Collinear:
         energies, states = eigh(operators.hamiltonian)
         bras = dagger(states)
         overlap = bras[0] @ (operators.overlap @ states[1])
-        velocity = bras[:, None] @ (operators.velocity @ states[:, None])
-        anticommutator = velocity[0] @ overlap
-        anticommutator += overlap @ velocity[1]
-        return cls(energies, states, bras, overlap, velocity, anticommutator)
+        return cls(energies, states, bras, overlap, operators)
+
+    @functools.cached_property
+    def velocity(self) -> Complexes:
+        """Hbar vbar between the bands of one spin, shape (2, d, k, n, n)."""
+        result: Complexes = self.bras[:, None] @ (self.operators.velocity @ self.states[:, None])
+        return result
+
+    @functools.cached_property
+    def anticommutator(self) -> Complexes:
+        """Up-down block v_u O + O v_d of {sigma_x, hbar vbar}, shape (d, k, n, n)."""
+        result: Complexes = self.velocity[0] @ self.overlap
+        result += self.overlap @ self.velocity[1]
+        return result
 
     @property
     def joined(self) -> Floats:

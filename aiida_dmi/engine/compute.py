@@ -14,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from . import arguments
 from .brillouin import Mesh
-from .checkpoint import Checkpoint, fingerprint
+from .checkpoint import Checkpoint, fingerprint, held
 from .chemical_potential import ChemicalPotentials, find_chemical_potentials
 from .errors import InputError
 from .kernel import Kernel
 from .memory import keep_heap
 from .model import WannierModel
+from .model_arguments import with_cutoff
 from .progress import Progress, SilentProgress
 from .rashba import RashbaModel
 from .results import dataset, refinement_attributes
-from .settings import QUANTITIES, Settings
+from .settings import MAX_MESH, QUANTITIES, SYMMETRISED, Settings
 from .sums import Sums
 from .symmetry import Operation, magnetic_point_group, symmetrise_tensor, symmetry_residual
 from .workers import Workers
@@ -32,7 +34,7 @@ from .workers import Workers
 Floats = npt.NDArray[np.float64]
 
 MEMORY_LIMIT = 1024**3
-SYMMETRISED = "model"
+MOST_PROCESSES = 4096
 RESIDUAL_MESH = 12
 """The forbidden part of D is measured on a full mesh of at least this many points a side."""
 
@@ -49,7 +51,7 @@ def compute(
     symmetry: bool | str = False,
     *,
     tolerance: float | None = None,
-    max_mesh: int = 768,
+    max_mesh: int = MAX_MESH,
     method: str = "bands",
     quantities: Iterable[str] | None = None,
     cutoff: float | None = None,
@@ -128,17 +130,15 @@ def compute(
         If a worker process was killed, or the checkpoint could not be written.
     """
     if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
-        raise InputError(f"checkpoint: {checkpoint!r} was given, expected a path")
+        raise arguments.refusal("checkpoint", checkpoint, "a path")
     if save is not None and not callable(save):
-        raise InputError(f"save: {save!r} was given, expected a function that takes the result")
-    _check_running(processes, memory_limit, tolerance, max_mesh, symmetry)
-    if mesh is None:
-        if tolerance is None:
-            raise InputError("mesh: missing; give the points along each direction, or a tolerance")
-        mesh = 24
-    settings = Settings.checked(
-        dimension=model.dimension,
-        atoms=model.atoms,
+        raise arguments.refusal("save", save, "a function that takes the result")
+    arguments.whole("processes", processes, most=MOST_PROCESSES)
+    arguments.whole("memory_limit", memory_limit)
+    show = arguments.truth("progress", progress)
+    model, settings = prepared(
+        model,
+        cutoff,
         mesh=mesh,
         soi_scales=soi_scales,
         fermi_shifts=fermi_shifts,
@@ -148,50 +148,92 @@ def compute(
         fermi_level=fermi_level,
         method=method,
         quantities=quantities,
+        symmetry=symmetry,
+        tolerance=tolerance,
+        max_mesh=max_mesh,
     )
-    if isinstance(model, RashbaModel):
-        model, settings = model.with_cutoff(cutoff), dataclasses.replace(settings, fermi_level="dft")
-    elif cutoff is not None:
-        raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
-    keep_heap()
-    given, model = model, _symmetrised(model) if symmetry == SYMMETRISED else model
-    run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), _group(model, settings, symmetry))
-    run.given, run.memory_limit = given, memory_limit
-    key = fingerprint(model, settings, symmetry, tolerance, run.kernel.partition)
-    with Workers(run.kernel, processes, communicator) as workers:
-        run.workers, run.show = workers, progress and workers.root
-        run.checkpoint = Checkpoint(Path(checkpoint) if checkpoint is not None and workers.root else None, key)
-        run.checkpoint.check_folder()
-        result = run.on_mesh(settings.mesh) if tolerance is None else run.refined(tolerance, max_mesh)
-        if save is not None and workers.root:
-            save(result)
-        run.checkpoint.remove()
+    root = communicator is None or communicator.Get_rank() == 0
+    path = Path(checkpoint) if checkpoint is not None and root else None
+    with held(path):
+        keep_heap()
+        given, model = model, _symmetrised(model) if settings.symmetry == SYMMETRISED else model
+        group = _group(model, settings)
+        run = _Run(model, settings, Kernel.prepare(model, settings, memory_limit), group, _groups(model, settings))
+        run.given, run.memory_limit, run.show = given, memory_limit, show and root
+        run.checkpoint = Checkpoint(path, fingerprint(model, settings, group, run.kernel.partition))
+        with Workers(run.kernel, processes, communicator) as run.workers:
+            result = run.on_mesh(settings.mesh) if settings.tolerance is None else run.refined()
+            if save is not None and root:
+                save(result)
+            run.checkpoint.remove()
     return result
 
 
-def _check_running(
-    processes: int, memory_limit: int, tolerance: float | None, max_mesh: int, symmetry: bool | str
-) -> None:
-    for name, value in (("processes", processes), ("memory_limit", memory_limit), ("max_mesh", max_mesh)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"{name}: {value!r} was given, expected a positive integer")
-    if not isinstance(symmetry, (bool, np.bool_)) and symmetry != SYMMETRISED:
-        raise InputError(f"symmetry: {symmetry!r} was given, expected true, false or '{SYMMETRISED}'")
-    number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
-    if tolerance is not None and not (number and 0 < tolerance < 1e300):
-        raise InputError(f"tolerance: {str(tolerance)[:40]} was given, expected a positive number in meV*Angstrom")
+def prepared(
+    model: WannierModel | RashbaModel, cutoff: float | None = None, **axes: Any
+) -> tuple[WannierModel | RashbaModel, Settings]:
+    """Every argument of `compute` that says what is computed, checked against the model.
+
+    Parameters
+    ----------
+    model : WannierModel or RashbaModel
+    cutoff : float, optional
+    **axes
+        Of `Settings.checked`.
+
+    Returns
+    -------
+    model : WannierModel or RashbaModel
+        With the cut-off.
+    settings : Settings
+
+    Raises
+    ------
+    InputError
+        Naming the argument that does not fit, its value and what is expected.
+    """
+    model = with_cutoff(model, cutoff)
+    settings = Settings.checked(dimension=model.dimension, atoms=model.atoms, **axes)
+    if isinstance(model, WannierModel):
+        return model, settings
+    if settings.symmetry:
+        raise InputError(
+            f"symmetry: {settings.symmetry} was given, a RashbaModel is summed over its full square; give False"
+        )
+    return model, dataclasses.replace(settings, fermi_level="dft")
 
 
 def _symmetrised(model: WannierModel | RashbaModel) -> WannierModel | RashbaModel:
     return model.symmetrised() if isinstance(model, WannierModel) else model
 
 
-def _group(model: WannierModel | RashbaModel, settings: Settings, symmetry: bool | str) -> tuple[Operation, ...]:
-    if not symmetry:
+def _group(model: WannierModel | RashbaModel, settings: Settings) -> tuple[Operation, ...]:
+    if not settings.symmetry or not isinstance(model, WannierModel):
         return ()
-    if not isinstance(model, WannierModel):
-        raise InputError(f"symmetry: {symmetry} was given, a RashbaModel is summed over its full square; give False")
     return magnetic_point_group(model, settings.directions, list(settings.soi_masks.values()))
+
+
+def _groups(
+    model: WannierModel | RashbaModel, settings: Settings
+) -> dict[tuple[int, int], tuple[Operation, ...]] | None:
+    """The magnetic point group of every direction and mask by itself, for the part of D that it forbids.
+
+    None where it cannot be known: for a RashbaModel, without moments, without spglib, or where spglib finds none. That
+    costs no run its sums, so it is asked for before them.
+    """
+    known = isinstance(model, WannierModel) and model.moments is not None and find_spec("spglib") is not None
+    if not known or "D" not in settings.quantities:
+        return None
+    assert isinstance(model, WannierModel)
+    masks = list(settings.soi_masks.values())
+    try:
+        return {
+            (direction, mask): magnetic_point_group(model, [n], [weights])
+            for direction, n in enumerate(settings.directions)
+            for mask, weights in enumerate(masks)
+        }
+    except InputError:
+        return None
 
 
 @dataclasses.dataclass
@@ -202,6 +244,7 @@ class _Run:
     settings: Settings
     kernel: Kernel
     group: tuple[Operation, ...]
+    groups: dict[tuple[int, int], tuple[Operation, ...]] | None = None
     workers: Workers = dataclasses.field(init=False)
     checkpoint: Checkpoint = dataclasses.field(init=False)
     given: WannierModel | RashbaModel = dataclasses.field(init=False)
@@ -222,15 +265,11 @@ class _Run:
             result.attrs["symmetry"] += ", of the symmetrised model"
         return result
 
-    def refined(self, tolerance: float, max_mesh: int) -> xr.Dataset:
+    def refined(self) -> xr.Dataset:
         """Double the mesh until the result changes by less than the tolerance."""
-        mesh = self.settings.mesh if self.settings.mesh.ratio == 2 else self.settings.mesh.doubled()
-        if max(mesh.divisions) > max_mesh:
-            raise InputError(
-                f"max_mesh: {max_mesh} was given, the first mesh has {max(mesh.divisions)} points along a direction; "
-                "raise max_mesh or give a coarser mesh"
-            )
-        mesh = self._resumed_mesh(mesh)
+        tolerance, max_mesh = self.settings.tolerance, self.settings.max_mesh
+        assert tolerance is not None
+        mesh = self._resumed_mesh(self.settings.mesh)
         while True:
             result = self.on_mesh(mesh)
             changes = _changes(result)
@@ -300,21 +339,17 @@ class _Run:
     def _symmetry_residual(self, mesh: Mesh, sums: Sums) -> Floats | None:
         """|D - PD|/|D|, the part of D that its direction's and mask's magnetic point group forbids.
 
-        Measured before symmetrising, on a full mesh; None where the group cannot be known: for a RashbaModel,
-        without moments, or without spglib.
+        Measured before symmetrising, on a full mesh; None where the group cannot be known, see `_groups`.
         """
-        unknown = not isinstance(self.model, WannierModel) or self.model.moments is None or find_spec("spglib") is None
-        if unknown or "D" not in self.settings.quantities:
+        if self.groups is None:
             return None
         assert isinstance(self.model, WannierModel)
         if self.group:
             least = [max(RESIDUAL_MESH, 2 * m) for m in self.model.mesh]
             sums = self._full(Mesh(tuple(min(m, small) for m, small in zip(mesh.divisions, least, strict=False))))
         result = np.zeros(sums.D.shape[:-2])
-        for direction, n in enumerate(self.settings.directions):
-            for mask, weights in enumerate(self.settings.soi_masks.values()):
-                group = magnetic_point_group(self.model, [n], [weights])
-                result[direction, mask] = symmetry_residual(sums.D[direction, mask], group)
+        for place, group in self.groups.items():
+            result[place] = symmetry_residual(sums.D[place], group)
         return result
 
     def _full(self, mesh: Mesh) -> Sums:

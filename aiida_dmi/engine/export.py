@@ -20,20 +20,23 @@ What the programs mean by their constants:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from .errors import InputError
+from .arguments import limited, named, number, shown, vector
+from .errors import InputError, brief
 from .interpolation import spin_frame
 from .results import MEV_PER_ANGSTROM2_IN_MJ_PER_M2
 
 Floats = npt.NDArray[np.float64]
 
 MILLI = 1e-3
+LARGEST_RATE = 1e30
+"""1/s; what lies beyond is a slip of the pen."""
 
 FILM = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 0.0]])
 """E of a film with C_nv about z: D_yx = d, D_xy = -d for n along z."""
@@ -94,9 +97,7 @@ def energy_current(dmi: xr.DataArray, direction: Sequence[float], dn_dt: Sequenc
     -2000000000.0
     """
     _needs(dmi, "i", "j")
-    rate = np.asarray(dn_dt, dtype=float)
-    if rate.shape != (3,) or not np.isfinite(rate).all():
-        raise InputError(f"dn_dt: {dn_dt!r} was given, expected three finite numbers, 1/s")
+    rate = np.array(checked_rate(dn_dt))
     axis = xr.DataArray(np.cross(spin_frame(direction)[2], rate), coords={"i": ["x", "y", "z"]}, dims="i")
     current = -(dmi * axis).sum("i")
     return current.assign_attrs(
@@ -104,6 +105,18 @@ def energy_current(dmi: xr.DataArray, direction: Sequence[float], dn_dt: Sequenc
         long_name="energy current -D_j.(n x dn/dt) (Eq. 74)",
         **{key: dmi.attrs[key] for key in ("per",) if key in dmi.attrs},
     )
+
+
+def checked_rate(dn_dt: Any) -> tuple[float, ...]:
+    """dn/dt, 1/s.
+
+    Raises
+    ------
+    InputError
+        If it is not three finite numbers.
+    """
+    rate = vector("dn_dt", dn_dt, "three finite numbers, 1/s")
+    return tuple(limited("dn_dt", component, LARGEST_RATE, " 1/s") for component in rate)
 
 
 def to_ubermag(
@@ -185,7 +198,9 @@ def _constant(
     """D and its error (J/m^2), the residual, and what D was divided by."""
     if "D" not in result or "D_error" not in result:
         raise InputError("result: no D in it; give what compute returned")
-    selected = _select(result, point)
+    if not {"cell_area", "cell_volume"} & set(result.attrs):
+        raise InputError("result: it has no cell_area or cell_volume; D of a Wannier model is needed")
+    selected = _select(result, thickness, tolerance, point)
     dmi = selected["D"].transpose("i", "j").values
     label = str(selected["direction"].values)
     d, residual = lifshitz_constant(dmi, tuple(selected["direction_vector"].values))
@@ -195,38 +210,76 @@ def _constant(
             f"result: D = {np.round(dmi, 4).tolist()} for n = {label} is off {form} by {residual:.2f} of its size, "
             f"more than tolerance={tolerance:g}; one constant does not describe it"
         )
-    k_error = float(np.nan_to_num(selected["D_error"].values).max())
+    k_error = float(selected["D_error"].values.max())  # NaN of an earlier version's mesh without a nested one stays
     forbidden = residual * float(np.linalg.norm(dmi))
     scale, text = _density(result, thickness)
     text = f"D for n along {label}, {selected['D'].attrs['long_name']}; {text}"
     return d * scale, max(k_error, forbidden) * scale, residual, text
 
 
-def _select(result: xr.Dataset, point: dict[str, Any]) -> xr.Dataset:
-    try:
-        chosen = result.sel({key: [value] for key, value in point.items()})
-    except (KeyError, ValueError) as error:
-        raise InputError(f"point: {point} is not in the result ({str(error).strip(chr(34))})") from error
-    several = {str(dim): size for dim, size in chosen["D"].sizes.items() if dim not in ("i", "j") and size > 1}
+def check_point(
+    axes: Mapping[str, Sequence[Any]], bulk: bool, thickness: Any, tolerance: Any, point: Mapping[str, Any]
+) -> None:
+    """Refuse arguments of `to_ubermag` and `to_mumax3` that do not fit a result with these axes, there or to come.
+
+    Parameters
+    ----------
+    axes : mapping
+        Dimension of D, without i and j, to its labels.
+    bulk : bool
+        Whether the result is a bulk magnet's.
+    thickness, tolerance, point
+        As given.
+
+    Raises
+    ------
+    InputError
+        Naming what does not fit.
+    """
+    number("tolerance", tolerance, "a number of at least 0", least=0)
+    if bulk and thickness is not None:
+        raise InputError(f"thickness: {shown(thickness)} was given, a bulk magnet takes none")
+    if not bulk:
+        try:
+            number("thickness", thickness, above=0)
+        except InputError as error:
+            raise InputError(
+                f"thickness: {shown(thickness)} was given, a film needs its magnetic thickness t in Angstrom"
+            ) from error
+    for key, value in point.items():
+        if key not in axes:
+            raise InputError(f"point: {named(key)} is not in the result, which has {', '.join(axes)}")
+        if isinstance(value, bool) or not any(type(value) in _TYPES[type(x)] and value == x for x in axes[key]):
+            labels = ", ".join(str(x) for x in axes[key])
+            raise InputError(f"point: {key}: {shown(value)} is not in the result; expected one of {brief(labels)}")
+    several = [key for key, labels in axes.items() if key not in point and len(labels) > 1]
     if several:
-        raise InputError(
-            f"point: several values of {', '.join(several)} are left; choose one, as {next(iter(several))}=..."
-        )
-    return chosen.squeeze([dim for dim in chosen["D"].dims if dim not in ("i", "j")])
+        raise InputError(f"point: several values of {', '.join(several)} are left; choose one, as {several[0]}=...")
+
+
+_TYPES = {str: (str,), float: (int, float)}
+"""Type of an axis' labels to those of a value that may name one."""
+
+
+def _select(result: xr.Dataset, thickness: Any, tolerance: Any, point: dict[str, Any]) -> xr.Dataset:
+    dimensions = [str(dim) for dim in result["D"].dims if dim not in ("i", "j")]
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in point.items()}
+    check_point(
+        {key: result[key].values.tolist() for key in dimensions},
+        "cell_volume" in result.attrs,
+        thickness,
+        tolerance,
+        plain,
+    )
+    return result.sel({key: [value] for key, value in plain.items()}).squeeze(dimensions)
 
 
 def _density(result: xr.Dataset, thickness: float | None) -> tuple[float, str]:
     """J/m^2 per meV*Angstrom of the cell, and in words."""
     factor = MEV_PER_ANGSTROM2_IN_MJ_PER_M2 * MILLI
-    if "cell_volume" in result.attrs:
+    if thickness is None:
         volume = float(result.attrs["cell_volume"])
-        if thickness is not None:
-            raise InputError(f"thickness: {thickness} was given, a bulk magnet takes none")
         return factor / volume, f"cell volume {volume:.6g} Angstrom^3"
-    if "cell_area" not in result.attrs:
-        raise InputError("result: it has no cell_area or cell_volume; D of a Wannier model is needed")
-    if thickness is None or not np.isfinite(thickness) or thickness <= 0:
-        raise InputError(f"thickness: {thickness} was given, a film needs its magnetic thickness t in Angstrom")
     area = float(result.attrs["cell_area"])
     return factor / (area * thickness), f"cell area {area:.6g} Angstrom^2, thickness t = {thickness:.6g} Angstrom"
 

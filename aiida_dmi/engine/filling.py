@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from . import response
-from .brillouin import Mesh
+from . import arguments, response
 from .chemical_potential import neutral_level
 from .constants import BOLTZMANN_EV
 from .errors import InputError
 from .interpolation import Interpolation, spin_frame
 from .model import WannierModel
+from .model_arguments import checked_divisions, checked_mask, checked_scale, mesh_points, minority, with_cutoff
 from .rashba import RashbaModel
-from .resolved import BATCH_BYTES, mesh_points, minority
-from .settings import FERMI_LEVELS, direction_label
+from .resolved import BATCH_BYTES
+from .settings import FERMI_LEVELS, LIMITS, direction_label
+from .weights import LOWEST_TEMPERATURE
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,16 +84,21 @@ def density_of_states(
     InputError
         Naming the argument that does not fit.
     """
-    shifts = np.linspace(-1, 1, 201) if fermi_shifts is None else np.array([float(s) for s in fermi_shifts])
-    kt = BOLTZMANN_EV * temperature
-    width = kt if broadening is None else broadening
-    _check(shifts, temperature, width, fermi_level)
-    if isinstance(model, RashbaModel):
-        model = model.with_cutoff(cutoff)
-    elif cutoff is not None:
-        raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
-    divisions = Mesh.from_input(mesh, model.dimension).divisions
-    bare, full = _energies(model, divisions, soi_scale, direction, mask)
+    settings = StatesSettings.checked(
+        model,
+        mesh,
+        fermi_shifts,
+        temperature=temperature,
+        broadening=broadening,
+        fermi_level=fermi_level,
+        soi_scale=soi_scale,
+        direction=direction,
+        mask=mask,
+        cutoff=cutoff,
+    )
+    model, divisions, shifts = settings.model, settings.divisions, settings.fermi_shifts
+    kt, width = BOLTZMANN_EV * settings.temperature, settings.broadening
+    bare, full = _energies(settings)
     electrons = model.electrons
     if electrons is None or fermi_level == "dft":
         mu_bare = mu = float(model.fermi_energy)
@@ -118,19 +125,91 @@ def density_of_states(
         {
             "spin": ["up", "down"],
             "fermi_shift": ("fermi_shift", shifts, in_ev),
-            "temperature": ("temperature", np.array([float(temperature)]), {"units": "K"}),
+            "temperature": ("temperature", np.array([settings.temperature]), {"units": "K"}),
         },
         {
             "mesh": list(divisions),
             "fermi_level": fermi_level,
-            "soi_scale": float(soi_scale),
-            "direction": direction_label(tuple(spin_frame(direction)[2])),
+            "soi_scale": settings.soi_scale,
+            "direction": direction_label(settings.direction),
             "minority": minority(model),
         }
         | (
             {"symbols": list(model.symbols), "electrons_per_cell": electrons} if isinstance(model, WannierModel) else {}
         ),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class StatesSettings:
+    """What a density of states is to be of: the arguments of `density_of_states`, checked.
+
+    Parameters
+    ----------
+    model : WannierModel or RashbaModel
+        With the cut-off.
+    divisions : tuple of int
+        Of the mesh.
+    fermi_shifts : ndarray, shape (shifts,)
+        eV.
+    temperature, broadening, soi_scale : float
+        K, eV and xi.
+    direction, mask : tuple of float
+    """
+
+    model: WannierModel | RashbaModel
+    divisions: tuple[int, ...]
+    fermi_shifts: Floats
+    temperature: float
+    broadening: float
+    soi_scale: float
+    direction: tuple[float, ...]
+    mask: tuple[float, ...]
+
+    @classmethod
+    def checked(
+        cls,
+        model: WannierModel | RashbaModel,
+        mesh: int | Sequence[int] | None = None,
+        fermi_shifts: Iterable[float] | None = None,
+        *,
+        temperature: float = 300.0,
+        broadening: float | None = None,
+        fermi_level: str = "neutral",
+        soi_scale: float = 1.0,
+        direction: Sequence[float] = (0, 0, 1),
+        mask: Sequence[float] | None = None,
+        cutoff: float | None = None,
+    ) -> StatesSettings:
+        """Validate every argument of `density_of_states` against the model.
+
+        Raises
+        ------
+        InputError
+            Naming the argument that does not fit.
+        """
+        model = with_cutoff(model, cutoff)
+        if mesh is None:
+            raise InputError("mesh: missing; give the points along each direction")
+        arguments.choice("fermi_level", fermi_level, FERMI_LEVELS)
+        shifts = np.linspace(-1, 1, 201) if fermi_shifts is None else arguments.numbers("fermi_shifts", fermi_shifts)
+        kelvins = arguments.temperature("temperature", temperature)
+        width = BOLTZMANN_EV * kelvins
+        if broadening is not None:
+            least, most = (BOLTZMANN_EV * limit for limit in (LOWEST_TEMPERATURE, arguments.HIGHEST_TEMPERATURE))
+            expected = f"eV above 0, from {least:.1g} to {most:.2g}"
+            width = arguments.number("broadening", broadening, expected, least=least, most=most)
+        limit, unit = LIMITS["fermi_shifts"]
+        return cls(
+            model=model,
+            divisions=checked_divisions(mesh, model.dimension),
+            fermi_shifts=np.array([arguments.limited("fermi_shifts", float(s), limit, unit) for s in shifts]),
+            temperature=kelvins,
+            broadening=width,
+            soi_scale=checked_scale(soi_scale),
+            direction=tuple(float(x) for x in spin_frame(direction)[2]),
+            mask=checked_mask(mask, model.atoms),
+        )
 
 
 def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) -> xr.Dataset:
@@ -173,21 +252,15 @@ def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) ->
     if "electrons" not in result or "symbols" not in result.attrs:
         raise InputError("result: no electrons or symbols in it; a doping needs the result of a Wannier model")
     symbols = [str(s) for s in np.atleast_1d(result.attrs["symbols"])]
-    kinds = list(dict.fromkeys(symbols)) if substituted is None else [str(s) for s in substituted]
-    unknown = [kind for kind in kinds if kind not in symbols]
-    if unknown or not kinds:
-        raise InputError(
-            f"substituted: {unknown or kinds} was given, expected some of {', '.join(dict.fromkeys(symbols))}"
-        )
+    shifts = np.atleast_1d(result["fermi_shift"].values)
+    fermi_level = result.attrs.get("fermi_level", "dft")
+    kinds = check_doping(symbols, shifts.tolist(), fermi_level, substituted)
     atoms = sum(symbol in kinds for symbol in symbols)
     electrons = result["electrons"]
-    shifts = np.atleast_1d(result["fermi_shift"].values)
     if (shifts == 0.0).any():
         neutral = electrons.sel(fermi_shift=0.0)
-    elif result.attrs.get("fermi_level", "dft") != "dft":
-        neutral = xr.DataArray(float(result.attrs["electrons_per_cell"]))
     else:
-        raise InputError("fermi_shifts: 0 is not among them, and N(0) is not known at a fixed Fermi level; include 0")
+        neutral = xr.DataArray(float(result.attrs["electrons_per_cell"]))
     doping = ((electrons - neutral) / atoms).drop_vars("compound", errors="ignore")
     doping.attrs = {
         "units": "1",
@@ -200,6 +273,38 @@ def doping_axis(result: xr.Dataset, substituted: Sequence[str] | None = None) ->
         {"compound": ("fermi_shift", compound)} if "fermi_shift" in doping.dims else {},
         {"negative": labels[-1], "positive": labels[1], "atoms": atoms},
     )
+
+
+def check_doping(
+    symbols: Sequence[str], fermi_shifts: Sequence[float], fermi_level: str, substituted: Any
+) -> list[str]:
+    """The kinds that are substituted in a result with these atoms and shifts, known or still to come.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+        One an atom.
+    fermi_shifts : sequence of float
+    fermi_level : str
+        As in `compute`.
+    substituted : sequence of str or None
+        As given to `doping_axis`.
+
+    Raises
+    ------
+    InputError
+        If a kind is unknown, or N(0) would not be.
+    """
+    own = list(dict.fromkeys(symbols))
+    kinds = own
+    if substituted is not None:
+        arguments.choices("substituted", substituted, own)
+        kinds = list(dict.fromkeys(str(kind) for kind in substituted))
+    for sign in (-1, 1):
+        compound_label(kinds, sign)
+    if 0.0 not in fermi_shifts and fermi_level == "dft":
+        raise InputError("fermi_shifts: 0 is not among them, and N(0) is not known at a fixed Fermi level; include 0")
+    return kinds
 
 
 def compound_label(kinds: Sequence[str], step: int) -> str:
@@ -224,33 +329,18 @@ def compound_label(kinds: Sequence[str], step: int) -> str:
 # -- energies and sums -------------------------------------------------------------------------------------
 
 
-def _check(shifts: Floats, temperature: float, width: float, fermi_level: str) -> None:
-    if not len(shifts) or not np.isfinite(shifts).all():
-        raise InputError(f"fermi_shifts: {shifts.tolist()} was given, expected finite numbers")
-    for name, value, unit in (("temperature", temperature, "kelvins"), ("broadening", width, "eV")):
-        if not np.isfinite(value) or value <= 0:
-            raise InputError(f"{name}: {value} was given, expected {unit} above 0")
-    if fermi_level not in FERMI_LEVELS:
-        raise InputError(f"fermi_level: {fermi_level!r} was given, expected one of {', '.join(FERMI_LEVELS)}")
-
-
-def _energies(
-    model: WannierModel | RashbaModel,
-    divisions: tuple[int, ...],
-    soi_scale: float,
-    direction: Sequence[float],
-    mask: Sequence[float] | None,
-) -> tuple[Floats, Floats]:
+def _energies(settings: StatesSettings) -> tuple[Floats, Floats]:
     """Bands of Hbar (up, then down) and of H(xi) on the mesh, (k, 2n) each, eV."""
+    model = settings.model
     bands: Any = Interpolation(model) if isinstance(model, WannierModel) else model
-    columns = bands.spin_orbit_columns(tuple(direction), (1.0,) * model.atoms if mask is None else mask)
-    points = mesh_points(divisions)
+    columns = bands.spin_orbit_columns(settings.direction, settings.mask)
+    points = mesh_points(settings.divisions)
     per_k = 16 * (2 * model.functions) ** 2 * (8 + 4 * model.dimension)
     bare, full = [], []
     for batch in np.array_split(points, -(-len(points) * per_k // BATCH_BYTES)):
         hamiltonian = bands.hamiltonian(batch)
         bare.append(response.eigenvalues(hamiltonian, None, 0.0))
-        full.append(response.eigenvalues(hamiltonian, bands.interaction(columns, batch), soi_scale))
+        full.append(response.eigenvalues(hamiltonian, bands.interaction(columns, batch), settings.soi_scale))
     return np.concatenate(bare), np.concatenate(full)
 
 

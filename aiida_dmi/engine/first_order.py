@@ -131,11 +131,27 @@ class FirstOrder:
         interaction, velocity = (spin_orbit.interaction[1], spin_orbit.velocity[1]) if flip is None else flip
         # (f_a - f_b)/(E_a - E_b): a sum over pairs enters f_a with a plus, f_b with a minus.
         self._sign = np.repeat([1.0, -1.0], n)
-        # L, O/(E_a - E_b), L/(E_a - E_b) and conj(y)
-        self._flip = bands.flip(interaction)
-        self._overlap_over = bands.overlap * splittings.flip
-        self._flip_over = self._flip * splittings.flip
-        self._velocity = np.conj(bands.flip(velocity))
+        self._blocks = interaction, velocity
+
+    @functools.cached_property
+    def _flip(self) -> Complexes:
+        """L."""
+        return self.bands.flip(self._blocks[0])
+
+    @functools.cached_property
+    def _velocity(self) -> Complexes:
+        """conj(y)."""
+        return np.conj(self.bands.flip(self._blocks[1]))
+
+    @functools.cached_property
+    def _overlap_over(self) -> Complexes:
+        """O/(E_a - E_b)."""
+        return self.bands.overlap * self.splittings.flip
+
+    @functools.cached_property
+    def _flip_over(self) -> Complexes:
+        """L/(E_a - E_b)."""
+        return self._flip * self.splittings.flip
 
     @functools.cached_property
     def _anticommutator(self) -> Complexes:

@@ -11,71 +11,115 @@ micromagnetics: {thickness: 2.04}                  # -> OUTPUT.micromagnetics.js
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
+from .arguments import known_keys, refusal, within
 from .atomic import whole_file
-from .bandstructure import bands
+from .bandstructure import BandSettings, bands
 from .errors import InputError
-from .export import energy_current, to_mumax3, to_ubermag
-from .filling import density_of_states, doping_axis
+from .export import check_point, checked_rate, energy_current, to_mumax3, to_ubermag
+from .filling import StatesSettings, check_doping, density_of_states, doping_axis
 from .model import WannierModel
 from .rashba import RashbaModel
-from .resolved import k_map
+from .resolved import MapSettings, k_map
 from .results import save_result
+from .settings import Settings
 
 Model = WannierModel | RashbaModel
 
-MAPS: dict[str, Callable[..., xr.Dataset]] = {"k_map": k_map, "bands": bands, "density_of_states": density_of_states}
-"""Sections that give a dataset of their own; their keys are the function's arguments."""
+MAPS: dict[str, tuple[Callable[..., xr.Dataset], Callable[..., Any]]] = {
+    "k_map": (k_map, MapSettings.checked),
+    "bands": (bands, BandSettings.checked),
+    "density_of_states": (density_of_states, StatesSettings.checked),
+}
+"""Sections that give a dataset of their own: the function, whose arguments are their keys, and its checks."""
 WITH_RESULT = ("doping_axis", "energy_current", "micromagnetics")
 OF_D = ("energy_current", "micromagnetics")
 """Sections that start from the result's D."""
+POINT = ("direction", "mask", "soi_scale", "temperature", "fermi_shift")
+"""What a point of a result is called by."""
 SECTIONS = (*MAPS, *WITH_RESULT)
 
 
-def check(spec: Mapping[str, Any]) -> None:
-    """Refuse unknown keys of the sections, before anything is computed.
+def check_keys(spec: Mapping[str, Any]) -> None:
+    """Refuse unknown keys of the sections; the model is not needed for that.
 
     Raises
     ------
     InputError
         Naming section and key.
     """
-    for name, function in MAPS.items():
+    for name, (function, _) in MAPS.items():
         if name in spec:
-            known = [key for key in inspect.signature(function).parameters if key != "model"]
-            _check_keys(name, spec[name], known)
+            known_keys(name, spec[name], [key for key in inspect.signature(function).parameters if key != "model"])
     if "energy_current" in spec:
-        _check_keys("energy_current", spec["energy_current"], ["dn_dt"], ["dn_dt"])
+        known_keys("energy_current", spec["energy_current"], ["dn_dt"], needed=["dn_dt"])
     if "micromagnetics" in spec:
-        keys = ["thickness", "tolerance", "direction", "mask", "soi_scale", "temperature", "fermi_shift"]
-        _check_keys("micromagnetics", spec["micromagnetics"], keys)
-    asked = spec.get("quantities")
-    for name in OF_D:
-        if name in spec and isinstance(asked, list) and "D" not in asked:
-            raise InputError(f"{name}: quantities: {asked} was given; it needs D among them")
+        known_keys("micromagnetics", spec["micromagnetics"], ["thickness", "tolerance", *POINT])
     substituted = spec.get("doping_axis", True)
     if substituted is not True and not (isinstance(substituted, list) and substituted):
-        raise InputError(f"doping_axis: {substituted!r} was given, expected true or a list of elements")
+        raise refusal("doping_axis", substituted, "true or a list of elements")
 
 
-def _check_keys(section: str, given: Any, known: Iterable[str], needed: Iterable[str] = ()) -> None:
-    expected = ", ".join(known)
-    if not isinstance(given, Mapping):
-        raise InputError(f"{section}: {given!r} was given, expected keys and values; known are {expected}")
-    for key in given:
-        if key not in known:
-            raise InputError(f"{section}: {key} is unknown; expected {expected}")
-    for key in needed:
-        if key not in given:
-            raise InputError(f"{section}: {key} is missing")
+def check(spec: Mapping[str, Any], model: Model, settings: Settings) -> None:
+    """Refuse every value of the sections that does not fit: after the tensors it would be too late.
+
+    Parameters
+    ----------
+    spec : mapping
+        Checked by `check_keys`.
+    model : WannierModel or RashbaModel
+    settings : Settings
+        Of the tensors.
+
+    Raises
+    ------
+    InputError
+        Naming section and key.
+    """
+    for name, (_, checked) in MAPS.items():
+        if name in spec:
+            _in_section(name, functools.partial(checked, model, **spec[name]))
+    for name in OF_D:
+        if name in spec and "D" not in settings.quantities:
+            raise InputError(f"{name}: quantities: {list(settings.quantities)} was given; it needs D among them")
+    for name in ("doping_axis", "micromagnetics"):
+        if name in spec and not isinstance(model, WannierModel):
+            raise InputError(f"{name}: it needs a Wannier model; remove it")
+    if "energy_current" in spec:
+        _in_section("energy_current", lambda: checked_rate(spec["energy_current"]["dn_dt"]))
+    if "doping_axis" in spec:
+        symbols, shifts, level = list(getattr(model, "symbols", ())), settings.fermi_shifts, settings.fermi_level
+        _in_section("doping_axis", lambda: check_doping(symbols, shifts, level, _substituted(spec)))
+    if "micromagnetics" in spec:
+        point = dict(spec["micromagnetics"])
+        thickness, tolerance = point.pop("thickness", None), point.pop("tolerance", 0.05)
+        axes = dict(zip(POINT, _axes(settings), strict=True))
+        _in_section("micromagnetics", lambda: check_point(axes, model.dimension == 3, thickness, tolerance, point))
+
+
+def _axes(settings: Settings) -> list[list[Any]]:
+    """Labels of the result's axes, in the order of POINT."""
+    numbers = (settings.soi_scales, settings.temperatures, settings.fermi_shifts)
+    return [settings.direction_labels, list(settings.soi_masks), *map(list, numbers)]
+
+
+def _in_section(name: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except InputError as error:
+        raise within(name, error) from error
+
+
+def _substituted(spec: Mapping[str, Any]) -> list[str] | None:
+    return None if spec["doping_axis"] is True else spec["doping_axis"]
 
 
 def output_files(spec: Mapping[str, Any], output: Path) -> list[Path]:
@@ -104,8 +148,7 @@ def extended(spec: Mapping[str, Any], result: xr.Dataset) -> xr.Dataset:
         From `compute`.
     """
     if "doping_axis" in spec:
-        substituted = None if spec["doping_axis"] is True else spec["doping_axis"]
-        axis = doping_axis(result, substituted)
+        axis = doping_axis(result, _substituted(spec))
         labels = {f"doping_{side}": axis.attrs[side] for side in ("negative", "positive")}
         result = result.assign(doping=axis.doping).assign_coords(compound=axis.compound).assign_attrs(labels)
     if "energy_current" in spec:
@@ -119,52 +162,43 @@ def extended(spec: Mapping[str, Any], result: xr.Dataset) -> xr.Dataset:
     return result
 
 
-def write(spec: Mapping[str, Any], model: Model, result: xr.Dataset, output: Path) -> list[Path]:
-    """Compute and write the files of the sections.
+def write(spec: Mapping[str, Any], model: Model, output: Path) -> None:
+    """Compute and write the files of the sections that start from the model alone.
 
     Parameters
     ----------
     spec : mapping
     model : WannierModel or RashbaModel
+    output : Path
+        The result's file; the others stand beside it.
+    """
+    for name, (function, _) in MAPS.items():
+        if name in spec:
+            save_result(function(model, **spec[name]), _beside(output, name, ".nc"))
+
+
+def write_constants(spec: Mapping[str, Any], result: xr.Dataset, output: Path) -> None:
+    """Write the file of micromagnetic constants, if there is to be one.
+
+    Parameters
+    ----------
+    spec : mapping
     result : Dataset
         From `compute`.
     output : Path
-        The result's file; the others stand beside it.
-
-    Returns
-    -------
-    list of Path
-        What was written.
+        The result's file.
 
     Raises
     ------
     InputError
-        If an argument does not fit, or one micromagnetic constant does not describe D.
+        If one constant does not describe D: the one thing of a spec that only the tensors tell.
     """
-    for name, function in MAPS.items():
-        if name in spec:
-            save_result(function(model, **_arguments(name, spec[name])), _beside(output, name, ".nc"))
-    if "micromagnetics" in spec:
-        point = dict(spec["micromagnetics"])
+    if "micromagnetics" not in spec:
+        return
+    point = dict(spec["micromagnetics"])
+    try:
         constants = [dataclasses.asdict(convert(result, **point)) for convert in (to_ubermag, to_mumax3)]
-        with whole_file(_beside(output, "micromagnetics", ".json")) as temporary:
-            Path(temporary).write_text(json.dumps(constants, indent=1) + "\n", encoding="utf-8")
-    return output_files(spec, output)
-
-
-def _arguments(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """YAML's lists as what the functions take."""
-    arguments = dict(given)
-    if isinstance(arguments.get("mesh"), list):
-        arguments["mesh"] = tuple(arguments["mesh"])
-    if section == "bands" and arguments.get("path") is not None:
-        try:
-            arguments["path"] = [(str(label), tuple(float(x) for x in point)) for label, point in arguments["path"]]
-        except (TypeError, ValueError) as error:
-            raise InputError("bands: path: expected a list of [label, [k_1, k_2]]") from error
-    if section == "k_map" and arguments.get("kpoints") is not None:
-        try:
-            arguments["kpoints"] = np.asarray(arguments["kpoints"], dtype=float)
-        except (TypeError, ValueError) as error:
-            raise InputError("k_map: kpoints: expected a list of k points") from error
-    return arguments
+    except InputError as error:
+        raise within("micromagnetics", error) from error
+    with whole_file(_beside(output, "micromagnetics", ".json")) as temporary:
+        temporary.write_text(json.dumps(constants, indent=1) + "\n", encoding="utf-8")

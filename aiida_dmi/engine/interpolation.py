@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
-from .lattice_sum import LatticeSum, nearest_images
+from .arguments import listed, numbers, refusal
+from .images import nearest_images
+from .lattice_sum import LatticeSum
 from .model import WannierModel
 
 __all__ = ["Interpolation", "Operators", "SpinOrbit", "in_spin_frame", "nearest_images", "spin_frame"]
@@ -115,9 +116,10 @@ def spin_frame(direction: Sequence[float]) -> Floats:
     InputError
         If the direction is not three finite numbers or has no length.
     """
-    vector = np.asarray(direction, dtype=float)
-    if vector.shape != (3,) or not np.isfinite(vector).all() or np.abs(vector).max() < 1e-12:
-        raise InputError(f"directions: {np.ravel(vector).tolist()} was given, expected three numbers, not all zero")
+    expected = "three numbers, not all zero"
+    vector = np.array(numbers("directions", listed(direction) or direction, expected))
+    if vector.shape != (3,) or np.abs(vector).max() < 1e-12:
+        raise refusal("directions", vector.tolist(), expected)
     # Scaled first: the squares of large components would overflow.
     vector = vector / np.abs(vector).max()
     x, y, z = vector / np.linalg.norm(vector)

@@ -69,8 +69,8 @@ class Kernel:
     bands : BandModel
     settings : Settings
     columns, exact : dict
-        V(R), and v^SOI(R) from differentiated projectors where the model has them (else None), of every (direction,
-        mask): in the form that `bands` made them and takes them.
+        V(R), and v^SOI(R) from differentiated projectors where the model has them (else None) and they are asked for,
+        of every (direction, mask): in the form that `bands` made them and takes them.
     memory_limit : int
         Bytes of working arrays.
     """
@@ -89,7 +89,8 @@ class Kernel:
         for index, direction in enumerate(settings.directions):
             for name, mask in settings.soi_masks.items():
                 columns[index, name] = bands.spin_orbit_columns(direction, mask)
-                exact[index, name] = bands.exact_velocity_columns(direction, mask)
+                if "a_II" in settings.quantities:
+                    exact[index, name] = bands.exact_velocity_columns(direction, mask)
         return cls(bands, settings, columns, exact, memory_limit)
 
     @property
@@ -169,7 +170,7 @@ class Kernel:
         if self.settings.first_order:
             at, kpoints = operators.part(stretch(points)), batch.kpoints[points]
             for key, spin_orbit in interactions.items():
-                columns = self.columns[key], self.exact[key] if "a_II" in self.settings.quantities else None
+                columns = self.columns[key], self.exact.get(key)
                 here = spin_orbit.part(stretch(points))
                 of_batch[key] = channels(self.bands, columns, kpoints, at, here, split)
         for part in self._parts(len(points)):
@@ -222,16 +223,17 @@ class Kernel:
                 for level in range(len(result))
             ]
             window = energy_window(*np.concatenate(grids, axis=1))
-            dmi, current = response.dmi_and_spin_current(operators, spin_orbit, xi, self._threshold, window)
+            order = response.FiniteOrder(operators, spin_orbit, xi, window)
+            current = order.spin_current() if "Q" in settings.quantities else None
+            by_bands = "D" in settings.quantities and settings.method == "bands"
+            dmi = order.dmi(self._threshold) if by_bands else None
             for sums, grid in zip(result, grids, strict=True):
-                occupations = Occupations.of(dmi.energies, *grid, weights)
-                if "Q" in settings.quantities:
+                occupations = Occupations.of(order.energies, *grid, weights)
+                if current is not None:
                     self._add(sums.Q[:, :, index], current, occupations, key)
-                if "D" not in settings.quantities:
-                    continue
-                if settings.method == "bands":
+                if dmi is not None:
                     self._add(sums.D[:, :, index], dmi, occupations, key)
-                else:
+                elif "D" in settings.quantities:
                     total = _green(operators, spin_orbit, xi, occupations)
                     frame = spin_frame(settings.directions[direction])
                     sums.D[direction, mask, index] += response.to_lab(total, frame).reshape(sums.D.shape[3:])

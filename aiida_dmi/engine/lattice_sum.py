@@ -1,4 +1,4 @@
-"""Sums over lattice vectors, X(k) = sum_R exp(ik.R) X(R), and the lattice vectors that they run over."""
+"""Sums over lattice vectors, X(k) = sum_R exp(ik.R) X(R)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ Integers = npt.NDArray[np.int64]
 
 LINES_BYTES = 96 * 1024**2
 """Lines of a mesh that are summed at once take no more than this, or there is one."""
-IMAGE_TOLERANCE = 1e-4
-"""Images within this distance (Angstrom) of the nearest share an element equally."""
 
 
 class LatticeSum:
@@ -178,55 +176,3 @@ def equal_runs(coordinates: Floats) -> Iterator[slice]:
     bounds = [0, *(np.flatnonzero(np.diff(coordinates)) + 1).tolist(), len(coordinates)]
     for start, stop in itertools.pairwise(bounds):
         yield slice(start, stop)
-
-
-def nearest_images(cell: Floats, mesh: Sequence[int], centres: Floats) -> tuple[Integers, Floats]:
-    """R vectors and the share that each gives to every pair of functions.
-
-    Parameters
-    ----------
-    cell : ndarray, shape (3, 3)
-        Rows, Angstrom.
-    mesh : sequence of int, length 3
-        The ab-initio mesh; R and R + mesh are the same to it.
-    centres : ndarray, shape (n, 3)
-        Angstrom.
-
-    Returns
-    -------
-    vectors : ndarray of int, shape (R, 3)
-    share : ndarray, shape (R, n, n)
-        1 over the number of equally near images where |R + c_j - c_i| is smallest, else 0.
-    """
-    divisions = np.asarray(mesh)
-    n = len(centres)
-    separation = (centres[None, :, :] - centres[:, None, :]).reshape(-1, 3)
-    # Functions may sit in a cell far from home: search around the image that the fractional distance suggests.
-    home = np.rint(separation @ np.linalg.inv(cell)).astype(int)
-    supercells = np.array(list(itertools.product(range(-2, 3), repeat=3))) * divisions
-    translations = supercells @ cell
-    found = []
-    for base in itertools.product(*(range(m) for m in divisions)):
-        start = np.asarray(base) - (home + np.asarray(base)) // divisions * divisions
-        origin = start @ cell + separation
-        # |r + T|^2 = |r|^2 + 2 r.T + |T|^2 for all pairs and supercells: one matrix product.
-        squared = origin @ (2 * translations.T)
-        squared += (origin**2).sum(-1)[:, None]
-        squared += (translations**2).sum(-1)
-        limit = np.sqrt(squared.min(axis=-1).clip(0)) + IMAGE_TOLERANCE
-        near = squared <= (limit**2)[:, None]
-        pair, image = np.nonzero(near)
-        found.append((start[pair] + supercells[image], pair, 1 / near.sum(axis=-1)[pair]))
-    images, pairs, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    vectors, place = _unique_vectors(images)
-    share = np.zeros((len(vectors), n * n))
-    share[place, pairs] = weights  # an image belongs to one base: no element comes twice
-    return vectors, share.reshape(-1, n, n)
-
-
-def _unique_vectors(images: Integers) -> tuple[Integers, Integers]:
-    """Different rows in ascending order, and the place of each row among them."""
-    low = images.min(axis=0)
-    extent = tuple(images.max(axis=0) - low + 1)
-    numbers, place = np.unique(np.ravel_multi_index(tuple((images - low).T), extent), return_inverse=True)
-    return np.stack(np.unravel_index(numbers, extent), axis=1) + low, place

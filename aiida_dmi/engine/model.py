@@ -11,8 +11,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import number
 from .atomic import whole_file
 from .errors import InputError
+from .files import check_regular
 from .model_file import read_arguments, write_model
 
 Floats = npt.NDArray[np.float64]
@@ -305,6 +307,7 @@ class WannierModel:
             bad = np.count_nonzero(~np.isfinite(array))
             if bad:
                 raise InputError(f"model: {name} holds {bad} values that are not finite; build the model again")
+        number(f"model: attribute {NOISE}", self.attributes.get(NOISE, 0.0))
         if not 0 < self.electrons <= 2 * self.functions:
             raise InputError(
                 f"model: electrons is {self.electrons:g}, expected between 0 and {2 * self.functions} "
@@ -381,6 +384,7 @@ class WannierModel:
             If the file is missing, is not format 1, lacks a dataset, or fails a check of model-format.md.
         """
         try:
+            check_regular(path)
             with h5py.File(path, "r") as file:
                 return cls(**read_arguments(file))
         except (OSError, RuntimeError) as error:  # h5py says RuntimeError where a file is damaged inside

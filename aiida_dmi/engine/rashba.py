@@ -9,12 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import number
 from .constants import HBAR2_OVER_2M
 from .errors import InputError
 from .interpolation import Operators, SpinOrbit, in_spin_frame, spin_frame
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
+
+LARGEST = 1e3
+"""eV*Angstrom, eV, electron masses and 1/Angstrom: what lies beyond is a slip of the pen, and would overflow."""
+BOTH_SIGNS = {"least": -LARGEST, "most": LARGEST}
+CUTOFF = f"a positive number of 1/Angstrom, at most {LARGEST:g}"
+NO_CUTOFF = "only a RashbaModel takes one; a Wannier model has its cell"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,17 +59,17 @@ class RashbaModel:
     electrons = None
 
     def __post_init__(self) -> None:
-        if not np.isfinite([self.alpha, self.exchange, self.mass]).all() or self.mass <= 0:
-            raise InputError(
-                f"RashbaModel: alpha={self.alpha}, exchange={self.exchange}, mass={self.mass} were given, "
-                "expected finite numbers and a positive mass"
-            )
+        for name in ("alpha", "exchange"):
+            number(f"RashbaModel: {name}", getattr(self, name), f"a number of at most {LARGEST:g}", **BOTH_SIGNS)
+        number("RashbaModel: mass", self.mass, f"electron masses above 0, at most {LARGEST:g}", above=0, most=LARGEST)
+        if self.cutoff is not None:
+            number("cutoff", self.cutoff, CUTOFF, above=0, most=LARGEST)
 
     def with_cutoff(self, cutoff: float | None) -> RashbaModel:
         """The same model summed over [-cutoff, cutoff]^2."""
-        if cutoff is None or not np.isfinite(cutoff) or cutoff <= 0:
-            raise InputError(f"cutoff: {cutoff} was given, a RashbaModel needs a positive one in 1/Angstrom")
-        return dataclasses.replace(self, cutoff=float(cutoff))
+        if cutoff is None:
+            raise InputError("cutoff: missing; a RashbaModel needs a positive one in 1/Angstrom")
+        return dataclasses.replace(self, cutoff=number("cutoff", cutoff, CUTOFF, above=0, most=LARGEST))
 
     @property
     def side(self) -> float:

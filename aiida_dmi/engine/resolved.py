@@ -13,12 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from . import first_order, response, zeeman
-from .brillouin import Mesh
+from . import arguments, first_order, response, zeeman
 from .constants import BOLTZMANN_EV, EV
 from .errors import InputError
 from .interpolation import Interpolation, spin_frame
 from .model import WannierModel
+from .model_arguments import (
+    cartesian_points,
+    checked_divisions,
+    checked_mask,
+    checked_scale,
+    chemical_potential,
+    fractional_points,
+    mesh_points,
+    minority,
+    with_cutoff,
+)
 from .rashba import RashbaModel
 from .settings import direction_label
 
@@ -110,20 +120,94 @@ def k_map(
     >>> list(result)
     ['a_I', 'misalignment_band']
     """
-    names = _checked_names(quantities)
-    if isinstance(model, RashbaModel):
-        model = model.with_cutoff(cutoff)
-    elif cutoff is not None:
-        raise InputError(f"cutoff: {cutoff} was given, only a RashbaModel takes one; a Wannier model has its cell")
-    if (mesh is None) == (kpoints is None):
-        raise InputError("mesh, kpoints: give one of the two")
-    divisions = None if mesh is None else Mesh.from_input(mesh, model.dimension).divisions
-    points = mesh_points(divisions) if divisions is not None else fractional_points(kpoints, model.dimension)
-    task = _Task.prepare(model, names, temperature, mu, direction, mask, soi_scale)
+    settings = MapSettings.checked(
+        model,
+        mesh,
+        quantities,
+        kpoints=kpoints,
+        temperature=temperature,
+        mu=mu,
+        direction=direction,
+        mask=mask,
+        soi_scale=soi_scale,
+        cutoff=cutoff,
+    )
+    task, points = _Task.prepare(settings), settings.points
     parts = [task.evaluate(batch) for batch in np.array_split(points, -(-len(points) // task.batch_size))]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    result = _dataset(model, task, values, points)
-    return result if divisions is None else result.assign_attrs(mesh=list(divisions))
+    result = _dataset(settings, values)
+    return result if settings.divisions is None else result.assign_attrs(mesh=list(settings.divisions))
+
+
+@dataclasses.dataclass(frozen=True)
+class MapSettings:
+    """What a map is to show: the arguments of `k_map`, checked.
+
+    Parameters
+    ----------
+    model : WannierModel or RashbaModel
+        With the cut-off.
+    names : tuple of str
+        Of QUANTITIES.
+    divisions : tuple of int or None
+        Of a mesh.
+    points : ndarray, shape (k, 3)
+    temperature, mu, soi_scale : float
+        K, eV and xi.
+    frame : ndarray, shape (3, 3)
+        Of the direction n, see `spin_frame`.
+    mask : tuple of float
+    """
+
+    model: WannierModel | RashbaModel
+    names: tuple[str, ...]
+    divisions: tuple[int, ...] | None
+    points: Floats
+    temperature: float
+    mu: float
+    frame: Floats
+    mask: tuple[float, ...]
+    soi_scale: float
+
+    @classmethod
+    def checked(
+        cls,
+        model: WannierModel | RashbaModel,
+        mesh: int | Sequence[int] | None = None,
+        quantities: Iterable[str] = ("D", "Q", "a_I", "a_II"),
+        *,
+        kpoints: npt.ArrayLike | None = None,
+        temperature: float = 300.0,
+        mu: float | str = "dft",
+        direction: Sequence[float] = (0, 0, 1),
+        mask: Sequence[float] | None = None,
+        soi_scale: float = 1.0,
+        cutoff: float | None = None,
+    ) -> MapSettings:
+        """Validate every argument of `k_map` against the model.
+
+        Raises
+        ------
+        InputError
+            Naming the argument that does not fit.
+        """
+        model = with_cutoff(model, cutoff)
+        if (mesh is None) == (kpoints is None):
+            raise InputError("mesh, kpoints: give one of the two")
+        divisions = None if mesh is None else checked_divisions(mesh, model.dimension)
+        return cls(
+            model=model,
+            names=arguments.choices(
+                "quantities", [quantities] if isinstance(quantities, str) else quantities, tuple(QUANTITIES)
+            ),
+            divisions=divisions,
+            points=mesh_points(divisions) if divisions is not None else fractional_points(kpoints, model.dimension),
+            temperature=arguments.temperature("temperature", temperature),
+            mu=chemical_potential(model, mu),
+            frame=spin_frame(direction),
+            mask=checked_mask(mask, model.atoms),
+            soi_scale=checked_scale(soi_scale),
+        )
 
 
 def occupy_each(coefficients: response.Coefficients, mu: float, kt: float) -> Floats:
@@ -167,47 +251,25 @@ class _Task:
     """A model prepared for one direction, mask and chemical potential."""
 
     bands: Interpolation | RashbaModel
-    names: tuple[str, ...]
-    temperature: float
-    mu: float
-    frame: Floats
-    mask: tuple[float, ...]
-    soi_scale: float
+    settings: MapSettings
     columns: Any
     axes_columns: tuple[Any, ...]
 
     @classmethod
-    def prepare(
-        cls,
-        model: WannierModel | RashbaModel,
-        names: tuple[str, ...],
-        temperature: float,
-        mu: float | str,
-        direction: Sequence[float],
-        mask: Sequence[float] | None,
-        soi_scale: float,
-    ) -> _Task:
-        if not np.isfinite(temperature) or temperature <= 0:
-            raise InputError(f"temperature: {temperature} was given, expected kelvins above 0")
+    def prepare(cls, settings: MapSettings) -> _Task:
+        model, weights = settings.model, settings.mask
         bands = Interpolation(model) if isinstance(model, WannierModel) else model
-        weights = (1.0,) * model.atoms if mask is None else tuple(float(w) for w in mask)
-        frame = spin_frame(direction)
-        axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)) if set(OF_FIELD) & set(names) else ()
+        axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)) if set(OF_FIELD) & set(settings.names) else ()
         return cls(
             bands=bands,
-            names=names,
-            temperature=float(temperature),
-            mu=chemical_potential(model, mu),
-            frame=frame,
-            mask=weights,
-            soi_scale=float(soi_scale),
-            columns=bands.spin_orbit_columns(tuple(frame[2]), weights),
+            settings=settings,
+            columns=bands.spin_orbit_columns(tuple(settings.frame[2]), weights),
             axes_columns=tuple(bands.spin_orbit_columns(axis, weights) for axis in axes),
         )
 
     @property
     def kt(self) -> float:
-        return BOLTZMANN_EV * self.temperature
+        return BOLTZMANN_EV * self.settings.temperature
 
     @property
     def batch_size(self) -> int:
@@ -217,14 +279,18 @@ class _Task:
 
     def evaluate(self, points: Floats) -> dict[str, Floats]:
         """The quantities asked for, and the energies of Hbar, in eV and Angstrom, in the lattice frame."""
+        settings = self.settings
         operators = self.bands.operators(points)
         spin_orbit = self.bands.spin_orbit(self.columns, points, operators)
-        threshold = response.splitting_threshold(self.temperature)
-        asked, mu, kt = set(self.names), self.mu, self.kt
+        threshold = response.splitting_threshold(settings.temperature)
+        asked, mu, kt = set(settings.names), settings.mu, self.kt
         result: dict[str, Floats] = {}
         if asked & set(WITH_SOI):
-            dmi, current = response.dmi_and_spin_current(operators, spin_orbit, self.soi_scale, threshold)
-            result |= {"D": self._tensor(dmi), "Q": self._tensor(current)}
+            order = response.FiniteOrder(operators, spin_orbit, settings.soi_scale)
+            if "D" in asked:
+                result["D"] = self._tensor(order.dmi(threshold))
+            if "Q" in asked:
+                result["Q"] = self._tensor(order.spin_current())
         bands = first_order.Collinear.of(operators)
         result["energy"] = bands.joined
         splittings = first_order.Splittings.of(bands, threshold)
@@ -235,13 +301,13 @@ class _Task:
         if "a_II" in asked:
             result["a_II"] = self._tensor(first_order.second_part(bands, spin_orbit.velocity))
         if "zeeman" in asked:
-            energy = zeeman.occupied_zeeman_energy(bands, splittings, spin_orbit, mu, kt)
-            result["zeeman"] = response.to_lab(energy, self.frame)
+            energy = zeeman.occupied_zeeman_energy(bands, spin_orbit, mu, kt)
+            result["zeeman"] = response.to_lab(energy, settings.frame)
         if "zeeman_band" in asked:
             by_band = zeeman.zeeman_energy(bands, splittings, spin_orbit)
-            result["zeeman_band"] = response.to_lab(by_band, self.frame)
+            result["zeeman_band"] = response.to_lab(by_band, settings.frame)
         if "misalignment" in asked:
-            result["misalignment"] = zeeman.occupied_misalignment(bands, splittings, mu, kt)
+            result["misalignment"] = zeeman.occupied_misalignment(bands, mu, kt)
         if "misalignment_band" in asked:
             result["misalignment_band"] = zeeman.misalignment(bands, splittings)
         if asked & set(OF_FIELD):
@@ -249,71 +315,23 @@ class _Task:
             result["spin_orbit_field"] = zeeman.spin_orbit_field(bands, along)
         if "zeeman_field" in asked:
             field = result["spin_orbit_field"]
-            result["zeeman_field"] = zeeman.field_energy(bands, splittings, field, self.frame[2], mu, kt)
+            result["zeeman_field"] = zeeman.field_energy(bands, field, settings.frame[2], mu, kt)
         return {name: value for name, value in result.items() if name in asked or name == "energy"}
 
     def _tensor(self, coefficients: response.Coefficients) -> Floats:
-        return response.to_lab(occupy_each(coefficients, self.mu, self.kt), self.frame)
+        at = self.settings
+        return response.to_lab(occupy_each(coefficients, at.mu, self.kt), at.frame)
 
 
-# -- input and output -----------------------------------------------------------------------------------
+# -- output ---------------------------------------------------------------------------------------------
 
 
-def fractional_points(kpoints: Any, dimension: int) -> Floats:
-    """K points as (k, 3), checked; a film's may have two components."""
-    points = np.atleast_2d(np.asarray(kpoints, dtype=float))
-    if points.ndim != 2 or points.shape[1] not in {dimension, 3} or not len(points) or not np.isfinite(points).all():
-        raise InputError(f"kpoints: shape {points.shape} was given, expected (k, {dimension}), finite numbers")
-    return np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
-
-
-def mesh_points(divisions: tuple[int, ...]) -> Floats:
-    """A Gamma-centred mesh in C order, (k, 3)."""
-    indices = np.indices(divisions).reshape(len(divisions), -1).T
-    return fractional_points(indices / np.asarray(divisions), len(divisions))
-
-
-def cartesian_points(model: WannierModel | RashbaModel, points: Floats) -> Floats:
-    """K points in 1/Angstrom, shape (k, dimension); a RashbaModel's wrapped to [-cutoff, cutoff)."""
-    if isinstance(model, RashbaModel):
-        wrapped: Floats = ((points[:, :2] + 0.5) % 1.0 - 0.5) * model.side
-        return wrapped
-    cartesian: Floats = 2 * np.pi * points @ np.linalg.inv(model.cell).T
-    return cartesian[:, : model.dimension]
-
-
-def chemical_potential(model: WannierModel | RashbaModel, mu: float | str) -> float:
-    """Mu in eV, 'dft' resolved."""
-    if isinstance(mu, str):
-        if mu != "dft":
-            raise InputError(f"mu: {mu!r} was given, expected 'dft' or eV (compute's result holds mu and mu_bare)")
-        return float(model.fermi_energy)
-    if not np.isfinite(mu):
-        raise InputError(f"mu: {mu} was given, expected eV or 'dft'")
-    return float(mu)
-
-
-def minority(model: WannierModel | RashbaModel) -> str:
-    """'up' or 'down': the spin channel whose levels lie higher on average."""
-    if isinstance(model, RashbaModel):
-        return "up" if model.exchange >= 0 else "down"
-    up, down = np.einsum("sqii->s", model.hamiltonian).real
-    return "up" if up >= down else "down"
-
-
-def _checked_names(quantities: Iterable[str]) -> tuple[str, ...]:
-    names = (quantities,) if isinstance(quantities, str) else tuple(quantities)
-    unknown = [name for name in names if name not in QUANTITIES]
-    if unknown or not names:
-        raise InputError(f"quantities: {unknown or list(names)} was given, expected names from {', '.join(QUANTITIES)}")
-    return tuple(dict.fromkeys(names))
-
-
-def _dataset(model: WannierModel | RashbaModel, task: _Task, values: dict[str, Floats], points: Floats) -> xr.Dataset:
+def _dataset(settings: MapSettings, values: dict[str, Floats]) -> xr.Dataset:
+    model, points = settings.model, settings.points
     axes = "xyz"[: model.dimension]
     cartesian = cartesian_points(model, points)
     variables: dict[str, Any] = {}
-    for name in task.names:
+    for name in settings.names:
         dims, units, meaning = QUANTITIES[name]
         factor = EV if units.startswith("meV") else 1.0
         if isinstance(model, RashbaModel) and dims == ("i", "j"):
@@ -333,14 +351,14 @@ def _dataset(model: WannierModel | RashbaModel, task: _Task, values: dict[str, F
         coordinates["channel"] = ("band", ["up"] * half + ["down"] * half)
         coordinates["spin_index"] = ("band", s, {"units": "1", "long_name": "+1 minority, -1 majority (Eq. 52)"})
     attributes = {
-        "direction": direction_label(tuple(task.frame[2])),
+        "direction": direction_label(tuple(settings.frame[2])),
         "direction_convention": "axis of the spin-up spinor; the paper's n has majority states at sigma.n = -1",
         "minority": minority(model),
-        "mask": list(task.mask),
-        "soi_scale": task.soi_scale,
-        "temperature": task.temperature,
+        "mask": list(settings.mask),
+        "soi_scale": settings.soi_scale,
+        "temperature": settings.temperature,
         "temperature_units": "K",
-        "mu": task.mu,
+        "mu": settings.mu,
         "mu_units": "eV",
     }
     return xr.Dataset(variables, coordinates, attributes)

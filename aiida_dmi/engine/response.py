@@ -40,8 +40,8 @@ from .weights import (
 )
 
 __all__ = [
-    "EVERY_ENERGY", "Coefficients", "Occupations", "Pairs", "Triples", "assemble", "band_energies", "berry_limit",
-    "dagger", "dmi_and_spin_current", "eigenvalues", "energy_window", "exchange_commutator", "fermi",
+    "EVERY_ENERGY", "Coefficients", "FiniteOrder", "Occupations", "Pairs", "Triples", "assemble", "band_energies",
+    "berry_limit", "dagger", "dmi_and_spin_current", "eigenvalues", "energy_window", "exchange_commutator", "fermi",
     "fermi_derivatives", "grand_potential", "nearly_equal", "occupied_range", "occupy", "quotient_limit",
     "real_products", "real_products_by_row", "slope_limit", "spinor", "splitting_threshold", "to_lab", "triple_weight",
 ]  # fmt: skip
@@ -131,29 +131,65 @@ def dmi_and_spin_current(
         Of the lowest bands, those that are not empty everywhere. Trailing axes: spin component (2 for D, for
         D.n = 0; 3 for Q), direction j; eV*Angstrom.
     """
-    n = operators.overlap.shape[-1]
-    hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi, lower=False)
-    energies, states = eigh(hamiltonian)
-    # Of the pairs (n, m) in D two full or two empty states have no weight: n runs over the bands that hold electrons
-    # somewhere, m over those that are not full everywhere.
-    held, full = occupied_range(energies, window)
-    kets = states[..., :held]
-    bras = states[..., full:].conj().swapaxes(-1, -2)
-    v_kets = spinor(operators.velocity, spin_orbit.velocity, xi) @ kets  # (d, k, 2n, held)
-    current = _spin_current(operators.overlap, kets, v_kets)
+    order = FiniteOrder(operators, spin_orbit, xi, window)
+    return order.dmi(threshold), order.spin_current()
 
-    # Torque T = (i/2)[Hbar, sigma]: with C = (H_u O - O H_d)/2, T_x has the up-down block i C and T_y the block C.
-    # Between bands, with X = <m up|C|n down> and Y = <m down|C^+|n up>: T_x = i (X - Y), T_y = X + Y.
-    commutator = exchange_commutator(operators)
-    x = bras[..., :n] @ (commutator @ kets[:, n:])
-    y = bras[..., n:] @ (dagger(commutator) @ kets[:, :n])
-    i_torque = np.empty((2, *x.shape), dtype=complex)
-    np.subtract(y, x, out=i_torque[0])
-    np.add(x, y, out=i_torque[1])
-    i_torque[1] *= 1j
-    return _berry_coefficients(energies, i_torque, bras @ v_kets, full, threshold), Coefficients(
-        energies[:, :held], current
-    )
+
+class FiniteOrder:
+    """D and Q of one H = Hbar + xi V, see `dmi_and_spin_current`: what they share is made once, the rest if asked for.
+
+    Parameters
+    ----------
+    operators, spin_orbit
+        At a batch of k points.
+    xi : float
+        Scale of the spin-orbit interaction.
+    window : (float, float)
+        From `energy_window`.
+
+    Attributes
+    ----------
+    energies : ndarray, shape (k, held)
+        Of the lowest bands, those that are not empty everywhere: the bands of both coefficients, eV.
+    """
+
+    def __init__(
+        self,
+        operators: Operators,
+        spin_orbit: SpinOrbit,
+        xi: float,
+        window: tuple[float, float] = EVERY_ENERGY,
+    ) -> None:
+        self._operators, self._n = operators, operators.overlap.shape[-1]
+        hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi, lower=False)
+        self._every, self._states = eigh(hamiltonian)
+        # Of the pairs (n, m) in D two full or two empty states have no weight: n runs over the bands that hold
+        # electrons somewhere, m over those that are not full everywhere.
+        self._held, self._full = occupied_range(self._every, window)
+        self.energies: Floats = self._every[:, : self._held]
+        self._kets = self._states[..., : self._held]
+        self._v_kets = spinor(operators.velocity, spin_orbit.velocity, xi) @ self._kets  # (d, k, 2n, held)
+
+    def spin_current(self) -> Coefficients:
+        """Q, Eq. 5."""
+        return Coefficients(self.energies, _spin_current(self._operators.overlap, self._kets, self._v_kets))
+
+    def dmi(self, threshold: float) -> Coefficients:
+        """D, Eqs. 2, 11, 12; pairs closer than the threshold (eV) are kept apart.
+
+        Torque T = (i/2)[Hbar, sigma]: with C = (H_u O - O H_d)/2, T_x has the up-down block i C and T_y the block C.
+        Between bands, with X = <m up|C|n down> and Y = <m down|C^+|n up>: T_x = i (X - Y), T_y = X + Y.
+        """
+        n, kets = self._n, self._kets
+        bras = self._states[..., self._full :].conj().swapaxes(-1, -2)
+        commutator = exchange_commutator(self._operators)
+        x = bras[..., :n] @ (commutator @ kets[:, n:])
+        y = bras[..., n:] @ (dagger(commutator) @ kets[:, :n])
+        i_torque = np.empty((2, *x.shape), dtype=complex)
+        np.subtract(y, x, out=i_torque[0])
+        np.add(x, y, out=i_torque[1])
+        i_torque[1] *= 1j
+        return _berry_coefficients(self._every, i_torque, bras @ self._v_kets, self._full, threshold)
 
 
 def exchange_commutator(operators: Operators) -> Complexes:

@@ -14,6 +14,7 @@ from .. import __version__
 from .atomic import whole_file
 from .constants import EV, MEV_PER_ANGSTROM_IN_PJ_PER_M
 from .errors import InputError
+from .files import check_regular
 from .hdf5 import check_whole
 from .model import WannierModel
 from .rashba import RashbaModel
@@ -70,7 +71,7 @@ def dataset(
     ----------
     model, settings, levels
     sums : list of Sums
-        The mesh's means and, if there is one, the nested mesh's.
+        The mesh's means and the nested mesh's.
     operations : int
         Order of the magnetic point group that reduced the mesh; 0 for the full mesh.
     residual : ndarray, optional
@@ -84,11 +85,10 @@ def dataset(
     for name, values in tensors[0].items():
         dims = (*outer, "soi_scale", *inner) if name in ("D", "Q") else (*outer, *inner)
         attrs = {"units": units, "per": per, "long_name": LONG_NAMES[name]}
-        error = np.abs(values - tensors[1][name]) if len(tensors) > 1 else np.full(values.shape, np.nan)
         variables[name] = (dims, values, attrs)
         variables[f"{name}_error"] = (
             dims,
-            error,
+            np.abs(values - tensors[1][name]),
             {**attrs, "long_name": f"k error of {name}: change from the nested mesh"},
         )
     if "D" in settings.quantities:
@@ -104,12 +104,13 @@ def dataset(
             _closure(tensors[0], [np.asarray(n) for n in settings.directions]),
             {"units": "1", "long_name": "|D_1 + Q_1|/|D_1|, components normal to n"},
         )
-    variables |= {
-        "mu": (
+    if settings.finite_order:
+        variables["mu"] = (
             (*outer, "soi_scale", "temperature"),
             levels.full[0],
             {"units": "eV", "long_name": "chemical potential of D and Q at zero shift"},
-        ),
+        )
+    variables |= {
         "mu_bare": (
             ("temperature",),
             levels.bare[0],
@@ -132,7 +133,7 @@ def dataset(
         "i": ["x", "y", "z"],
         "j": ["x", "y", "z"][: model.dimension],
     }
-    return xr.Dataset(variables, coordinates, _attributes(model, settings, len(sums) > 1, operations))
+    return xr.Dataset(variables, coordinates, _attributes(model, settings, operations))
 
 
 def _measure(model: WannierModel | RashbaModel) -> float:
@@ -162,7 +163,7 @@ def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
     return np.stack(result)
 
 
-def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: bool, operations: int) -> dict[str, Any]:
+def _attributes(model: WannierModel | RashbaModel, settings: Settings, operations: int) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -171,7 +172,7 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: b
         "sign": SIGN,
         "mesh": list(settings.mesh.divisions),
         "k_points": settings.mesh.size,
-        "error": "absolute change between the nested coarse mesh and the mesh" if nested else "none: no nested mesh",
+        "error": "absolute change between the nested coarse mesh and the mesh",
         "nested_mesh": list(settings.mesh.coarse.divisions) if settings.mesh.coarse is not None else [],
         "fermi_level": settings.fermi_level,
         "method": settings.method,
@@ -193,7 +194,16 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, nested: b
         attributes |= {"cell_area": model.area, "cell_area_units": "angstrom^2"}
     else:
         attributes |= {"cell_volume": abs(float(np.linalg.det(model.cell))), "cell_volume_units": "angstrom^3"}
-    return attributes | {f"model_{key}": value for key, value in model.attributes.items()}
+    return attributes | {f"model_{key}": _storable(value) for key, value in model.attributes.items()}
+
+
+def _storable(value: Any) -> Any:
+    """An attribute of a model file, where netCDF has its type, else in words: it may not cost a finished sum."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim < 2 and value.size and value.dtype.kind in "iuf":
+        return value
+    return str(value).replace("\0", " ")
 
 
 def refinement_attributes(
@@ -281,9 +291,18 @@ def in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: f
 
 
 def save_result(result: xr.Dataset, path: str | Path) -> None:
-    """Write a result as netCDF-4; it appears under its name only when it is complete."""
+    """Write a result as netCDF-4; it appears under its name only when it is complete.
+
+    It is made in memory: on a full disk HDF5 fails when it closes a file, too, and can end the process.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    content = result.to_netcdf(engine="h5netcdf")
     with whole_file(Path(path)) as temporary:
-        result.to_netcdf(temporary, engine="h5netcdf")
+        temporary.write_bytes(content)
 
 
 def load_result(path: str | Path) -> xr.Dataset:
@@ -296,6 +315,7 @@ def load_result(path: str | Path) -> xr.Dataset:
         result has.
     """
     try:
+        check_regular(path)
         with h5py.File(path, "r") as file:
             check_whole(file)
         with xr.open_dataset(path, engine="h5netcdf") as file:

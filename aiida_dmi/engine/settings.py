@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .brillouin import Mesh
+from . import arguments
+from .brillouin import LARGEST_MESH, Mesh
 from .errors import InputError
 from .interpolation import spin_frame
 
 Floats = npt.NDArray[np.float64]
 
 FERMI_LEVELS = ("neutral", "neutral-bare", "dft")
-LIMITS = {"soi_scales": (1e3, ""), "fermi_shifts": (100.0, " eV"), "temperatures": (1e6, " K"), "soi_masks": (1e3, "")}
+LIMITS = {"soi_scales": (1e3, ""), "fermi_shifts": (100.0, " eV"), "soi_masks": (1e3, "")}
 """Largest magnitudes: what lies beyond is a slip of the pen, and would overflow."""
 METHODS = ("bands", "green")
 QUANTITIES = ("D", "Q", "a_I", "a_II", "D_1")
 """What can be asked for; Q_1 follows from a_I and a_II, the closure from these and D_1."""
+SYMMETRISED = "model"
+"""What `symmetry` is where the model is symmetrised first."""
+FIRST_MESH = 24
+"""Points a side of the first mesh of a refinement that is given none."""
+MAX_MESH = 768
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The axes of one computation.
+    """What one computation is to give: its axes, and how its sum over the Brillouin zone converges.
 
     Parameters
     ----------
     mesh : Mesh
+        With `tolerance` the first one.
     soi_scales : tuple of float
         xi.
     fermi_shifts : tuple of float
@@ -47,6 +53,12 @@ class Settings:
         'bands' or 'green', for D.
     quantities : tuple of str
         Of QUANTITIES, in their order.
+    symmetry : bool or str
+        Whether the mesh is reduced; SYMMETRISED: and the model symmetrised first.
+    tolerance : float or None
+        meV*Angstrom per cell that the mesh is refined to.
+    max_mesh : int
+        Points along a direction at most.
     """
 
     mesh: Mesh
@@ -58,6 +70,9 @@ class Settings:
     fermi_level: str
     method: str = "bands"
     quantities: tuple[str, ...] = QUANTITIES
+    symmetry: bool | str = False
+    tolerance: float | None = None
+    max_mesh: int = MAX_MESH
 
     @classmethod
     def checked(
@@ -65,15 +80,18 @@ class Settings:
         *,
         dimension: int,
         atoms: int,
-        mesh: int | Sequence[int],
-        soi_scales: Iterable[float],
-        fermi_shifts: Iterable[float],
-        temperatures: Iterable[float],
-        directions: Iterable[Sequence[float]],
-        soi_masks: Mapping[str, Sequence[float]] | None,
-        fermi_level: str,
+        mesh: int | Sequence[int] | None = None,
+        soi_scales: Iterable[float] = (1.0,),
+        fermi_shifts: Iterable[float] = (0.0,),
+        temperatures: Iterable[float] = (300.0,),
+        directions: Iterable[Sequence[float]] = ((0, 0, 1),),
+        soi_masks: Mapping[str, Sequence[float]] | None = None,
+        fermi_level: str = "neutral",
         method: str = "bands",
         quantities: Iterable[str] | None = None,
+        symmetry: bool | str = False,
+        tolerance: float | None = None,
+        max_mesh: int = MAX_MESH,
     ) -> Settings:
         """Validate every argument of `compute` against the model.
 
@@ -82,23 +100,25 @@ class Settings:
         InputError
             Naming the argument, its value and what was expected.
         """
-        kelvins = _numbers("temperatures", temperatures)
-        if min(kelvins) <= 0:
-            raise InputError(f"temperatures: {min(kelvins):g} was given, expected kelvins above 0")
-        if not isinstance(fermi_level, str) or fermi_level not in FERMI_LEVELS:
-            raise InputError(f"fermi_level: {fermi_level!r} was given, expected one of {', '.join(FERMI_LEVELS)}")
-        if method not in METHODS:
-            raise InputError(f"method: {method!r} was given, expected one of {', '.join(METHODS)}")
+        if symmetry != SYMMETRISED or not isinstance(symmetry, str):
+            symmetry = _truth("symmetry", symmetry)
+        if tolerance is not None:
+            expected = "a positive number in meV*Angstrom"
+            tolerance = arguments.number("tolerance", tolerance, expected, above=0, most=1e300)
+        max_mesh = arguments.whole("max_mesh", max_mesh, most=LARGEST_MESH)
         return cls(
-            mesh=Mesh.from_input(mesh, dimension),
-            soi_scales=_numbers("soi_scales", soi_scales),
-            fermi_shifts=_numbers("fermi_shifts", fermi_shifts),
-            temperatures=kelvins,
+            mesh=_mesh(mesh, dimension) if tolerance is None else _first_mesh(mesh, dimension, max_mesh),
+            soi_scales=_axis("soi_scales", soi_scales),
+            fermi_shifts=_axis("fermi_shifts", fermi_shifts),
+            temperatures=_temperatures(temperatures),
             directions=_directions(directions),
             soi_masks=_masks(soi_masks, atoms),
-            fermi_level=fermi_level,
-            method=method,
-            quantities=_quantities(quantities),
+            fermi_level=arguments.choice("fermi_level", fermi_level, FERMI_LEVELS),
+            method=arguments.choice("method", method, METHODS),
+            quantities=QUANTITIES if quantities is None else arguments.choices("quantities", quantities, QUANTITIES),
+            symmetry=symmetry,
+            tolerance=tolerance,
+            max_mesh=max_mesh,
         )
 
     @property
@@ -122,95 +142,77 @@ def direction_label(direction: Sequence[float]) -> str:
     return ",".join(f"{round(float(x), 6) + 0.0:g}" for x in direction)
 
 
-def number(value: Any) -> float:
-    """A float from what is a number, in quotes or not; no boolean and no container.
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError
-        If it is none, or too large for one.
-    """
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError("a boolean is no number")
-    return float(value)
-
-
-def _listed(values: Any) -> list[float]:
-    """Numbers of a list; empty for what is no list of numbers."""
-    if isinstance(values, (str, bytes, Mapping)):
-        return []
+def _truth(name: str, value: Any) -> bool:
     try:
-        return [number(value) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        return []
+        return arguments.truth(name, value)
+    except InputError as error:
+        raise arguments.refusal(name, value, f"true, false or '{SYMMETRISED}'") from error
 
 
-def _shown(value: Any) -> str:
-    """What was given, for a message of one line."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python does not write out integers of thousands of digits
-        text = "a number of thousands of digits"
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-20:]}"
+def _mesh(mesh: Any, dimension: int) -> Mesh:
+    """The mesh, which has to have a nested one for the k error."""
+    if mesh is None:
+        raise InputError("mesh: missing; give the points along each direction, or a tolerance to refine it to")
+    found = Mesh.from_input(mesh, dimension)
+    if found.ratio is None:
+        others = " or ".join(other.text for other in found.with_nested())
+        raise InputError(
+            f"mesh: {found.text} was given, expected points along each direction that can all be halved, or all be "
+            f"divided by three: the k error is the change from that nested mesh; give {others}"
+        )
+    return found
 
 
-def _within(name: str, numbers: Iterable[float]) -> None:
+def _first_mesh(mesh: Any, dimension: int, max_mesh: int) -> Mesh:
+    """The mesh that a refinement starts from: it holds the mesh of half the points along each direction."""
+    found = Mesh.from_input(FIRST_MESH if mesh is None else mesh, dimension)
+    first = found if found.ratio == 2 else found.doubled()
+    if max(first.divisions) > max_mesh:
+        raise InputError(
+            f"max_mesh: {max_mesh} was given, the first mesh has {max(first.divisions)} points along a direction; "
+            "raise max_mesh or give a coarser mesh"
+        )
+    return first
+
+
+def _axis(name: str, values: Any) -> tuple[float, ...]:
+    numbers = arguments.numbers(name, values)
+    arguments.different(name, numbers)
     limit, unit = LIMITS[name]
-    for value in numbers:
-        if abs(value) > limit:
-            raise InputError(f"{name}: {value:g}{unit} was given, expected at most {limit:g}{unit} in magnitude")
+    return tuple(arguments.limited(name, value, limit, unit) for value in numbers)
 
 
-def _numbers(name: str, values: Any) -> tuple[float, ...]:
-    given = list(values) if isinstance(values, Iterator) else values
-    numbers = tuple(_listed(given))
-    if not numbers or not all(math.isfinite(x) for x in numbers):
-        raise InputError(f"{name}: {_shown(given)} was given, expected a list of finite numbers")
-    if len(set(numbers)) != len(numbers):
-        raise InputError(f"{name}: {list(numbers)} holds a value twice; give each once")
-    _within(name, numbers)
-    return numbers
-
-
-def _quantities(values: Any) -> tuple[str, ...]:
-    if values is None:
-        return QUANTITIES
-    given = [] if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) else list(values)
-    if not given or any(not isinstance(name, str) or name not in QUANTITIES for name in given):
-        raise InputError(f"quantities: {_shown(values)} was given, expected a list of some of {', '.join(QUANTITIES)}")
-    return tuple(name for name in QUANTITIES if name in given)
+def _temperatures(values: Any) -> tuple[float, ...]:
+    kelvins = arguments.numbers("temperatures", values)
+    arguments.different("temperatures", kelvins)
+    return tuple(arguments.temperature("temperatures", value) for value in kelvins)
 
 
 def _directions(values: Any) -> tuple[tuple[float, ...], ...]:
+    expected = "a list of vectors such as [[0, 0, 1]]"
+    given = list(values) if isinstance(values, Iterator) else values
+    items = arguments.listed(given)
+    if not items:
+        raise arguments.refusal("directions", given, expected)
     try:
-        given = [] if isinstance(values, (str, bytes, Mapping)) else [_listed(direction) for direction in values]
-    except TypeError:
-        given = []
-    if not given or not all(given):
-        raise InputError(f"directions: {_shown(values)} was given, expected a list of vectors such as [[0, 0, 1]]")
-    units = tuple(tuple(float(x) for x in spin_frame(direction)[2]) for direction in given)
+        vectors = [arguments.numbers("directions", item) for item in items]
+    except InputError as error:
+        raise arguments.refusal("directions", given, expected) from error
+    units = tuple(tuple(float(x) for x in spin_frame(vector)[2]) for vector in vectors)
     labels = [direction_label(n) for n in units]
     if len(set(labels)) != len(labels):
         raise InputError(f"directions: {labels} holds a direction twice; give each once")
     return units
 
 
-def _masks(masks: Mapping[str, Sequence[float]] | None, atoms: int) -> dict[str, tuple[float, ...]]:
+def _masks(masks: Any, atoms: int) -> dict[str, tuple[float, ...]]:
     if masks is None:
         return {"all": (1.0,) * atoms}
     if not isinstance(masks, Mapping) or not masks:
-        raise InputError(
-            f"soi_masks: {_shown(masks)} was given, expected names with one weight an atom, as {{'all': [1, 1]}}"
-        )
-    result: dict[str, tuple[float, ...]] = {}
+        raise arguments.refusal("soi_masks", masks, "names with one weight an atom, as {'all': [1, 1]}")
+    limit, _ = LIMITS["soi_masks"]
+    result = {}
     for key, values in masks.items():
-        name, weights = str(key), tuple(_listed(values))
-        if name in result:
-            raise InputError(f"soi_masks: two masks are called {name}; give each a name of its own")
-        if len(weights) != atoms or not all(math.isfinite(w) for w in weights):
-            raise InputError(
-                f"soi_masks: {name}: {_shown(values)} was given, expected {atoms} finite weights, one an atom"
-            )
-        _within("soi_masks", weights)
-        result[name] = weights
+        name = arguments.label("soi_masks", key)
+        result[name] = arguments.weights(f"soi_masks: {name}", values, atoms, limit)
     return result

@@ -116,6 +116,8 @@ def magnetic_point_group(
                     # In a supercell R comes with several translations: as a point operation it is one.
                     key = (time_reversal, tuple(spatial.rotation.ravel().tolist()))
                     found.setdefault(key, dataclasses.replace(spatial, time_reversal=time_reversal))
+    if not found:
+        raise InputError("symmetry: not even the identity keeps atoms and moments; atoms lie on one another")
     return tuple(sorted(found.values(), key=_identity_first))
 
 

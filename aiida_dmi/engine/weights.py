@@ -24,9 +24,13 @@ Integers = npt.NDArray[np.intp]
 NEARLY_EQUAL = 0.05
 """Pairs closer than this times kT use the limit form: its error is (0.05)^4 * 2e-4 there."""
 SMALLEST_SPLITTING = 1e-5
-"""... and pairs closer than this (eV) at any temperature, where the direct form loses digits."""
+"""Pairs closer than this (eV) are weighted one by one at any temperature: summed by bands they lose digits."""
 FILLED = 40.0
 """States this many kT below (above) the chemical potential are full (empty), to 1e-17."""
+LARGE_EXPONENT = 30.0
+LOWEST_TEMPERATURE = 1e-3
+"""K; k_BT is 9e-8 eV there. From here on every weight is right to 1e-6 of its largest value (sixty digits in the
+tests); below, rounding errors of the band energies, 1e-13 eV, come near k_BT."""
 EVERY_ENERGY = (-np.inf, np.inf)
 
 
@@ -232,32 +236,29 @@ def occupy(coefficients: Coefficients, occupations: Occupations) -> Floats:
 
 
 def berry_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
-    """2 W_nm for nearly equal energies, both orders of the pair: W = f'' d/12 + f'''' d^3/480, d = E_m - E_n."""
-    _, second, _, fourth = fermi_derivatives((pairs.lower + pairs.upper) / 2, mu, kt)
-    d = pairs.upper - pairs.lower
-    return 2 * (second * d / 12 + fourth * d**3 / 480)
+    """2 W_nm for nearly equal energies, both orders of the pair."""
+    return 2 * berry_weight(pairs.lower, pairs.upper, mu, kt)
 
 
 def quotient_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
-    """(f_n - f_m)/(E_n - E_m) for nearly equal energies: f' + f''' d^2/24, at the middle."""
-    first, _, third, _ = fermi_derivatives((pairs.lower + pairs.upper) / 2, mu, kt)
-    return first + third * (pairs.upper - pairs.lower) ** 2 / 24
+    """(f_n - f_m)/(E_n - E_m) for nearly equal energies."""
+    return divided_f(pairs.lower, pairs.upper, mu, kt)
 
 
 def slope_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
-    """(g_n - g_m)/(E_n - E_m) for nearly equal energies: f + f'' d^2/24, at the middle."""
-    return _divided_g(pairs.lower, pairs.upper, mu, kt)
+    """(g_n - g_m)/(E_n - E_m) for nearly equal energies."""
+    return divided_g(pairs.lower, pairs.upper, mu, kt)
 
 
 def triple_weight(triples: Triples, mu: Floats, kt: Floats) -> Floats:
     """g[a, b, c], the second divided difference of g, less what the bands' own coefficients hold of it.
 
-    With x <= y <= z: g[x, y, z] = (g[x, y] - g[y, z])/(x - z), where g[x, y] = f + f'' d^2/24 at the middle for
-    nearly equal energies; f'/2 + f''' (sum of squared deviations)/48 at the mean where all three are.
+    With x <= y <= z: g[x, y, z] = (g[x, y] - g[y, z])/(x - z); where all three are within kT/20, f'/2 + f''' (sum of
+    squared deviations)/48 at the mean.
     """
     x, y, z = np.sort(triples.energies, axis=1).T
     together = z - x < NEARLY_EQUAL * kt
-    apart = (_divided_g(x, y, mu, kt) - _divided_g(y, z, mu, kt)) / np.where(together, 1.0, x - z)
+    apart = (divided_g(x, y, mu, kt) - divided_g(y, z, mu, kt)) / np.where(together, 1.0, x - z)
     mean = (x + y + z) / 3
     first, _, third, _ = fermi_derivatives(mean, mu, kt)
     deviations = (x - mean) ** 2 + (y - mean) ** 2 + (z - mean) ** 2
@@ -267,11 +268,39 @@ def triple_weight(triples: Triples, mu: Floats, kt: Floats) -> Floats:
     return weight
 
 
-def _divided_g(x: Floats, y: Floats, mu: Floats, kt: Floats) -> Floats:
-    """(g_x - g_y)/(x - y)."""
+# -- two energies ------------------------------------------------------------------------------------
+# Nearer than kT/20 a series at the middle; farther, quotients that lose no digits to how deep the energies lie.
+
+
+def berry_weight(lower: Floats, upper: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
+    """W_nm = ((f_n + f_m)/2 - g[n, m])/d with d = E_m - E_n; nearly equal, f'' d/12 + f'''' d^3/480."""
+    d = upper - lower
+    near = np.abs(d) < NEARLY_EQUAL * kt
+    _, second, _, fourth = fermi_derivatives((lower + upper) / 2, mu, kt)
+    mean = (fermi(lower, mu, kt) + fermi(upper, mu, kt)) / 2
+    apart = (mean - divided_g(lower, upper, mu, kt)) / np.where(near, 1.0, d)
+    return np.where(near, second * d / 12 + fourth * d**3 / 480, apart)
+
+
+def divided_f(x: Floats, y: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
+    """(f_x - f_y)/(x - y); nearly equal, f' + f''' d^2/24 at the middle."""
     d = x - y
     near = np.abs(d) < NEARLY_EQUAL * kt
+    first, _, third, _ = fermi_derivatives((x + y) / 2, mu, kt)
+    apart = (fermi(x, mu, kt) - fermi(y, mu, kt)) / np.where(near, 1.0, d)
+    return np.where(near, first + third * d**2 / 24, apart)
+
+
+def divided_g(x: Floats, y: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
+    """(g_x - g_y)/(x - y); nearly equal, f + f'' d^2/24 at the middle.
+
+    g_e - g_(e+d) = -kT ln(1 + f_(e+d) (exp(d/kT) - 1)): the difference itself loses digits where g is large against d.
+    """
+    d = np.abs(x - y)
+    near, close = d < NEARLY_EQUAL * kt, d < LARGE_EXPONENT * kt
     middle = (x + y) / 2
     limit = fermi(middle, mu, kt) + fermi_derivatives(middle, mu, kt)[1] * d**2 / 24
-    quotient = (grand_potential(x, mu, kt) - grand_potential(y, mu, kt)) / np.where(near, 1.0, d)
-    return np.where(near, limit, quotient)
+    lower, upper = np.minimum(x, y), np.maximum(x, y)
+    small = kt * np.log1p(fermi(upper, mu, kt) * np.expm1(np.where(close, d, 0.0) / kt))
+    large = grand_potential(upper, mu, kt) - grand_potential(lower, mu, kt)
+    return np.where(near, limit, np.where(close, small, large) / np.where(near, 1.0, d))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from .arguments import shown
 from .errors import InputError, StoppedError
 from .memory import keep_heap
 
@@ -20,12 +23,17 @@ LESS = "run again with fewer processes (it goes on from the checkpoint) or with 
 _kernel: Any = None
 
 
-def _start(kernel: Any, parent: int) -> None:
+def _start(kernel: Any, parent: int, started: Any) -> None:
     global _kernel  # noqa: PLW0603  (a pool's worker has no other place for what it starts with)
     _end_with(parent)
     # Where one worker is killed the pool ends the others with SIGTERM and waits: a handler that the calling program
     # had and that is forked with it (coverage's, for one) may not keep them.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C and the end of a terminal reach the whole group; the parent ends its workers itself.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    started.put(os.getpid())
     keep_heap()
     _kernel = kernel
 
@@ -67,16 +75,23 @@ class Workers:
         if processes > 1 and self._communicator is None:
             # fork shares the prepared operators; where it does not exist they are sent once.
             context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+            self._started = context.SimpleQueue()
             self._executor = ProcessPoolExecutor(
-                processes, mp_context=context, initializer=_start, initargs=(kernel, os.getpid())
+                processes, mp_context=context, initializer=_start, initargs=(kernel, os.getpid(), self._started)
             )
 
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if self._executor is None:
+            return
+        if kind is not None and not issubclass(kind, Exception):
+            # The run is being ended: what the workers are at is of no use any more.
+            while not self._started.empty():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._started.get(), signal.SIGKILL)
+        self._executor.shutdown(cancel_futures=True)
 
     @property
     def root(self) -> bool:
@@ -158,8 +173,12 @@ def _launched_ranks(environment: Mapping[str, str]) -> int:
     """How many MPI ranks the launcher says it has started: 1 without a launcher."""
 
     def number(name: str) -> int:
-        text = environment.get(name, "")
-        return int(text) if text.isdigit() else 1
+        text = environment.get(name, "").strip()
+        if text and not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+            raise InputError(
+                f"{name}: {shown(text)} was given, expected a number of ranks; unset it, or start with mpirun or srun"
+            )
+        return int(text or 1)
 
     # Open MPI's mpirun; MPICH's and Intel's, and srun --mpi=pmi2.
     ranks = max(number("OMPI_COMM_WORLD_SIZE"), number("PMI_SIZE"))

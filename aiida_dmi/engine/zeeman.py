@@ -25,9 +25,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from . import response
 from .first_order import Collinear, Splittings
 from .interpolation import SpinOrbit
+from .weights import divided_f
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,9 +53,9 @@ def misalignment(bands: Collinear, splittings: Splittings) -> Floats:
     return result
 
 
-def occupied_misalignment(bands: Collinear, splittings: Splittings, mu: float, kt: float) -> Floats:
+def occupied_misalignment(bands: Collinear, mu: float, kt: float) -> Floats:
     """sum_n f_n J_j at every k, finite where bands cross: shape (k, d), hbar*Angstrom; odd in k (Eq. 80)."""
-    weight = _quotient(bands.energies[0], bands.energies[1], splittings.flip, splittings.near_flip, mu, kt)
+    weight = _quotients(bands.energies[0], bands.energies[1], mu, kt)
     result: Floats = -0.25 * np.einsum("dknm,knm->kd", _tilt(bands)[0], weight)
     return result
 
@@ -81,21 +81,18 @@ def zeeman_energy(bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbi
     return result
 
 
-def occupied_zeeman_energy(
-    bands: Collinear, splittings: Splittings, spin_orbit: SpinOrbit, mu: float, kt: float
-) -> Floats:
+def occupied_zeeman_energy(bands: Collinear, spin_orbit: SpinOrbit, mu: float, kt: float) -> Floats:
     """Integrand of Eq. 66 at every k, shape (k, 3, d), eV*Angstrom, components of the spin frame.
 
     Normal to n it is a(I)'s; along n Eq. 66 lacks a(I)'s terms n = m, which the Fermi surface gives.
     """
     flip, along_up, along_down = _energy_elements(bands, spin_orbit)
     up, down = bands.energies
-    s = splittings
     off = ~np.eye(up.shape[-1], dtype=bool)
-    normal = np.einsum("cdknm,knm->kcd", flip, _quotient(up, down, s.flip, s.near_flip, mu, kt))
+    normal = np.einsum("cdknm,knm->kcd", flip, _quotients(up, down, mu, kt))
     # Within a spin the sum over n and m holds every pair twice.
-    parallel = 0.5 * np.einsum("cdknm,knm->kcd", along_up, off * _quotient(up, up, s.up, s.near_up, mu, kt))
-    parallel += 0.5 * np.einsum("cdknm,knm->kcd", along_down, off * _quotient(down, down, s.down, s.near_down, mu, kt))
+    parallel = 0.5 * np.einsum("cdknm,knm->kcd", along_up, off * _quotients(up, up, mu, kt))
+    parallel += 0.5 * np.einsum("cdknm,knm->kcd", along_down, off * _quotients(down, down, mu, kt))
     return -0.5 * np.concatenate([normal, parallel], axis=1)
 
 
@@ -121,9 +118,7 @@ def spin_orbit_field(bands: Collinear, along_axes: Sequence[SpinOrbit]) -> Float
     return np.concatenate([stacked[0], stacked[1]], axis=1)
 
 
-def field_energy(
-    bands: Collinear, splittings: Splittings, field: Floats, direction: Floats, mu: float, kt: float
-) -> Floats:
+def field_energy(bands: Collinear, field: Floats, direction: Floats, mu: float, kt: float) -> Floats:
     """sum_n f_n 2 mu_B Omega_i J_j at every k (Eqs. 65, 68): the estimate of a(I) from the bands' own fields.
 
     A pair of bands that tilt each other is given the mean of their two fields, as if they belonged to one orbital
@@ -132,7 +127,6 @@ def field_energy(
     Parameters
     ----------
     bands : Collinear
-    splittings : Splittings
     field : ndarray, shape (k, 2n, 3)
         From `spin_orbit_field`.
     direction : ndarray, shape (3,)
@@ -147,7 +141,7 @@ def field_energy(
     """
     normal = field - (field @ direction)[..., None] * direction
     on_up, on_down = np.split(normal, 2, axis=1)
-    weight = _quotient(bands.energies[0], bands.energies[1], splittings.flip, splittings.near_flip, mu, kt)
+    weight = _quotients(bands.energies[0], bands.energies[1], mu, kt)
     tilt = _tilt(bands)[0] * weight
     result: Floats = -0.25 * (
         np.einsum("dka,kai->kid", tilt.sum(-1), on_up) + np.einsum("dkb,kbi->kid", tilt.sum(-2), on_down)
@@ -184,13 +178,6 @@ def _by_band(elements: Floats, inverse: Floats) -> tuple[Floats, Floats]:
     return np.einsum("cdknm,knm->kncd", elements, inverse), -np.einsum("cdknm,knm->kmcd", elements, inverse)
 
 
-def _quotient(
-    left: Floats, right: Floats, inverse: Floats, near: npt.NDArray[np.bool_], mu: float, kt: float
-) -> Floats:
-    """(f_n - f_m)/(E_n - E_m), f' + f''' d^2/24 at the middle for nearly equal energies: (k, n, m)."""
-    difference = left[:, :, None] - right[:, None, :]
-    middle = (left[:, :, None] + right[:, None, :]) / 2
-    first, _, third, _ = response.fermi_derivatives(middle, mu, kt)
-    f_left, f_right = (response.fermi(energies, mu, kt) for energies in (left, right))
-    apart = (f_left[:, :, None] - f_right[:, None, :]) * inverse
-    return np.where(near, first + third * difference**2 / 24, apart)
+def _quotients(left: Floats, right: Floats, mu: float, kt: float) -> Floats:
+    """(f_n - f_m)/(E_n - E_m) of every n and m: (k, n, m)."""
+    return divided_f(left[:, :, None], right[:, None, :], mu, kt)

@@ -154,7 +154,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
         ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
-        ("closure |D(1) + Q(1)|/|D(1)|", "not defined" if closure is None else f"{closure:.3f}"),
+        ("closure |D(1) + Q(1)|/|D(1)|", "none, D(1) is 0" if closure is None else f"{closure:.3f}"),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
         *([("magnetic thickness t", f"{thickness:.4f} angstrom{rule}")] if thickness is not None else []),
         *([("magnetic thickness t", film["thickness_rule"])] if film and thickness is None else []),

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import spglib
-import yaml
 
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, SPARE_BANDS
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.compute import MEMORY_LIMIT
+from aiida_dmi.engine.yaml_text import load_yaml
 
 BOHR = 0.529177210903
 """Angstrom."""
@@ -196,7 +196,7 @@ def time_reversal_points(mesh: Sequence[int]) -> int:
 @functools.cache
 def coefficients() -> dict[str, dict[str, float]]:
     """Seconds of one operation, by program; from the runs of docs/cost.md."""
-    content: dict[str, dict[str, float]] = yaml.safe_load((files(__package__) / "cost.yaml").read_text("utf-8"))
+    content: dict[str, dict[str, float]] = load_yaml((files(__package__) / "cost.yaml").read_text("utf-8"))
     return content
 
 

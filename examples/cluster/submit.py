@@ -6,10 +6,10 @@ An argument, a YAML file, replaces what is below: computer, options, overrides.
 import sys
 from pathlib import Path
 
-import yaml
 from aiida import engine, orm
 from aiida.plugins import WorkflowFactory
 
+from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import co_pt111
 
 SETTINGS = {
@@ -27,7 +27,7 @@ SETTINGS = {
     "overrides": {"pseudo_family": "PseudoDojo/0.4/PBE/FR/standard/upf"},
 }
 
-settings = SETTINGS | (yaml.safe_load(Path(sys.argv[1]).read_text()) if sys.argv[1:] else {})
+settings = SETTINGS | (load_yaml(Path(sys.argv[1]).read_text()) if sys.argv[1:] else {})
 codes = {name: orm.load_code(f"{name}@{settings['computer']}") for name in ("pw", "wannier90", "engine")}
 builder = WorkflowFactory("dmi.dmi").get_builder_from_protocol(
     codes, co_pt111(1, 1), overrides=settings["overrides"], options=settings["options"]

@@ -7,6 +7,7 @@ from aiida import orm
 from aiida_dmi.calculations import functions
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine import WannierModel, compute, save_result
+from aiida_dmi.report.summary import conditions
 from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain
 
@@ -134,3 +135,14 @@ def test_headline_units(model_file, tmp_path):
     assert value["meV_angstrom_error"] == pytest.approx(result.D_error.sel(i="y", j="x", soi_scale=1.0).item())
     assert summary["total_magnetization_bohr"] == 2.57
     assert "mJ_per_m2" not in functions.headline(node).get_dict()["values"]["D_yx"]
+
+
+def test_headline_where_nothing_of_first_order_is_left(model_file, tmp_path):
+    """Without any spin-orbit interaction D(1) is 0 and the closure no number, which the database could not hold."""
+    result = compute(WannierModel.load(model_file), 2, soi_masks={"none": [0.0, 0.0]})
+    assert np.isnan(result.closure).all()
+    save_result(result, tmp_path / "result.nc")
+    numbers = functions.headline(DmiData((tmp_path / "result.nc").absolute()))
+    assert numbers.is_stored
+    assert numbers["closure"] is None
+    assert ("closure |D(1) + Q(1)|/|D(1)|", "none, D(1) is 0") in conditions(numbers.get_dict())

@@ -39,6 +39,18 @@ def test_real_run_equals_the_engine(builder, model_file):
         ({"mesh": 6, "fermi_level": "charge"}, "fermi_level"),
         ({"mesh": 6, "soi_masks": {"magnet": [1.0]}}, "soi_masks: magnet"),
         ({"mesh": 6, "directions": [[0, 0, 0]]}, "directions"),
+        ({"mesh": 25}, "mesh: 25 was given.* give 24 or 26"),
+        ({"mesh": 6, "symmetry": "maybe"}, "symmetry: 'maybe' was given, expected true, false or 'model'"),
+        ({"mesh": 6, "symmetry": 1}, "symmetry: 1"),
+        ({"mesh": 6, "tolerance": -1}, "tolerance: -1"),
+        ({"mesh": None}, "mesh is missing"),
+        ({"tolerance": 1.0, "max_mesh": 12}, "max_mesh: 12"),
+        ({"mesh": 6, "tolerance": 1.0, "max_mesh": "big"}, "max_mesh: 'big'"),
+        ({"mesh": 6, "temperatures": [1e-100]}, "at least 0.001 K"),
+        ({"mesh": 6, "temperatures": ["300"]}, "temperatures"),
+        ({"mesh": 6, "soi_masks": {"a": 1}}, "soi_masks: a: 1 was given"),
+        ({"mesh": 6, "soi_masks": [1, 1]}, "soi_masks"),
+        ({"mesh": 6, "soi_masks": {"a\nb": [1, 1]}}, "printable"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_runs(builder, parameters, message):

@@ -125,3 +125,47 @@ def test_results_and_models_too(small_model, tmp_path, ended):
     assert names(tmp_path) == ["model.h5", "result.nc"]
     assert load_result(tmp_path / "result.nc").identical(result)
     assert (tmp_path / "result.nc").stat().st_mode & 0o777 == 0o644
+
+
+# -- permissions -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def umask():
+    """umask(number), put back at the end."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def modes(folder):
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077, 0o027, 0o000, 0o277])
+def test_permissions_are_those_of_open(tmp_path, small_model, umask, mask):
+    """A group's folder, or results for nobody else: the umask says so, for results, models and checkpoints."""
+    umask(mask)
+    (tmp_path / "plain").touch()
+    with whole_file(tmp_path / "whole") as temporary:
+        assert temporary.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    small_model.save(tmp_path / "model.h5")
+    save_result(compute(small_model, 2), tmp_path / "result.nc")
+    assert set(modes(tmp_path).values()) == {oct(0o666 & ~mask)}
+
+
+def test_checkpoint_and_lock_have_them_too(tmp_path, small_model, umask):
+    umask(0o027)
+    seen = {}
+    compute(small_model, 2, checkpoint=tmp_path / "c", save=lambda result: seen.update(modes(tmp_path)))
+    assert seen == {"c": "0o640", ".c.lock": "0o640"}
+
+
+def test_a_file_that_is_there_keeps_its_permissions(tmp_path, umask):
+    (tmp_path / "c").write_text("old")
+    (tmp_path / "c").chmod(0o660)
+    umask(0o077)
+    with whole_file(tmp_path / "c") as temporary:
+        temporary.write_text("new")
+    assert modes(tmp_path) == {"c": "0o660"}
+    assert (tmp_path / "c").read_text() == "new"

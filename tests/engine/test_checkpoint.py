@@ -11,6 +11,8 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.checkpoint import Checkpoint, fingerprint
@@ -166,7 +168,7 @@ def test_killed_while_writing(folder, monkeypatch):
     assert done.returncode == -signal.SIGKILL
     with np.load("result.nc.checkpoint") as file:
         assert int(file["done"]) == 2  # the first is of the chemical potential, before any batch
-    assert len(list(folder.glob(".result.nc.checkpoint.*"))) == 1
+    assert len(list(folder.glob(".result.nc.checkpoint.*.part"))) == 1
     assert main(["run", "spec.yaml"]) == 0
     assert list(folder.glob("*.checkpoint*")) == list(folder.glob(".*")) == []
     assert main(["run", "spec.yaml", "--output", "other.nc"]) == 0
@@ -179,17 +181,17 @@ def test_resumed_after_so_many_batches(copt11, tmp_path, stop, fermi_level, afte
     """What is done is not done again, and nothing else changes."""
     path = tmp_path / "c"
     axes = {"soi_scales": [0.5, 1.0], "temperatures": [300.0], "memory_limit": 2**22, "fermi_level": fermi_level}
-    expected = compute(copt11, 13, **axes)
+    expected = compute(copt11, 14, **axes)
     total = stop(None)
-    compute(copt11, 13, checkpoint=tmp_path / "other", **axes)
+    compute(copt11, 14, checkpoint=tmp_path / "other", **axes)
     total = total["saves"]
     assert total > 14
     stop(after)
     with pytest.raises(Stop):
-        compute(copt11, 13, checkpoint=path, **axes)
+        compute(copt11, 14, checkpoint=path, **axes)
     assert path.exists()
     count = stop(None)
-    assert compute(copt11, 13, checkpoint=path, **axes).identical(expected)
+    assert compute(copt11, 14, checkpoint=path, **axes).identical(expected)
     assert count["saves"] == total - after
     assert list(tmp_path.iterdir()) == []
 
@@ -383,6 +385,93 @@ def test_other_model(small_model, interrupted, name):
         compute(changed, 4, checkpoint=path, **axes)
 
 
+# -- several values on every axis: each in its place ------------------------------------------------------
+
+SWEEP = {
+    "soi_scales": [0.5, 1.0],
+    "fermi_shifts": [0.1, 10.2],
+    "temperatures": [300.0, 900.0],
+    "directions": [(0, 0, 1), (1, 0, 0)],
+    "soi_masks": {"magnet": [1, 0], "substrate": [0, 1]},
+    "memory_limit": 2**14,
+}
+SHUFFLED = {
+    "masks the other way round": {"soi_masks": {"substrate": [0, 1], "magnet": [1, 0]}},
+    "weights exchanged": {"soi_masks": {"magnet": [0, 1], "substrate": [1, 0]}},
+    "names exchanged": {"soi_masks": {"substrate": [1, 0], "magnet": [0, 1]}},
+    "one mask": {"soi_masks": {"magnet": [1, 0]}},
+    "names that run together": {"soi_masks": {"magnetsub": [1, 0], "strate": [0, 1]}},
+    "shifts that run together": {"fermi_shifts": [0.11, 0.2]},
+    "shifts": {"fermi_shifts": [10.2, 0.1]},
+    "xi": {"soi_scales": [1.0, 0.5]},
+    "temperatures": {"temperatures": [900.0, 300.0]},
+    "directions": {"directions": [(1, 0, 0), (0, 0, 1)]},
+    "a direction's sign": {"directions": [(0, 0, -1), (1, 0, 0)]},
+    "quantities": {"quantities": ["D", "Q"]},
+    "largest mesh": {"max_mesh": 8},
+}
+
+
+@pytest.fixture
+def swept(film, tmp_path, stop):
+    """The checkpoint of an interrupted run with several values on every axis."""
+    model, path = film(2, functions=2).model((3, 3, 1)), tmp_path / "c"
+    stop(4)
+    with pytest.raises(Stop):
+        compute(model, 4, checkpoint=path, **SWEEP)
+    stop(None)
+    return model, path
+
+
+@pytest.mark.parametrize("case", SHUFFLED)
+def test_the_same_values_in_other_places(swept, case):
+    """The sums stand in the order of the axes: taken for another order, every number would be another one's."""
+    model, path = swept
+    content = path.read_bytes()
+    with pytest.raises(InputError, match=r"^checkpoint .*another computation"):
+        compute(model, 4, checkpoint=path, **(SWEEP | SHUFFLED[case]))
+    assert path.read_bytes() == content
+    assert compute(model, 4, checkpoint=path, **SWEEP).identical(compute(model, 4, **SWEEP))
+
+
+def test_masks_in_another_order_on_the_command_line(folder, stop, capsys):
+    """Ended in mid-run, and run again with the masks in the other order: refused; in the first one: the same bits."""
+    masks = "{magnet: [0, 1], substrate: [1, 0]}", "{substrate: [1, 0], magnet: [0, 1]}"
+    spec = folder / "spec.yaml"
+    for order, name in ((masks[0], "whole.nc"), (masks[0], "result.nc")):
+        text = f"model: model.h5\nmesh: 12\nsoi_scales: [0.5, 1.0]\nsoi_masks: {order}\nmemory_limit: 4194304\n"
+        spec.write_text(text)
+        stop(3 if name == "result.nc" else None)
+        if name == "result.nc":
+            with pytest.raises(Stop):
+                main(["run", str(spec), "--output", str(folder / name)])
+            stop(None)
+        else:
+            assert main(["run", str(spec), "--output", str(folder / name)]) == 0
+    spec.write_text(text.replace(*masks))
+    capsys.readouterr()
+    assert main(["run", str(spec)]) == 2
+    assert "belongs to another computation" in capsys.readouterr().err
+    assert not (folder / "result.nc").exists()
+    spec.write_text(text)
+    assert main(["run", str(spec)]) == 0
+    assert load_result(folder / "result.nc").identical(load_result(folder / "whole.nc"))
+
+
+def test_checkpoint_of_the_first_form(small_model, interrupted):
+    """Its key was a bare hash, in which names were sorted and nothing was separated: refused, whatever it holds."""
+    path, axes = interrupted
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files}
+    key = str(content["key"])
+    assert key.startswith("2-")
+    content["key"] = np.array(key.removeprefix("2-"))
+    with path.open("wb") as file:
+        np.savez(file, **content)
+    with pytest.raises(InputError, match=r"^checkpoint .*another version"):
+        compute(small_model, 4, checkpoint=path, **axes)
+
+
 def test_other_version(small_model, interrupted, monkeypatch):
     path, axes = interrupted
     monkeypatch.setattr("aiida_dmi.engine.checkpoint.__version__", "0.0.0")
@@ -485,8 +574,18 @@ def test_checkpoint_that_is_no_path(small_model):
 
 def test_fingerprint(small_model):
     parts = (np.arange(6.0), {"a": 1.0, "b": (2.0, 3.0)}, "text", None, True)
-    assert fingerprint(*parts) == fingerprint(np.arange(6.0), {"b": (2.0, 3.0), "a": 1.0}, "text", None, True)
+    assert fingerprint(*parts) == fingerprint(np.arange(6.0), {"a": 1.0, "b": [2.0, 3.0]}, "text", None, True)
     others = [
+        (parts[0], {"b": (2.0, 3.0), "a": 1.0}, *parts[2:]),
+        (parts[0], {"a": 1.0, "b": 2.0, "c": 3.0}, *parts[2:]),
+        (parts[0], {"a": 1.0, "b": (2.0, (3.0,))}, *parts[2:]),
+        (parts[0], {"a": 1, "b": (2.0, 3.0)}, *parts[2:]),
+        (*parts[:2], "tex", "t", None, True),
+        (*parts[:2], b"text", None, True),
+        (*parts[:3], "None", True),
+        (*parts[:4], 1),
+        (*parts[:4], "True"),
+        (parts,),
         (np.arange(6.0).reshape(2, 3), *parts[1:]),
         (np.arange(6), *parts[1:]),
         (np.nextafter(np.arange(6.0), 9), *parts[1:]),
@@ -503,3 +602,24 @@ def test_fingerprint(small_model):
     # Arrays in another memory order are the same numbers.
     array = np.random.default_rng(0).normal(size=(4, 5))
     assert fingerprint(array) == fingerprint(np.asfortranarray(array))
+
+
+PARTS = st.recursive(
+    st.none() | st.booleans() | st.integers(-20, 20) | st.floats(-2, 2, allow_nan=False) | st.text("ab1.,", max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab1", max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(PARTS, max_size=3), st.lists(PARTS, max_size=3))
+def test_one_key_for_one_computation(one, other):
+    """What Python writes out tells 1 from 1.0 and True, and one order of keys from another."""
+    assert (fingerprint(*one) == fingerprint(*other)) == (repr(one) == repr(other))
+
+
+def test_arrays_of_python_objects():
+    """Their bytes are addresses, which are others in every process."""
+    one, same, other = (np.array(texts, dtype=object) for texts in (["a", "bc"], ["a", "bc"], ["ab", "c"]))
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    assert fingerprint(np.array(["a", "bc"])) != fingerprint(np.array(["ab", "c"]))

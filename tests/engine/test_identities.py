@@ -69,7 +69,7 @@ def test_first_order_is_the_slope_in_xi(film, direction):
 
 def test_dmi_along_the_magnetisation_vanishes(film):
     """D.n = 0: the torque has no component along n. Q.n is not an identity."""
-    result = compute(film(5).model(), 5, soi_scales=[0.3, 1.0], directions=OBLIQUE, **FIXED)
+    result = compute(film(5).model(), 6, soi_scales=[0.3, 1.0], directions=OBLIQUE, **FIXED)
     for name in ("D", "D_1"):
         along = (result[name] * result.direction_vector).sum("i")
         np.testing.assert_allclose(along.values, 0, atol=1e-12 * np.abs(result[name].values).max())
@@ -79,7 +79,7 @@ def test_dmi_along_the_magnetisation_vanishes(film):
 def test_even_in_the_magnetisation(film):
     """D, Q and a of n and of -n are the same on a mesh that holds -k with every k."""
     directions = [sign * np.array(n) for n in OBLIQUE for sign in (1, -1)]
-    result = compute(film(6).model(), 5, directions=directions, **FIXED)
+    result = compute(film(6).model(), 6, directions=directions, **FIXED)
     for name in TENSORS:
         values = result[name].values
         np.testing.assert_allclose(values[::2], values[1::2], atol=1e-9 * np.abs(values).max())
@@ -88,7 +88,7 @@ def test_even_in_the_magnetisation(film):
 def test_odd_under_inversion_of_the_structure(film):
     """Film and mirror image through a point: every tensor changes sign."""
     one = film(7)
-    here, there = (compute(f.model(), 5, directions=OBLIQUE, **FIXED) for f in (one, one.inverted()))
+    here, there = (compute(f.model(), 6, directions=OBLIQUE, **FIXED) for f in (one, one.inverted()))
     for name in TENSORS:
         largest = np.abs(here[name].values).max()
         assert largest > 0.1
@@ -106,7 +106,7 @@ def test_zero_exchange_splitting_leaves_no_dmi(film):
 
 
 def test_no_spin_orbit_interaction_leaves_nothing(film):
-    result = compute(film(9, spin_orbit=0.0).model(), 5, **FIXED)
+    result = compute(film(9, spin_orbit=0.0).model(), 6, **FIXED)
     for name in TENSORS[:1] + TENSORS[2:]:
         np.testing.assert_allclose(result[name].values, 0, atol=1e-10)
     assert np.isnan(result.closure.item())
@@ -117,8 +117,8 @@ def test_turning_the_film_turns_the_tensors(film, angle):
     """Film, spin-orbit interaction and n turned about z by any angle: T'_ij = R_ia R_jb T_ab."""
     one = film(10)
     other, turn = one.rotated(angle)
-    here = compute(one.model(), 5, directions=OBLIQUE, **FIXED)
-    there = compute(other.model(), 5, directions=[turn @ np.array(n, dtype=float) for n in OBLIQUE], **FIXED)
+    here = compute(one.model(), 6, directions=OBLIQUE, **FIXED)
+    there = compute(other.model(), 6, directions=[turn @ np.array(n, dtype=float) for n in OBLIQUE], **FIXED)
     for name in TENSORS:
         turned = np.einsum("ia,jb,...ab->...ij", turn, turn[:2, :2], here[name].values)
         np.testing.assert_allclose(there[name].values, turned, atol=1e-9 * np.abs(turned).max())
@@ -131,7 +131,7 @@ def test_energy_zero_does_not_matter(film):
     lifted = one.model(
         hamiltonian=model.hamiltonian + 3.0 * np.eye(one.functions), fermi_energy=model.fermi_energy + 3.0
     )
-    here, there = (compute(m, 5, **FIXED) for m in (model, lifted))
+    here, there = (compute(m, 6, **FIXED) for m in (model, lifted))
     for name in TENSORS:
         np.testing.assert_allclose(there[name].values, here[name].values, atol=1e-8 * np.abs(here[name].values).max())
 

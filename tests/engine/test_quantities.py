@@ -1,16 +1,19 @@
 """`quantities`: what is not asked for is not computed, not in the result, and changes nothing else."""
 
+import collections
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.cli import main
-from aiida_dmi.engine.response import dmi_and_spin_current
 from aiida_dmi.engine.settings import QUANTITIES
 
 AXES = {"temperatures": [900.0], "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.2, 0.0], "directions": [(1, 0, 1)]}
 NAMED = ("D", "Q", "a_I", "a_II")
-OTHERS = {"mu", "mu_bare", "electrons", "direction_vector", "mask_weights"}
+OTHERS = {"mu_bare", "electrons", "direction_vector", "mask_weights"}
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +24,18 @@ def everything(film):
 @pytest.mark.parametrize(
     ("asked", "follow"),
     [
-        (NAMED, {"Q_1", "symmetry_residual"}),
+        (NAMED, {"mu", "Q_1", "symmetry_residual"}),
         (("a_II", "a_I"), {"Q_1"}),
         (("D_1", "a_I", "a_II"), {"Q_1", "closure"}),
-        (("D",), {"symmetry_residual"}),
-        (["Q", "D_1"], set()),
+        (("D",), {"mu", "symmetry_residual"}),
+        (["Q"], {"mu"}),
+        (["Q", "D"], {"mu", "symmetry_residual"}),
+        (["Q", "D_1"], {"mu"}),
         (["a_II"], set()),
-        (iter(QUANTITIES), {"Q_1", "closure", "symmetry_residual"}),
+        (["a_I"], set()),
+        (["D_1"], set()),
+        (["a_II", "D_1"], set()),
+        (iter(QUANTITIES), {"mu", "Q_1", "closure", "symmetry_residual"}),
     ],
 )
 def test_some(film, everything, asked, follow):
@@ -45,20 +53,59 @@ def test_all_by_default(everything):
     assert float(everything.closure.min()) > 0
 
 
-def test_left_out_is_not_computed(film, monkeypatch):
-    """No eigenstates of H(xi) for what is of first order in xi."""
-    calls = []
+@pytest.mark.parametrize("fermi_level", ["neutral", "neutral-bare", "dft"])
+@pytest.mark.parametrize("asked", [["Q"], ["D"], ["a_I", "a_II"], ["a_II"], ["D_1"], ["Q", "a_II"]])
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_rest_is_the_same_to_the_last_bit(film, fermi_level, asked, exact):
+    """Whatever is left out, with a chemical potential of any kind and projectors differentiated or not."""
+    model = film(7).model()
+    if exact:
+        gradients = tuple(1j * np.einsum("sqpm,sqjmn->sqjpn", p, model.position) for p in model.projections)
+        model = dataclasses.replace(model, gradients=gradients)
+    axes = AXES | {"fermi_level": fermi_level, "soi_masks": {"all": [1, 1], "Co": [1, 0]}}
+    whole, part = compute(model, 4, **axes), compute(model, 4, quantities=asked, **axes)
+    assert set(part.data_vars) < set(whole.data_vars)
+    assert ("a_II_exact" in part) == (exact and "a_II" in asked)
+    for name in part.data_vars:
+        # The number of electrons is from eigenvalues alone where no states are needed: LAPACK's last digit.
+        same = np.testing.assert_allclose if name == "electrons" else np.testing.assert_array_equal
+        same(part[name], whole[name], err_msg=name)
 
-    def counted(*arguments):
-        calls.append(arguments)
-        return dmi_and_spin_current(*arguments)
 
-    monkeypatch.setattr("aiida_dmi.engine.kernel.response.dmi_and_spin_current", counted)
+def diagonalised(monkeypatch, model, asked, fermi_level):
+    """How often matrices of each size are diagonalised."""
+    sizes = collections.Counter()
+
+    def counting(function):
+        def counted(matrices, *arguments, **options):
+            sizes[matrices.shape[-1]] += math.prod(matrices.shape[:-2])
+            return function(matrices, *arguments, **options)
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        for name in ("eigh", "eigvalsh"):
+            patch.setattr(np.linalg, name, counting(getattr(np.linalg, name)))
+        compute(model, 4, quantities=asked, fermi_level=fermi_level, **AXES)
+    return sizes
+
+
+@pytest.mark.parametrize("fermi_level", ["neutral", "neutral-bare", "dft"])
+def test_work_that_is_left_out(film, monkeypatch, fermi_level):
+    """H(xi), of twice the size of Hbar's blocks, is solved for D and Q, and for mu of them, alone.
+
+    Two xi at 16 k points: once for the states, and at `neutral` twice for their energies, on this mesh and on the small
+    one of the first guess, which is the same here.
+    """
     model = film(6).model()
-    compute(model, 2, quantities=["a_I", "a_II", "D_1"], **AXES)
-    assert not calls
-    compute(model, 2, quantities=["Q"], **AXES)
-    assert calls
+    half, whole = model.functions, 2 * model.functions
+    for asked in (["a_I", "a_II"], ["a_I"], ["a_II"], ["D_1"], ["a_I", "a_II", "D_1"]):
+        sizes = diagonalised(monkeypatch, model, asked, fermi_level)
+        assert sizes[whole] == 0
+        assert sizes[half] > 0
+    times = 3 if fermi_level == "neutral" else 1
+    for asked in (["Q"], ["D", "Q"], ["Q", "a_I"]):
+        assert diagonalised(monkeypatch, model, asked, fermi_level)[whole] == 32 * times
 
 
 @pytest.mark.parametrize(

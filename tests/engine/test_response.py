@@ -10,6 +10,7 @@ import pytest
 from aiida_dmi.engine import first_order, response
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.interpolation import Operators, SpinOrbit, in_spin_frame, spin_frame
+from aiida_dmi.engine.weights import LOWEST_TEMPERATURE
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]
@@ -54,8 +55,8 @@ def pair_operators(lower, upper):
     return operators, spin_orbit
 
 
-@pytest.mark.parametrize("temperature", [10.0, 300.0, 1500.0])
-@pytest.mark.parametrize("splitting", [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])
+@pytest.mark.parametrize("temperature", [LOWEST_TEMPERATURE, 0.03, 0.3, 10.0, 300.0, 1500.0])
+@pytest.mark.parametrize("splitting", [1e-9, 1e-7, *(x * 10.0**n for n in range(-6, -1) for x in (1, 3)), 0.1])
 def test_pair_weight(temperature, splitting):
     """D of two levels from the kernel is W_nm to 1e-6 of its largest size, on both sides of the threshold.
 
@@ -107,8 +108,8 @@ def exact_slope(lower, upper, mu, kt):
         return float((g[0] - g[1]) / (e_n - e_m))
 
 
-@pytest.mark.parametrize("temperature", [10.0, 300.0, 1500.0])
-@pytest.mark.parametrize("part", [1e-3, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("temperature", [LOWEST_TEMPERATURE, 0.03, 0.3, 10.0, 300.0, 1500.0])
+@pytest.mark.parametrize("part", [1e-3, 1e-2, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize(
     ("limit", "exact", "scale"),
     [(response.quotient_limit, exact_quotient, 0.25), (response.slope_limit, exact_slope, 1.0)],
@@ -126,6 +127,29 @@ def test_limits_of_quotients(temperature, part, limit, exact, scale):
     found = limit(pairs, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
     expected = [exact(lower[0], upper[0], m, kt) for m in mu]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8 * (scale / kt if scale < 1 else scale))
+
+
+def exact_triple(energies, mu, kt):
+    """g[x, y, z]."""
+    with decimal.localcontext() as context:
+        context.prec, context.Emax = 60, decimal.MAX_EMAX
+        x, y, z, mu, kt = (Decimal(float(e)) for e in (*energies, mu, kt))
+        g_x, g_y, g_z = (-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (x, y, z))
+        return float(((g_x - g_y) / (x - y) - (g_y - g_z) / (y - z)) / (x - z))
+
+
+@pytest.mark.parametrize("temperature", [LOWEST_TEMPERATURE, 0.03, 0.3, 10.0, 300.0])
+@pytest.mark.parametrize("distances", [(1.0, 0.9), (0.5, 0.01), (0.3, 0.2), (1e-2, 3e-3), (1e-3, 1e-3)])
+@pytest.mark.parametrize("middle", [0.2, -9.0])
+def test_weight_of_three_near_levels(temperature, distances, middle):
+    """Chains and triples below the threshold, at and far below the Fermi level: to 1e-6 of the largest weight."""
+    kt, threshold = BOLTZMANN_EV * temperature, response.splitting_threshold(temperature)
+    energies = middle + np.cumsum([0.0, *distances]) * 0.999 * threshold
+    triple = response.Triples(energies[None, [1, 0, 2]], np.zeros((1, 3)), np.ones((1, 1)), np.zeros(1, dtype=int))
+    mu = 0.2 + kt * np.array([-8.0, -2.0, -0.4, 0.0, 1.0, 3.0, 20.0])
+    found = response.triple_weight(triple, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
+    expected = [exact_triple(energies, m, kt) for m in mu]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 / (8 * kt))  # f'/2 at mu
 
 
 def test_limit_of_equal_energies_is_the_derivative():
@@ -367,6 +391,7 @@ def test_first_order_dmi(direction, degenerate, temperature):
         ([0.0, 0.3, 0.302], [0.003, 0.301, 1.0]),  # pairs and a triple across the spins
         ([0.2, 0.201, 0.2025], [0.2005, 0.8, 0.8015]),  # four levels together
         ([0.2, 0.2, 0.203], [0.2, 0.6, 0.6]),  # exactly equal ones among them
+        ([0.0, 0.003, 1.0], [0.007, 0.6, 0.9]),  # a chain: each near to the next, the ends apart
     ],
 )
 def test_threshold_does_not_matter(up, down):

@@ -2,11 +2,13 @@
 
 import os
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
-from aiida_dmi.engine import InputError, RashbaModel, compute, load_result, save_result
+import aiida_dmi
+from aiida_dmi.engine import InputError, RashbaModel, WannierModel, compute, load_result, save_result
 from aiida_dmi.engine.results import per_area, per_length
 
 
@@ -29,10 +31,10 @@ def test_round_trip(result, tmp_path):
 
 
 def test_round_trip_without_a_nested_mesh(film, tmp_path):
-    """No error can be given then: NaN, and said in words."""
-    result = compute(film(1, functions=2).model((3, 3, 1)), (3, 4))
-    assert np.isnan(result.D_error.values).all()
-    assert result.attrs["error"] == "none: no nested mesh"
+    """Earlier versions took meshes without one: their error is NaN, and they are read as ever."""
+    result = compute(film(1, functions=2).model((3, 3, 1)), (3, 6))
+    result["D_error"] *= np.nan
+    result = result.assign_attrs(error="none: no nested mesh", nested_mesh=[])
     save_result(result, tmp_path / "result.nc")
     assert load_result(tmp_path / "result.nc").equals(result)
 
@@ -104,3 +106,33 @@ def test_units():
     assert area.attrs["thickness_angstrom"] == 4.0
     with pytest.raises(InputError, match="thickness"):
         per_area(tensor, 6.0, 0.0)
+
+
+def test_attributes_of_a_model_that_netcdf_has_no_type_for(film, tmp_path):
+    """Somebody else's model file may say anything of itself: a finished sum is not lost for it."""
+    film(1, functions=2).model((3, 3, 1)).save(tmp_path / "model.h5")
+    given = {
+        "flag": True, "complex": 1j, "empty": h5py.Empty("f8"), "nothing": "", "texts": ["a", "b"],
+        "flags": [True, False], "table": np.ones((2, 2)), "none": np.zeros(0), "large": np.uint64(2**64 - 1),
+        "half": np.float16(2.0), "bytes": np.bytes_(b"a\xff"), "null": np.bytes_(b"a\0b"), "with a space/é": 3,
+        "spreads": np.arange(3.0),
+    }  # fmt: skip
+    with h5py.File(tmp_path / "model.h5", "a") as file:
+        for name, value in given.items():
+            file.attrs[name] = value
+    save_result(compute(WannierModel.load(tmp_path / "model.h5"), 2), tmp_path / "result.nc")
+    found = load_result(tmp_path / "result.nc").attrs
+    assert {f"model_{name}" for name in given} <= set(found)
+    assert found["model_large"] == 2**64 - 1
+    assert found["model_half"] == 2.0
+    assert found["model_complex"] == "1j"
+    np.testing.assert_array_equal(found["model_spreads"], np.arange(3.0))
+
+
+def test_version_of_the_engine(film, tmp_path):
+    """Of the one that computed it, and of the one that built its model, where that says so."""
+    model = film(1, functions=2).model((3, 3, 1), attributes={"engine_version": "0.0.7"})
+    save_result(compute(model, 2), tmp_path / "result.nc")
+    found = load_result(tmp_path / "result.nc").attrs
+    assert found["aiida_dmi_version"] == aiida_dmi.__version__
+    assert found["model_engine_version"] == "0.0.7"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.settings import Settings, direction_label
@@ -56,6 +57,34 @@ BAD = [
     ("soi_masks", {"all": {0: 1, 1: 1}}, "{0: 1"),
     ("soi_masks", {"all": [1, -2e3]}, "-2000"),
     ("soi_scales", [True], "True"),
+    ("soi_scales", [1, "0.5"], "'0.5'"),
+    ("soi_scales", {0.5, 1.0}, "list of finite numbers"),
+    ("soi_scales", np.array(1.0), "1."),
+    ("soi_scales", np.ones((2, 2)), "1."),
+    ("soi_scales", [1j], "1j"),
+    ("temperatures", [1e-100], "1e-100 K was given, expected at least 0.001 K"),
+    ("temperatures", [300, 9e-4], "0.0009 K was given, expected at least 0.001 K"),
+    ("temperatures", ["300"], "'300'"),
+    ("directions", [("0", 0, 1)], "'0'"),
+    ("soi_masks", {"all": [1, "1"]}, "'1'"),
+    ("soi_masks", {1: [1, 1]}, "put it in quotes, '1'"),
+    ("soi_masks", {True: [1, 1]}, "put it in quotes"),
+    ("soi_masks", {"": [1, 1]}, "printable"),
+    ("soi_masks", {"  ": [1, 1]}, "printable"),
+    ("soi_masks", {"a\0b": [1, 1]}, "'a\\x00b' was given, expected a name of printable characters"),
+    ("soi_masks", {"a\nb": [1, 1]}, "'a\\nb'"),
+    ("soi_masks", {"\ud800": [1, 1]}, "'\\ud800'"),
+    ("soi_masks", {"\x1b[31m": [1, 1]}, "'\\x1b[31m'"),
+    ("soi_masks", {"\u202eCo": [1, 1]}, "printable"),
+    ("symmetry", "maybe", "'maybe' was given, expected true, false or 'model'"),
+    ("symmetry", 1, "1 was given, expected true, false"),
+    ("symmetry", "true", "'true' was given"),
+    ("tolerance", -1, "-1 was given, expected a positive number"),
+    ("tolerance", "1", "'1'"),
+    ("max_mesh", 24.0, "24.0"),
+    ("max_mesh", 10**19, "10000000000000000000 was given"),
+    ("method", "guess", "expected one of bands, green"),
+    ("quantities", ["E"], "expected a list of some of D, Q"),
     ("soi_scales", {1.0: "all"}, "1.0"),
     ("soi_scales", [1, -1001.0], "-1001 was given, expected at most 1000"),
     ("soi_scales", iter(["much"]), "much"),
@@ -70,7 +99,8 @@ BAD = [
     ("directions", [(0, 0, True)], "True"),
     ("directions", [[0, 0, 1], []], "[]"),
     ("directions", [np.array([0.0, 1.0])], "[0.0, 1.0] was given"),
-    ("mesh", None, "None"),
+    ("mesh", None, "missing"),
+    ("mesh", 25, "give 24 or 26"),
     ("mesh", 24.0, "24.0"),
     ("mesh", 10**400, "k points"),
     ("fermi_level", "fermi", "fermi"),
@@ -112,11 +142,13 @@ def test_message_shows_the_direction_as_given():
 
 
 def test_limits_are_inside():
-    """The largest values that are taken, and numbers in quotes: YAML 1.1 takes 1e-3 for a text."""
-    found = settings(soi_scales=[1e3, "1e-3"], fermi_shifts=[-100, 100], temperatures=[1e6], soi_masks={"a": [1e3, 0]})
+    """The largest values that are taken, and the smallest temperature."""
+    found = settings(
+        soi_scales=[1e3, 1e-3], fermi_shifts=[-100, 100], temperatures=[1e6, 1e-3], soi_masks={"a": [1e3, 0]}
+    )
     assert found.soi_scales == (1000.0, 0.001)
     assert found.fermi_shifts == (-100.0, 100.0)
-    assert found.temperatures == (1e6,)
+    assert found.temperatures == (1e6, 1e-3)
     assert found.soi_masks == {"a": (1000.0, 0.0)}
 
 
@@ -243,3 +275,51 @@ def test_every_axis_is_what_one_value_gives(small_model):
 )
 def test_direction_label(direction, label):
     assert direction_label(direction) == label
+
+
+def test_what_numpy_and_xarray_give():
+    """Numbers, arrays, iterators and labelled arrays of any type of number are taken as what they are."""
+    found = settings(
+        mesh=np.array([4, 6], dtype=np.int32),
+        soi_scales=np.array([0.5, 1], dtype=np.float32),
+        fermi_shifts=xr.DataArray([-0.5, 0.0], dims="fermi_shift"),
+        temperatures=(np.int64(t) for t in (300, 600)),
+        directions=np.array([[0, 0, 1], [1, 0, 0]]),
+        soi_masks={"all": xr.DataArray([1, 0.5])},
+        symmetry=np.False_,
+        tolerance=np.float32(0.5),
+        max_mesh=np.int64(96),
+        quantities=iter(["Q", "D"]),
+    )
+    assert found.mesh.divisions == (4, 6)
+    assert (found.soi_scales, found.fermi_shifts, found.temperatures) == ((0.5, 1.0), (-0.5, 0.0), (300.0, 600.0))
+    assert found.directions == ((0, 0, 1), (1, 0, 0))
+    assert found.soi_masks == {"all": (1.0, 0.5)}
+    assert (found.symmetry, found.tolerance, found.max_mesh, found.quantities) == (False, 0.5, 96, ("D", "Q"))
+    for value in (*found.soi_scales, *found.temperatures, found.tolerance, *found.soi_masks["all"]):
+        assert type(value) is float
+    assert type(found.symmetry) is bool
+
+
+@pytest.mark.parametrize("model", [None, "model.h5", 3])
+def test_what_is_no_model(model):
+    with pytest.raises(InputError, match=r"^model: .* expected a WannierModel or a RashbaModel"):
+        compute(model, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"checkpoint": 3}, "checkpoint: 3 was given, expected a path"),
+        ({"save": 3}, "save: 3 was given"),
+        ({"progress": "no"}, "progress: 'no' was given, expected true or false"),
+        ({"processes": 5000}, "processes: 5000"),
+        ({"memory_limit": 10**400}, "memory_limit: 1000"),
+        ({"processes": 10**5000}, "digits"),
+    ],
+)
+def test_how_it_runs(small_model, arguments, words):
+    with pytest.raises(InputError) as caught:
+        compute(small_model, 4, **arguments)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 500

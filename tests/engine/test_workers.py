@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, compute, load_result
-from aiida_dmi.engine.cli import COMPLETE
+from aiida_dmi.engine.cli import COMPLETE, main
 from aiida_dmi.engine.errors import StoppedError
 from aiida_dmi.engine.kernel import Kernel
 from aiida_dmi.engine.settings import Settings
@@ -438,7 +438,9 @@ ONE = {"SLURM_STEP_NUM_TASKS": "1", "PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.p
         ({"OMPI_COMM_WORLD_SIZE": "1"}, 1),
         ({"OMPI_COMM_WORLD_SIZE": "4"}, 4),
         ({"PMI_SIZE": "3", "PMI_RANK": "0"}, 3),
-        ({"PMI_SIZE": "no number"}, 1),
+        ({"PMI_SIZE": " 1 "}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": ""}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "0004"}, 4),
         # A batch script, and srun without MPI: Slurm's numbers are not those of MPI ranks.
         (SLURM_JOB, 1),
         (SLURM_STEP, 1),
@@ -462,6 +464,18 @@ def test_how_many_ranks_were_started(monkeypatch, environment, ranks):
     else:
         with pytest.raises(InputError, match=r"^MPI: .*mpi4py is not installed"):
             mpi_communicator()
+
+
+@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+@pytest.mark.parametrize("value", ["no number", "two", "²", "٣", "-1", "0", "1.0", "1e3", "9" * 5000, "0x2"])
+def test_number_of_ranks_that_is_none(folder, monkeypatch, capsys, variable, value):
+    """One line, whatever stands there: taken for one rank, each of several would do all the work."""
+    monkeypatch.setenv(variable, value)
+    assert main(["run", str(folder / "spec.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"dmi-engine: {variable}: '{value[:20]}")
+    assert "expected a number of ranks" in error
+    assert len(error.splitlines()) == 1
 
 
 @mpi

@@ -27,9 +27,11 @@ from aiida_dmi.engine.build.time_reversal import completed
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.build.wannier90 import Channel, Gradient
 from aiida_dmi.engine.checkpoint import Checkpoint
-from aiida_dmi.engine.cli import _load_spec, _parser
+from aiida_dmi.engine.cli import _parser
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.files import check_inputs, path_of
 from aiida_dmi.engine.results import load_result, tensors_of
+from aiida_dmi.engine.spec import load_spec
 from aiida_dmi.parsers.overlaps import read_summary
 from aiida_dmi.parsers.wannier90 import find_error, parse_bands, parse_wout
 from aiida_dmi.screening.spec import read_spec
@@ -142,19 +144,19 @@ class ReachedError(Exception):
 
 
 def overlaps_spec(path):
-    content = _load_spec(path)
-    content.pop("seedname", None)
-    return OverlapsSpec.from_mapping(content, path.parent).input_files()
+    content = load_spec(path)
+    check_inputs(OverlapsSpec.from_mapping(content, path.parent).input_files())
+    return path_of("seedname", path.parent, content.get("seedname", "aiida"))
 
 
 def build_spec(path):
-    content = _load_spec(path)
-    content.pop("output", None)
-    return BuildSpec.from_mapping(content, path.parent).input_files()
+    content = load_spec(path)
+    check_inputs(BuildSpec.from_mapping(content, path.parent).input_files())
+    return path_of("output", path.parent, content.get("output", "model.h5"))
 
 
 def run_spec(path):
-    """All that `dmi-engine run` does before the first k point."""
+    """All that `dmi-engine run` does before the first k point: every key and value, of the sections too."""
     driver = import_module("aiida_dmi.engine.compute")
 
     def stop(*_):
@@ -204,6 +206,7 @@ READERS = {
     "spec of overlaps": Reader("text", beside("overlaps-up.yaml"), overlaps_spec),
     "spec of build": Reader("text", beside("build.yaml"), build_spec),
     "spec of run": Reader("text", beside("run.yaml"), run_spec),
+    "spec of run (Rashba)": Reader("text", beside("rashba.yaml"), run_spec),
     "spec of screen": Reader("text", alone("screen.yaml"), read_spec),
     "overrides": Reader("text", alone("screen.yaml"), lambda path: load_overrides(str(path), ()), (click.UsageError,)),
     "model": Reader("hdf5", alone("model.h5"), WannierModel.load),

@@ -70,9 +70,17 @@ SPECS = {
         "model: model.h5\noutput: result.nc\nmesh: [4, 4]\nsoi_scales: [0.5, 1.0]\nfermi_shifts: [-0.1, 0]\n"
         "temperatures: [300, 1500.0]\ndirections: [[0, 0, 1], [1, 0, 1]]\nsoi_masks: {all: [1], none: [0]}\n"
         "fermi_level: dft\nsymmetry: false\nmethod: bands\nquantities: [D, Q, a_I, a_II, D_1]\nprocesses: 1\n"
-        "memory_limit: 1000000\ncheckpoint: sums\nk_map: {mesh: 2, quantities: [D]}\n"
-        "bands: {points: 3, path: [[G, [0, 0]], [X, [0.5, 0]]]}\n"
-        "density_of_states: {mesh: 2}\ndoping_axis: [Be]\nenergy_current: {dn_dt: [1.0e9, 0, 0]}\n"
+        "memory_limit: 1000000\ncheckpoint: sums\nmax_mesh: 96\n"
+        "k_map: {mesh: 2, quantities: [D], temperature: 300.0, mu: dft, direction: [0, 0, 1], mask: [1]}\n"
+        "bands: {points: 3, path: [[G, [0, 0]], [X, [0.5, 0]]], soi_scales: [0, 1.0], direction: [1, 0, 0]}\n"
+        "density_of_states: {mesh: 2, fermi_shifts: [0.0, 0.1], temperature: 300, broadening: 1e-1, soi_scale: 0.5}\n"
+        "doping_axis: [Be]\nenergy_current: {dn_dt: [1.0e9, 0, 0]}\n"
+    ),
+    "rashba": (
+        "model: {alpha: 0.1, exchange: 1.0, mass: 1.0}\ncutoff: 0.6\ntolerance: 1e3\nmesh: 9\nmax_mesh: 36\n"
+        "output: rashba.nc\nsoi_masks: {'on': [1], \"1e3\": [0.5]}\nsymmetry: false\nmethod: bands\n"
+        "k_map: {kpoints: [[0, 0], [0.1, -0.1]], cutoff: 0.6, mu: 0.1, quantities: [misalignment_band]}\n"
+        "bands: {path: [[A, [0, 0]], [B, [0.4, 0]]], points: 5, cutoff: 0.6}\n"
     ),
     "screen": (
         "name: test\nsystems:\n- film: Co/Pt(111)\n  dopings:\n  - rigid: {shifts: [-0.1, 0.1], substituted: [Pt]}\n"
@@ -83,6 +91,8 @@ SPECS = {
         "options: {resources: {num_machines: 1}, max_wallclock_seconds: 3600}\n"
     ),
 }
+
+POINT = "direction: '0,0,1', mask: all, soi_scale: 1.0, temperature: 300, fermi_shift: 0.0"
 
 
 def short(pseudo: Pseudopotential, points: int = 24) -> Pseudopotential:
@@ -123,7 +133,8 @@ def make(folder: Path, upf_folder: Path) -> None:
     _engine(folder, "build", "build")
     _engine(folder, "run", "run")
     with (folder / "run.yaml").open("a") as spec:  # one constant does not describe this film's D: it is only read
-        spec.write("micromagnetics: {thickness: 2.0}\n")
+        spec.write(f"micromagnetics: {{thickness: 2.0, tolerance: 0.05, {POINT}}}\n")
+    _engine(folder, "run", "rashba")
     (folder / "screen.yaml").write_text(SPECS["screen"])
     write_hdf5(folder / "wfcup1.hdf5", records(folder / "x.save" / "wfcup1.dat"))
     sums = {"D": np.linspace(0, 1, 6).reshape(2, 3), "weights": np.ones(4), "history": "[]"}
@@ -132,6 +143,6 @@ def make(folder: Path, upf_folder: Path) -> None:
 
 def _engine(folder, command, name, **words):
     spec = folder / f"{name}.yaml"
-    text = SPECS[command]
+    text = SPECS.get(name, SPECS[command])
     spec.write_text(text.format(**words) if words else text)
     assert engine([command, str(spec)]) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
+from ..arguments import check_keys, label, limited, named, number, numbers, refusal
 from ..constants import BOHR_ANGSTROM, BOLTZMANN_EV
-from ..errors import InputError, brief
-from ..interpolation import nearest_images
+from ..errors import InputError
+from ..files import path_of
+from ..images import nearest_distances, nearest_images
 from ..model import WannierModel
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
 from ..response import fermi
-from .given import path_of
+from .given import LARGEST
 from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential
@@ -72,35 +73,27 @@ class BuildSpec:
         InputError
             Naming the key that is missing, unknown or of the wrong kind.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        for key in spec:
-            if key not in known:
-                raise InputError(f"{brief(key)}: unknown key; expected {', '.join(sorted(known))}")
-        for key in ("nscf", "wannier_up", "wannier_down", "pseudopotentials"):
-            if key not in spec:
-                raise InputError(f"{key}: missing; dmi-engine build needs it")
+        keys = [field.name for field in dataclasses.fields(cls)]
+        check_keys(spec, [*keys, "output"], ("nscf", "wannier_up", "wannier_down", "pseudopotentials"), "build")
         files = spec["pseudopotentials"]
         if not isinstance(files, Mapping) or not files:
-            raise InputError(f"pseudopotentials: {brief(repr(files))} was given, expected species names with UPF paths")
-        texts = {key: spec[key] for key in ("nscf", "wannier_up", "wannier_down")}
-        texts |= {f"pseudopotentials: {name}": path for name, path in files.items()}
-        for key, text in texts.items():
-            if not isinstance(text, str) or not text:
-                raise InputError(f"{brief(key)}: {brief(repr(text))} was given, expected a path")
+            raise refusal("pseudopotentials", files, "species names with UPF paths")
         fermi_energy, moments = spec.get("fermi_energy"), spec.get("moments")
-        if fermi_energy is not None and not _all_numbers([fermi_energy]):
-            raise InputError(f"fermi_energy: {brief(repr(fermi_energy))} was given, expected a number in eV")
-        if moments is not None and not (isinstance(moments, list) and _all_numbers(moments)):
-            raise InputError(f"moments: {brief(repr(moments))} was given, expected one number (mu_B) an atom")
+        if fermi_energy is not None:
+            fermi_energy = number("fermi_energy", fermi_energy, "a number in eV", least=-LARGEST, most=LARGEST)
+        if moments is not None:
+            moments = numbers("moments", moments, "one number (mu_B) an atom")
+            moments = tuple(limited("moments", moment, LARGEST, " mu_B") for moment in moments)
         return cls(
             nscf=path_of("nscf", folder, spec["nscf"]),
             wannier_up=path_of("wannier_up", folder, spec["wannier_up"]),
             wannier_down=path_of("wannier_down", folder, spec["wannier_down"]),
             pseudopotentials={
-                str(name): path_of(f"pseudopotentials: {brief(name)}", folder, path) for name, path in files.items()
+                label("pseudopotentials", name): path_of(f"pseudopotentials: {named(name)}", folder, path)
+                for name, path in files.items()
             },
-            fermi_energy=None if fermi_energy is None else float(fermi_energy),
-            moments=None if moments is None else tuple(float(m) for m in moments),
+            fermi_energy=fermi_energy,
+            moments=moments,
         )
 
     def input_files(self) -> list[Path]:
@@ -108,14 +101,6 @@ class BuildSpec:
         seeds = (self.wannier_up, self.wannier_down)
         channels = [Path(f"{seed}{suffix}") for seed in seeds for suffix in SUFFIXES]
         return [*self.pseudopotentials.values(), *channels, self.nscf / SCHEMA, *self.nscf.glob("wfc*")]
-
-
-def _all_numbers(values: list[Any]) -> bool:
-    """Whether they are finite numbers that fit into a float; booleans are none."""
-    return all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-        for value in values
-    )
 
 
 def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
@@ -286,8 +271,7 @@ def _population_moments(
     energies, states = np.linalg.eigh(hamiltonian)
     occupations = fermi(energies, fermi_energy, BOLTZMANN_EV * POPULATION_TEMPERATURE)
     populations = np.einsum("sqim,sqm->si", np.abs(states) ** 2, occupations) / hamiltonian.shape[1]
-    separation = (centres[:, None, :] - positions[None, :, :]) @ np.linalg.inv(cell)
-    distance = np.linalg.norm((separation - np.rint(separation)) @ cell, axis=-1)
+    distance = nearest_distances(centres[:, None, :] - positions[None, :, :], cell)
     moments = np.zeros(len(positions))
     np.add.at(moments, distance.argmin(axis=1), populations[0] - populations[1])
     return moments
@@ -306,6 +290,7 @@ def _orbitals(spec: BuildSpec, save: SaveFolder, channels: tuple[Channel, Channe
 def _provenance(spec: BuildSpec, channels: tuple[Channel, Channel]) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "built_by": f"aiida-dmi {__version__}",
+        "engine_version": __version__,
         "fermi_energy_source": "nscf" if spec.fermi_energy is None else "scf",
         "excluded_bands": int(channels[0].kept.min()),
         "spreads_up_angstrom2": channels[0].spreads,

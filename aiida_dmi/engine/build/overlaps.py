@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
+from ..arguments import check_keys, choice, whole
 from ..atomic import whole_file
-from ..errors import InputError, brief
+from ..errors import InputError
+from ..files import path_of
 from ..model_file import SPINS
 from ..progress import Progress, SilentProgress
-from .given import path_of
 from .nnkp import Nnkp
 from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
 from .time_reversal import completed
@@ -69,23 +70,15 @@ class OverlapsSpec:
         InputError
             Naming the key that is missing, unknown or of the wrong kind.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in spec:
-            if key not in known:
-                raise InputError(f"{brief(key)}: unknown key; expected {', '.join([*known, 'seedname'])}")
-        for key in ("nscf", "nnkp", "spin"):
-            if key not in spec:
-                raise InputError(f"{key}: missing; dmi-engine overlaps needs it")
-        for key in ("nscf", "nnkp"):
-            if not isinstance(spec[key], str) or not spec[key]:
-                raise InputError(f"{key}: {brief(repr(spec[key]))} was given, expected a path")
-        if spec["spin"] not in SPINS:
-            raise InputError(f"spin: {brief(repr(spec['spin']))} was given, expected one of {', '.join(SPINS)}")
-        limit = spec.get("memory_limit", MEMORY_LIMIT)
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InputError(f"memory_limit: {brief(repr(limit))} was given, expected a positive whole number of bytes")
-        nscf, nnkp = (path_of(key, folder, spec[key]) for key in ("nscf", "nnkp"))
-        return cls(nscf, nnkp, spec["spin"], limit)
+        keys = [field.name for field in dataclasses.fields(cls)]
+        check_keys(spec, [*keys, "seedname"], ("nscf", "nnkp", "spin"), "overlaps")
+        expected = "a positive whole number of bytes"
+        return cls(
+            nscf=path_of("nscf", folder, spec["nscf"]),
+            nnkp=path_of("nnkp", folder, spec["nnkp"]),
+            spin=choice("spin", spec["spin"], SPINS),
+            memory_limit=whole("memory_limit", spec.get("memory_limit", MEMORY_LIMIT), expected),
+        )
 
     def input_files(self) -> list[Path]:
         """The files that are read: none of them may become an output."""

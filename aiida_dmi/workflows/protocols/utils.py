@@ -7,7 +7,7 @@ import functools
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from aiida_dmi.engine.yaml_text import load_yaml
 
 
 def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: float = 0.0) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def read_protocols() -> dict[str, Any]:
 @functools.cache
 def _protocols() -> dict[str, Any]:
     """Read once: a campaign asks for every one of its candidates."""
-    content: dict[str, Any] = yaml.safe_load((files(__package__) / "film.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = load_yaml((files(__package__) / "film.yaml").read_text(encoding="utf-8"))
     return content
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import aiida_dmi
 from aiida_dmi.engine import WannierModel, compute, first_order, response
 from aiida_dmi.engine.build import Pseudopotential, build
 from aiida_dmi.engine.build.projectors import Projectors
@@ -79,6 +80,8 @@ def test_second_part_exact_in_plane_waves(model):
 
 def test_orbitals_are_recorded(model):
     """s, p, d of Pt, then of Co, as the .win files ask."""
+    # What a later engine, or a database, has to know of it.
+    assert model.attributes["engine_version"] == aiida_dmi.__version__
     assert json.loads(model.attributes["orbitals"]) == [[atom, ell] for atom in (0, 1) for ell in (0, 1, 2)]
 
 
