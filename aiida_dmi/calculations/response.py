@@ -80,25 +80,12 @@ class DmiCalculation(EngineCalculation):
         """The engine's own check of its arguments, before anything is submitted."""
         if "parameters" not in inputs:
             return None
-        parameters = inputs["parameters"].get_dict()
-        known = ("mesh", *DEFAULTS, *RUNNING)
-        unknown = sorted(set(parameters) - set(known))
-        if unknown:
-            return f"parameters: unknown key {', '.join(unknown)}; expected {', '.join(known)}"
-        running = {key: parameters.pop(key) for key in RUNNING if key in parameters}
-        if "mesh" not in parameters and "tolerance" not in running:
-            return "parameters: mesh is missing; give the points along each periodic direction, or a tolerance"
-        masks = parameters.get("soi_masks")
-        atoms, dimension = (len(next(iter(masks.values()))) if masks else 1), 2
+        atoms, dimension = None, 2
         if "model" in inputs:
-            # Inside a workchain the model does not exist yet: the masks say how many atoms they are for.
             attributes = inputs["model"].base.attributes
             atoms, dimension = len(attributes.get("symbols")), 3 if attributes.get("mesh")[2] > 1 else 2
-        try:
-            Settings.checked(dimension=dimension, atoms=atoms, **{"mesh": 24, **DEFAULTS, **parameters})
-        except InputError as error:
-            return f"parameters: {error}"
-        return None
+        message = refusal(inputs["parameters"].get_dict(), atoms, dimension)
+        return None if message is None else f"parameters: {message}"
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; send the model along."""
@@ -113,3 +100,31 @@ class DmiCalculation(EngineCalculation):
             source = f"{parent.get_remote_path()}/{self.CHECKPOINT_FILE}"
             info.remote_copy_list = [(parent.computer.uuid, source, self.CHECKPOINT_FILE)]
         return info
+
+
+def refusal(arguments: dict[str, Any], atoms: int | None = None, dimension: int = 2) -> str | None:
+    """What the engine would say against arguments of `compute`.
+
+    Parameters
+    ----------
+    arguments : dict
+    atoms : int, optional
+        Of the model; where there is none yet, the masks say how many atoms they are for.
+    dimension : int
+        Periodic directions of the model.
+    """
+    known = ("mesh", *DEFAULTS, *RUNNING)
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        return f"unknown key {', '.join(unknown)}; expected {', '.join(known)}"
+    given = {key: value for key, value in arguments.items() if key not in RUNNING}
+    if "mesh" not in given and "tolerance" not in arguments:
+        return "mesh is missing; give the points along each periodic direction, or a tolerance"
+    if atoms is None:
+        masks = given.get("soi_masks")
+        atoms = len(next(iter(masks.values()))) if masks else 1
+    try:
+        Settings.checked(dimension=dimension, atoms=atoms, **{"mesh": 24, **DEFAULTS, **given})
+    except InputError as error:
+        return str(error)
+    return None

@@ -4,11 +4,12 @@ Nothing here knows AiiDA. Wannier90's gradient in k needs vectors b between neig
 
     sum_b w_b b_i b_j = delta_ij                                                  (Eq. B1, PRB 56, 12847 (1997))
 
-It sorts the k points around Gamma into shells of equal |b| and takes shells from the innermost outwards, leaving out those
-parallel to what it has, until weights w_b exist. In a film the third direction has one k point and b_z is a whole reciprocal
-vector: where its length is that of an in-plane b, Wannier90 takes both as one shell and ends with too many neighbours or
-with none along z; where the cell's digits are few, lengths that should be equal differ by more than its tolerance. Both
-end a run after its scf and nscf. The functions here follow `kmesh_get` of Wannier90 3.1 (src/kmesh.F90) step by step.
+It sorts the k points around Gamma into shells of equal |b| and takes shells from the innermost outwards, leaving out
+those parallel to what it has, until weights w_b exist. In a film the third direction has one k point and b_z is a whole
+reciprocal vector: where its length is that of an in-plane b, Wannier90 takes both as one shell and ends with too many
+neighbours or with none along z; where the cell has few digits, lengths that should be equal differ by more than its
+tolerance. Both end a run after its scf and nscf. The functions here follow `kmesh_get` of Wannier90 3.1
+(src/kmesh.F90) step by step.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class _Around:
 
 
 def _innermost(lengths: Floats, tolerance: float) -> tuple[float, int]:
-    """Length and members of the innermost shell, in the order given: a length is replaced by one that is clearly less."""
+    """Length and members of the innermost shell, in the order given: what is clearly less replaces what was found."""
     smallest, count = np.inf, 0
     for length in lengths:
         if length < smallest - tolerance:

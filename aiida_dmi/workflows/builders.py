@@ -12,7 +12,7 @@ from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.layers import cluster_layers, mask_weights, moments_by_name, sites_of
-from aiida_dmi.workflows import validation
+from aiida_dmi.workflows import neighbours, validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
 from aiida_dmi.workflows.layout import (
     Resources,
@@ -27,7 +27,6 @@ from aiida_dmi.workflows.layout import (
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
-OVERLAPS = ("dmi-engine", "pw2wannier90")
 FREE = (True, True, True)
 
 
@@ -71,7 +70,7 @@ def wannier_model_builder(
         If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
     """
     inputs = load_protocol(protocol, overrides, structure.cell[2][2])
-    by_engine = _overlaps_by_engine(inputs["overlaps"])
+    by_engine = inputs["overlaps"] == "dmi-engine"
     check_codes(codes, optional=("pw2wannier90",) if by_engine else ())
     message = validation.structure(structure)
     if message:
@@ -82,14 +81,16 @@ def wannier_model_builder(
         raise ValueError(f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure")
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     scf = inputs["scf"]["parameters"]
-    scf["SYSTEM"]["starting_magnetization"] = {
-        kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in moments.items()
-    }
+    message = validation.pseudos(chosen) or validation.pseudos_of(structure, chosen, scf["SYSTEM"].get("input_dft"))
+    if message:
+        raise ValueError(message)
+    scf["SYSTEM"]["starting_magnetization"] = starting_magnetization(moments, chosen)
+    validation.require_kinds(scf["SYSTEM"], structure)
 
     builder = workchain.get_builder()
     builder.structure = structure
     builder.pseudos = chosen
-    builder.kpoints = mesh_of(structure, inputs["wannierisation"])
+    builder.kpoints, wannier90, words = wannier_mesh(structure, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
     builder.wannierisation = orm.Dict(
         {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
@@ -117,7 +118,8 @@ def wannier_model_builder(
         # Both spins run side by side.
         builder.pw2wannier90.metadata.options = _options(codes["pw2wannier90"], options, share=2)
     builder.wannier90.code = codes["wannier90"]
-    builder.wannier90.parameters = orm.Dict(inputs["wannierisation"]["parameters"])
+    builder.wannier90.parameters = orm.Dict(wannier90)
+    builder.wannier90.metadata.description = words
     builder.wannier90.metadata.options = _serial(options)
     builder.model.code = codes["engine"]
     builder.model.metadata.options = {**_serial(options), **_one_thread()}
@@ -243,12 +245,6 @@ def _set_response(
     builder.force = orm.Bool(inputs["force"])
 
 
-def _overlaps_by_engine(program: Any) -> bool:
-    if program not in OVERLAPS:
-        raise ValueError(f"overrides: overlaps: {program!r} was given, expected one of {', '.join(OVERLAPS)}")
-    return bool(program == OVERLAPS[0])
-
-
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Namelists of another pw.x step: the scf's, with what this step changes."""
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}
@@ -345,6 +341,44 @@ def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]
             f"pseudo_family: {label!r} is not installed or lacks an element ({error}); run `aiida-pseudo install "
             "pseudo-dojo -x PBE -r FR`, or name another fully relativistic family in the overrides"
         ) from error
+
+
+def starting_magnetization(moments: dict[str, float], pseudos: dict[str, UpfData]) -> dict[str, float]:
+    """pw.x's `starting_magnetization` of every kind: its moment (mu_B) in units of its valence electrons.
+
+    Raises
+    ------
+    ValueError
+        If a moment is larger than all valence electrons can have.
+    """
+    valence = {kind: read_pseudo(pseudos[kind]).valence for kind in moments}
+    for kind, moment in moments.items():
+        if not abs(moment) <= valence[kind]:
+            raise ValueError(
+                f"moments: {moment:g} mu_B was given for {kind}, expected at most {valence[kind]:g}: all valence "
+                "electrons it has"
+            )
+    return {kind: moment / valence[kind] for kind, moment in moments.items()}
+
+
+def wannier_mesh(structure: orm.StructureData, settings: dict[str, Any]) -> tuple[orm.KpointsData, dict[str, Any], str]:
+    """The ab-initio mesh of the Wannier functions, Wannier90's parameters on it, and what was changed for its sake.
+
+    Raises
+    ------
+    InputError
+        If Wannier90 would find no neighbours on the mesh (`aiida_dmi.workflows.neighbours`).
+    """
+    kpoints = mesh_of(structure, settings)
+    if message := validation.mesh(kpoints):
+        raise ValueError(message)
+    asked = kpoints.get_kpoints_mesh()[0]
+    choice = neighbours.choose(
+        structure.cell, asked, settings["parameters"], fixed=settings.get("kpoints_mesh") is not None
+    )
+    if choice.mesh != asked:
+        kpoints.set_kpoints_mesh(choice.mesh)
+    return kpoints, {**settings["parameters"], **choice.parameters}, choice.words
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:

@@ -28,6 +28,21 @@ Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
 AVERAGE_COMMENT = "scalar-relativistic average made by aiida-dmi"
+MIXTURE = re.compile(r"virtual crystal ([A-Z][a-z]?)[0-9.e+-]+([A-Z][a-z]?)[0-9.e+-]+ made by aiida-dmi")
+"""In the comment of a virtual crystal (`virtual_crystal`): its two elements."""
+FUNCTIONALS = {
+    "LDA": "SLA PZ NOGX NOGC",
+    "PZ": "SLA PZ NOGX NOGC",
+    "BP": "SLA PZ B88 P86",
+    "PW91": "SLA PW GGX GGC",
+    "BLYP": "SLA LYP B88 BLYP",
+    "PBE": "SLA PW PBX PBC",
+    "REVPBE": "SLA PW RPB PBC",
+    "PBESOL": "SLA PW PSX PSC",
+    "WC": "SLA PW WCX PBC",
+}
+"""Short names of functionals and what they stand for (Quantum ESPRESSO, Modules/funct.f90)."""
+CONVERTED = "Quantum ESPRESSO's `upfconv.x -u FILE` writes the same as UPF 2, to FILE.UPF2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +88,18 @@ class Pseudopotential:
         return self.header["element"].strip().capitalize()
 
     @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols of what it stands for: the element, or the two of a virtual crystal."""
+        mixture = MIXTURE.search(self.header.get("comment", ""))
+        return (mixture[1], mixture[2]) if mixture else (self.element,)
+
+    @property
+    def functional(self) -> str:
+        """Exchange and correlation by its parts, such as 'SLA PW PBX PBC' for PBE; others as they are written."""
+        name = " ".join(re.split(r"[\s+-]+", self.header.get("functional", "?").strip().upper()))
+        return FUNCTIONALS.get(name, name)
+
+    @property
     def valence(self) -> float:
         """Number of valence electrons, z_valence."""
         return float(self.header["z_valence"])
@@ -100,10 +127,11 @@ class Pseudopotential:
     @classmethod
     def from_text(cls, text: str, name: str = "UPF") -> Pseudopotential:
         """Parse the text of a UPF 2 file; `name` is used in error messages."""
+        _refuse_other_formats(text, name)
         # PP_INFO is free text for people and may hold '<' or '&': it is no part of the data.
         bare = re.sub(r"<PP_INFO>.*?</PP_INFO>", "", text, flags=re.DOTALL)
         try:
-            root = ElementTree.fromstring(bare.strip())
+            root = ElementTree.fromstring(bare.strip().removeprefix("\ufeff"))
             header = _header(root)
             _refuse_unsupported(header, name)
             return cls(
@@ -308,6 +336,30 @@ def _header(root: ElementTree.Element) -> dict[str, str]:
         if key not in header:
             raise ValueError(f"PP_HEADER has no {key}")
     return header
+
+
+def _refuse_other_formats(text: str, name: str) -> None:
+    """Files that hold a pseudopotential, but not as UPF 2."""
+    start = text[:100_000]
+    if not text.strip():
+        raise InputError(f"pseudopotential {name}: is empty, UPF 2 is needed; fetch the file again")
+    if "qe_pp:pseudo" in start:
+        raise InputError(
+            f"pseudopotential {name}: Quantum ESPRESSO's XML format was given, UPF 2 is needed; give the UPF file that "
+            "it was made from"
+        )
+    if "<PP_HEADER" not in start or "<UPF" in start:
+        return
+    # The third line of such a header says which kind it is; PP_ADDINFO holds j.
+    kind = re.search(r"<PP_HEADER>(?:[^\n]*\n){3}\s*(\w+)", start)
+    lacks = ["norm-conserving"] if kind is not None and kind[1].upper() in ("US", "PAW", "1") else []
+    lacks += [] if "<PP_ADDINFO" in text else ["fully relativistic"]
+    if lacks:
+        raise InputError(
+            f"pseudopotential {name}: UPF 1 was given that is not {' and not '.join(lacks)}; a norm-conserving, fully "
+            "relativistic one in UPF 2 is needed, for instance PseudoDojo's"
+        )
+    raise InputError(f"pseudopotential {name}: UPF 1 was given, UPF 2 is needed; {CONVERTED}")
 
 
 def _refuse_unsupported(header: dict[str, str], name: str) -> None:
