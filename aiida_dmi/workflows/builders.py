@@ -95,8 +95,8 @@ def wannier_model_builder(
     builder.wannierisation = orm.Dict(
         {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
     )
-    # Every choice, and one of them again where a job was killed.
-    builder.max_iterations = orm.Int(len(attempts) + 2)
+    # Every choice, one of them again where a job was killed, and thrice where folders are gone.
+    builder.max_iterations = orm.Int(len(attempts) + 5)
     builder.quality = orm.Dict(inputs["quality"])
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
@@ -352,13 +352,24 @@ def starting_magnetization(moments: dict[str, float], pseudos: dict[str, UpfData
         If a moment is larger than all valence electrons can have.
     """
     valence = {kind: read_pseudo(pseudos[kind]).valence for kind in moments}
+    check_moments(moments, valence)
+    return {kind: moment / valence[kind] for kind, moment in moments.items()}
+
+
+def check_moments(moments: dict[str, float], valence: dict[str, float]) -> None:
+    """Refuse a moment (mu_B) of a kind that is larger than its valence electrons can have.
+
+    Raises
+    ------
+    ValueError
+        Naming the kind.
+    """
     for kind, moment in moments.items():
         if not abs(moment) <= valence[kind]:
             raise ValueError(
                 f"moments: {moment:g} mu_B was given for {kind}, expected at most {valence[kind]:g}: all valence "
                 "electrons it has"
             )
-    return {kind: moment / valence[kind] for kind, moment in moments.items()}
 
 
 def wannier_mesh(structure: orm.StructureData, settings: dict[str, Any]) -> tuple[orm.KpointsData, dict[str, Any], str]:

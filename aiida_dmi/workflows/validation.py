@@ -96,8 +96,8 @@ def pseudos_of(structure_: orm.StructureData, nodes: Mapping[str, UpfData], func
         pseudo = _parsed(node.get_content(), node.filename)
         if symbols[kind] not in pseudo.elements:
             return (
-                f"pseudos.{kind}: {node.filename} of {'/'.join(pseudo.elements)} was given, kind {kind} of the structure "
-                f"is {symbols[kind]}; give one of {symbols[kind]}"
+                f"pseudos.{kind}: {node.filename} of {'/'.join(pseudo.elements)} was given, kind {kind} is "
+                f"{symbols[kind]}; give one of {symbols[kind]}"
             )
         functionals.setdefault(pseudo.functional, f"{node.filename} has {pseudo.header.get('functional', '?')}")
     if len(functionals) > 1 and functional is None:

@@ -174,10 +174,10 @@ def test_slab_without_vacuum_is_refused(codes, overrides):
 def test_overrides_replace_and_add():
     inputs = load_protocol(
         "fast",
-        {"scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "vdw_corr": "d3"}}, "kpoints_mesh": [2, 2]}},
+        {"scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "vdw_corr": "dft-d3"}}, "kpoints_mesh": [2, 2]}},
     )
     system = inputs["scf"]["parameters"]["SYSTEM"]
-    assert (system["ecutwfc"], system["vdw_corr"], system["nspin"]) == (30.0, "d3", 2)
+    assert (system["ecutwfc"], system["vdw_corr"], system["nspin"]) == (30.0, "dft-d3", 2)
     assert inputs["scf"]["kpoints_mesh"] == [2, 2]
 
 

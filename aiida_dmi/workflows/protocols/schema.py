@@ -15,7 +15,7 @@ from aiida_dmi.calculations.wannier90_keywords import check_keyword
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
-from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, shown
+from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity, shown
 
 OVERLAPS = ("dmi-engine", "pw2wannier90")
 MOST_POINTS = 400
@@ -81,7 +81,7 @@ def _divisions(value: Any) -> bool:
     return value is None or (whole and len(numbers) in (2, 3))
 
 
-Distance = Annotated[float, Field(ge=0.01, le=10.0)]
+Distance = quantity(least=0.01, most=10.0)
 """Between k points, 1/Angstrom."""
 Divisions = Annotated[
     Any, AfterValidator(fits(_divisions, f"two whole numbers from 1 to {MOST_POINTS}, such as [6, 6]"))
@@ -157,7 +157,7 @@ class Wannierisation(Mesh):
         return self
 
 
-Limit = Annotated[float | None, Field(ge=0.0)]
+Limit = quantity(least=0.0) | None
 Quality = create_model("Quality", __base__=Strict, **dict.fromkeys((*MODEL, *RESPONSE), (Limit, None)))
 
 
@@ -184,8 +184,8 @@ class Response(Strict):
         Any,
         AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),
     ] = None
-    tolerance: Annotated[float | None, Field(gt=0.0)] = None
-    max_mesh: Annotated[int | None, Field(ge=1)] = None
+    tolerance: quantity(above=0.0) | None = None
+    max_mesh: int | None = None
 
 
 def _program(given: Any) -> Any:
@@ -219,7 +219,7 @@ class Overrides(Strict):
     quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]
     force: bool = False
     clean_workdir: bool = False
-    magnetic_moments: Annotated[dict[str, Annotated[float, Field(ge=-50, le=50)]], AfterValidator(_moments)] = Field(
+    magnetic_moments: Annotated[dict[str, quantity(least=-50, most=50)], AfterValidator(_moments)] = Field(
         default_factory=dict
     )
     unchecked_keywords: list[str] = Field(default_factory=list)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from aiida_dmi.engine.errors import InputError, brief
@@ -20,16 +20,10 @@ UNKNOWN, NO_MAPPING = "unknown_key", "no_mapping"
 EXPECTED = {
     "bool_type": "true or false",
     "int_type": "an integer",
-    "float_type": "a number",
-    "finite_number": "a finite number",
     "string_type": "text",
+    "string_too_short": "text",
     "list_type": "a list",
     "dict_type": "a mapping",
-    "greater_than": "a number above {gt:g}",
-    "greater_than_equal": "a number of at least {ge:g}",
-    "less_than": "a number below {lt:g}",
-    "less_than_equal": "a number of at most {le:g}",
-    "literal_error": "{expected}",
     NO_MAPPING: "a mapping",
 }
 """By pydantic's name of an error."""
@@ -103,7 +97,8 @@ def _line(error: Any, separator: str) -> str:
     context = error.get("ctx", {})
     if kind == UNKNOWN:
         keys = ", ".join(_path((*place, brief(key, LONGEST))) for key in context["keys"])
-        return f"{keys}{':' if separator == ': ' else ' is'} unknown; expected one of {context['expected']}"
+        words = " is unknown; expected one of" if separator == " " else ": unknown; expected some of"
+        return f"{keys}{words} {context['expected']}"
     if kind == "value_error":
         cause = context["error"]
         if isinstance(cause, PlacedError):
@@ -119,7 +114,7 @@ def _line(error: Any, separator: str) -> str:
 
 def _path(place: Sequence[str | int]) -> str:
     """Such as scf.kpoints_mesh, systems[2].layers."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place if key != "[key]")
     return text.removeprefix(".")
 
 
@@ -145,3 +140,30 @@ def fits(test: Callable[[Any], bool], words: str) -> Callable[[Any], Any]:
         return value
 
     return validate
+
+
+def quantity(least: float | None = None, above: float | None = None, most: float | None = None) -> Any:
+    """The type of a finite number within bounds: 1 stays 1, so that the same overrides have the same hash.
+
+    Parameters
+    ----------
+    least, above, most : float, optional
+    """
+    bounds = [f"above {above:g}"] if above is not None else []
+    bounds += [f"of at least {least:g}"] if least is not None else []
+    bounds += [f"at most {most:g}"] if most is not None else []
+
+    def within(value: Any) -> bool:
+        return (
+            number(value)
+            and (above is None or value > above)
+            and (least is None or value >= least)
+            and (most is None or value <= most)
+        )
+
+    return Annotated[Any, AfterValidator(fits(within, " ".join(["a number", " and ".join(bounds)]).strip()))]
+
+
+def or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A validator that lets None pass."""
+    return lambda value: None if value is None else check(value)
