@@ -18,10 +18,11 @@ TASK = re.compile(r"\s*task #\s*\d+\s*")
 DONE = "JOB DONE"
 CRASH = "CRASH"
 DIAGONALISATION = re.compile(
-    r"c_bands|diag|cegterg|regterg|rotate_wfc|ppcg|cholesky|not positive definite|eigenvector|zhe|dsy|laxlib|qr\(",
+    r"(?:^|; )(?:c_bands|\w*diagh?g?\w*|p?[cr]egterg|rotate_\w+|p?ppcg\w*|wfcinit|zhegv\w*|laxlib\w*)\s*:"
+    r"|computing cholesky|not positive definite|eigenvectors failed",
     re.IGNORECASE,
 )
-"""In an error of the diagonalisation: starting functions and algorithm matter."""
+"""In an error of the diagonalisation, by its routine or its words: starting functions and algorithm matter."""
 ABORTS = (
     re.compile(r"MPI_ABORT was invoked[^\n]*", re.IGNORECASE),
     re.compile(r"exited on signal (?:4|6|7|8|11)\b[^\n]*", re.IGNORECASE),

@@ -267,8 +267,8 @@ def _unknown(namelist: str, keyword: str) -> str:
 
 def _require_fixed(place: tuple[str, str], value: Any, expected: Any, reason: str) -> None:
     if type(value) is not type(expected) or value != expected:
-        shown = str(expected).lower() if isinstance(expected, bool) else repr(expected)
-        raise PlacedError(place, f" {shown(value)} was given, expected {shown} or nothing: {reason}")
+        words = str(expected).lower() if isinstance(expected, bool) else repr(expected)
+        raise PlacedError(place, f" {shown(value)} was given, expected {words} or nothing: {reason}")
 
 
 def _of_type(place: tuple[str, str], value: Any, keyword: Keyword) -> Any:

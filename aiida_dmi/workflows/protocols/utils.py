@@ -7,6 +7,7 @@ import functools
 from importlib.resources import files
 from typing import Any
 
+from aiida_dmi.calculations.response import DEFAULTS
 from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING, check_inputs, checked_overrides
 
@@ -74,7 +75,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _follow(inputs: dict[str, Any]) -> None:
-    """Keywords that were taken away go; ecutrho is four times the ecutwfc that stands beside it, unless it is given."""
+    """Keywords that were taken away go, arguments are the engine's own then; ecutrho is four times its ecutwfc."""
+    inputs["response"] = {k: DEFAULTS.get(k) if value is None else value for k, value in inputs["response"].items()}
     sections = [section for section in inputs.values() if isinstance(section, dict) and "parameters" in section]
     for section in sections:
         section["parameters"] = _without_none(section["parameters"])
