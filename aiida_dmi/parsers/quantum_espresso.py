@@ -73,7 +73,8 @@ class Ending:
     @property
     def of_diagonalisation(self) -> bool:
         """Whether the program gave the diagonalisation for the reason."""
-        return self.reason is not None and DIAGONALISATION.search(self.reason) is not None
+        words = self.reason or ""
+        return DIAGONALISATION.search(words) is not None and MEMORY.search(words) is None
 
 
 def ending_of(job: orm.CalcJobNode) -> Ending:
@@ -115,6 +116,8 @@ def reason(texts: Iterable[str]) -> str | None:
                 block = [] if block is None else None
             elif block is not None and line.strip() and not TASK.fullmatch(line):
                 block.append(line)
+        if block:  # the disk was full, or the run ended, in the middle of it
+            found[_said(block)] = None
     words = [line for line in found if line]
     return brief("; ".join(words[:MOST])) if words else None
 

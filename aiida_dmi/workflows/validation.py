@@ -199,8 +199,11 @@ def finished_run(folder: orm.RemoteData, _: Any = None) -> str | None:
     parameters = creator.inputs.parameters.get_dict()
     if parameters.get("CONTROL", {}).get("calculation", "scf") not in ("scf", "relax"):
         return f"parent_folder: PwCalculation<{creator.pk}> is no scf run; give the remote_folder of one"
-    if parameters.get("SYSTEM", {}).get("nspin") != 2:
+    system = parameters.get("SYSTEM", {})
+    if system.get("nspin") != 2:
         return f"parent_folder: PwCalculation<{creator.pk}> is not collinear (nspin = 2); run such a scf"
+    if system.get("tot_magnetization") is not None or system.get("occupations", "smearing") != "smearing":
+        return f"parent_folder: PwCalculation<{creator.pk}> has two Fermi levels or none; run a scf with smearing"
     return None
 
 
@@ -221,13 +224,18 @@ def magnetic_start(parameters: orm.Dict, kinds: Sequence[str]) -> str | None:
     system = parameters.get_dict().get("SYSTEM", {})
     if system.get("nspin") != 2:
         return f"scf: nspin = {system.get('nspin')} was given, a collinear run (nspin = 2) is needed"
+    if system.get("tot_magnetization") is not None:
+        return (
+            "scf: tot_magnetization was given, which makes two Fermi levels where the theory has one; give starting "
+            "moments (starting_magnetization) instead"
+        )
     starting = system.get("starting_magnetization", {})
     if over := [kind for kind in kinds if abs(starting.get(kind) or 0.0) > 1.0]:
         return (
             f"scf: starting_magnetization of {', '.join(over)} is beyond 1: a moment larger than all valence electrons "
             "of the atom can have; give a smaller one"
         )
-    if any(starting.get(kind) for kind in kinds) or system.get("tot_magnetization"):
+    if any(starting.get(kind) for kind in kinds):
         return None
     return (
         f"structure: no magnetic atom among the kinds {', '.join(kinds)}: starting_magnetization is zero for all; "

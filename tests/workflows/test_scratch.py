@@ -2,18 +2,16 @@
 
 import shutil
 
+import pytest
 from aiida import engine, orm
 from aiida.common import LinkType
 from aiida.manage.caching import enable_caching
 
+from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows import scratch
+from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 from .conftest import QUICK, jobs_of, said
-
-
-def cached(builder):
-    with enable_caching():
-        return engine.run_get_node(builder)[1]
 
 
 def computed(node):
@@ -41,37 +39,44 @@ def pw(node, calculation):
 SCF = {**QUICK["scf"], "parameters": {"SYSTEM": {"ecutwfc": 16.0}, "ELECTRONS": {"conv_thr": 2e-6}}}
 
 
-def choices(mesh, **changes):
-    return {"scf": SCF, "wannierisation": {**QUICK["wannierisation"], "kpoints_mesh": mesh, **changes}}
+@pytest.fixture
+def model(codes, pseudo_family):
+    """Runs the quick film to its model, with the cache; `changes` are of the Wannier functions."""
+
+    def run(mesh, **changes):
+        wannierisation = {**QUICK["wannierisation"], "kpoints_mesh": mesh, **changes}
+        overrides = {"pseudo_family": pseudo_family.label, "scf": SCF, "wannierisation": wannierisation, "force": True}
+        builder = WannierModelWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides)
+        with enable_caching():
+            node = engine.run_get_node(builder)[1]
+        assert node.is_finished_ok, node.exit_message
+        return node
+
+    return run
 
 
-def test_emptied_scratch(quick_builder):
+def test_emptied_scratch(model):
     """The nscf's folder gone, then all: what is needed of it is computed again, and no more."""
-    first = cached(quick_builder(choices([1, 2])))
-    assert first.is_finished_ok, first.exit_message
+    first = model([1, 2])
 
     # The model's job misses the nscf: that is done again with the same choice, the scf is not.
     empty(*pw(first, "nscf"))
-    second = cached(quick_builder(choices([1, 2], frozen_window=2.0)))
-    assert second.is_finished_ok, second.exit_message
+    second = model([1, 2], frozen_window=2.0)
     assert [step for step in computed(second) if step in ("scf", "bands", "nscf")] == ["nscf"]
     assert "is not on the computer any more" in said(second)
 
     # The same film as before costs nothing, whatever is gone.
     empty(*jobs_of(first), *jobs_of(second))
-    same = cached(quick_builder(choices([1, 2], frozen_window=2.0)))
-    assert same.is_finished_ok, same.exit_message
+    same = model([1, 2], frozen_window=2.0)
     assert computed(same) == []
 
     # On another mesh its scf is done again before anything else, and is what the results stand on.
-    other = cached(quick_builder(choices([2, 1])))
-    assert other.is_finished_ok, other.exit_message
+    other = model([2, 1])
     assert computed(other)[:3] == ["scf", "bands", "nscf"]
     assert "is gone from the computer; the scf once more" in said(other)
-    model = next(n for n in other.called if n.process_label == "WannierModelWorkChain")
     old, new = pw(other, "scf")
     assert (old.base.caching.is_valid_cache, new.base.caching.is_valid_cache) == (False, True)
-    assert model.outputs.scf_folder.uuid == new.outputs.remote_folder.uuid
+    assert other.outputs.scf_folder.uuid == new.outputs.remote_folder.uuid
 
 
 def remote(computer, path, process_type=None):

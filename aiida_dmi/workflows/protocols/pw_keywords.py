@@ -163,7 +163,7 @@ def normalised(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Raises
     ------
     PlacedError
-        If a namelist is no mapping, or something is given twice, in upper and in lower case.
+        If a namelist is no mapping, or a keyword is given twice, in upper and in lower case.
     """
     result: dict[str, dict[str, Any]] = {}
     for namelist, content in parameters.items():
@@ -174,9 +174,7 @@ def normalised(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             raise PlacedError((namelist,), f" is unknown; expected one of {', '.join(NAMELISTS)}{_home(namelist)}")
         if not isinstance(content, Mapping):
             raise PlacedError((namelist,), f" {shown(content)} was given, expected a mapping of pw.x's keywords")
-        if name in result:
-            raise PlacedError((name,), " is given twice, in upper and in lower case; give one")
-        result[name] = {}
+        result.setdefault(name, {})
         for keyword, value in content.items():
             if not isinstance(keyword, str):
                 raise PlacedError((name, str(keyword)), " was given, expected a keyword of pw.x")
