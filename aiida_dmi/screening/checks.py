@@ -40,8 +40,7 @@ def check_candidate(candidate: Candidate) -> None:
     symbols = {kind.name: kind.symbol for kind in structure.kinds}
     check_moments(moments, {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments})
     validation.require_kinds(inputs["scf"]["parameters"]["SYSTEM"], structure)
-    if message := validation.mesh(mesh_of(structure, inputs["scf"])):
-        raise InputError(message)
+    mesh_of(structure, inputs["scf"])
     wannier_mesh(structure, inputs["wannierisation"])
     if inputs["relax"] and inputs["relax"]["fixed"]:
         sites_of(structure, inputs["relax"]["fixed"])

@@ -11,6 +11,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.layers import cluster_layers, mask_weights, moments_by_name, sites_of
 from aiida_dmi.workflows import neighbours, validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
@@ -381,8 +382,6 @@ def wannier_mesh(structure: orm.StructureData, settings: dict[str, Any]) -> tupl
         If Wannier90 would find no neighbours on the mesh (`aiida_dmi.workflows.neighbours`).
     """
     kpoints = mesh_of(structure, settings)
-    if message := validation.mesh(kpoints):
-        raise ValueError(message)
     asked = kpoints.get_kpoints_mesh()[0]
     choice = neighbours.choose(
         structure.cell, asked, settings["parameters"], fixed=settings.get("kpoints_mesh") is not None
@@ -393,7 +392,13 @@ def wannier_mesh(structure: orm.StructureData, settings: dict[str, Any]) -> tupl
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
-    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or from `kpoints_distance` (1/Angstrom)."""
+    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or from `kpoints_distance` (1/Angstrom).
+
+    Raises
+    ------
+    InputError
+        If the mesh is none of a film.
+    """
     kpoints = orm.KpointsData()
     kpoints.set_cell_from_structure(structure)
     if settings.get("kpoints_mesh"):
@@ -401,6 +406,8 @@ def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.Kpoin
         kpoints.set_kpoints_mesh([*mesh, *[1] * (3 - len(mesh))])
     else:
         kpoints.set_kpoints_mesh_from_density(settings["kpoints_distance"])
+    if message := validation.mesh(kpoints):
+        raise InputError(message)
     return kpoints
 
 
