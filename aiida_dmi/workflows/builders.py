@@ -104,9 +104,9 @@ def wannier_model_builder(
     builder.scf.kpoints = mesh_of(structure, inputs["scf"])
     _set_pw(builder.scf.pw, codes["pw"], scf)
     for step in ("nscf", "bands"):
-        _set_pw(builder[step].pw, codes["pw"], _changed(scf, inputs[step]["parameters"]))
+        _set_pw(builder[step].pw, codes["pw"], _later(scf, inputs[step]["parameters"]))
     if inputs["check_spin_orbit"]:
-        parameters = _changed(scf, inputs["spin_orbit_bands"]["parameters"])
+        parameters = _later(scf, inputs["spin_orbit_bands"]["parameters"])
         del parameters["SYSTEM"]["nspin"]
         _set_pw(builder.spin_orbit_bands.pw, codes["pw"], parameters)
     if inputs["relax"]:
@@ -249,6 +249,13 @@ def _set_response(
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Namelists of another pw.x step: the scf's, with what this step changes."""
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}
+
+
+def _later(scf: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Namelists of a step on the scf's density; it has its own number of bands."""
+    parameters = _changed(scf, changes)
+    parameters["SYSTEM"].pop("nbnd", None)
+    return parameters
 
 
 def _set_pw(ports: Any, code: orm.AbstractCode, parameters: dict[str, Any]) -> None:
