@@ -158,7 +158,12 @@ class Wannierisation(Mesh):
 
 
 Limit = quantity(least=0.0) | None
-Quality = create_model("Quality", __base__=Strict, **dict.fromkeys((*MODEL, *RESPONSE), (Limit, None)))
+Quality = create_model(
+    "Quality",
+    __base__=Strict,
+    __doc__="Limits of the quality gate; null measures a quantity and does not judge it.",
+    **dict.fromkeys((*MODEL, *RESPONSE), (Limit, None)),
+)
 
 
 class Response(Strict):
