@@ -15,8 +15,8 @@ from aiida_dmi.screening.spec import Spec
 from aiida_dmi.structures.bilayer import film_label, magnet_elements
 from aiida_dmi.structures.convert import structure_data
 from aiida_dmi.structures.layers import mask_weights, sites_of
-from aiida_dmi.workflows import validation
-from aiida_dmi.workflows.builders import check_moments, mesh_of, starting_moments, wannier_mesh
+from aiida_dmi.workflows import neighbours, validation
+from aiida_dmi.workflows.builders import mesh_of, starting_moments
 from aiida_dmi.workflows.codes import CODES, check_codes
 
 
@@ -38,10 +38,11 @@ def check_candidate(candidate: Candidate) -> None:
     moments = starting_moments(structure, candidate.moments, inputs["magnetic_moments"])
     family = family_of(inputs["pseudo_family"])
     symbols = {kind.name: kind.symbol for kind in structure.kinds}
-    check_moments(moments, {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments})
+    valence = {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments}
+    validation.require_moments(moments, valence)
     validation.require_kinds(inputs["scf"]["parameters"]["SYSTEM"], structure)
     mesh_of(structure, inputs["scf"])
-    wannier_mesh(structure, inputs["wannierisation"])
+    neighbours.settled(mesh_of(structure, inputs["wannierisation"]), inputs["wannierisation"])
     if inputs["relax"] and inputs["relax"]["fixed"]:
         sites_of(structure, inputs["relax"]["fixed"])
     _check_masks(candidate, structure, sorted({symbols[kind] for kind, moment in moments.items() if moment}))

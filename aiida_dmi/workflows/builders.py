@@ -77,21 +77,19 @@ def wannier_model_builder(
     if message:
         raise ValueError(message)
     chosen = pseudos or _from_family(inputs["pseudo_family"], structure)
-    missing = sorted(set(structure.get_kind_names()) - set(chosen))
-    if missing:
-        raise ValueError(f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure")
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     scf = inputs["scf"]["parameters"]
     message = validation.pseudos(chosen) or validation.pseudos_of(structure, chosen, scf["SYSTEM"].get("input_dft"))
     if message:
         raise ValueError(message)
-    scf["SYSTEM"]["starting_magnetization"] = starting_magnetization(moments, chosen)
+    scf["SYSTEM"]["starting_magnetization"] = _starting_magnetization(moments, chosen)
     validation.require_kinds(scf["SYSTEM"], structure)
 
     builder = workchain.get_builder()
     builder.structure = structure
     builder.pseudos = chosen
-    builder.kpoints, wannier90, words = wannier_mesh(structure, inputs["wannierisation"])
+    mesh = mesh_of(structure, inputs["wannierisation"])
+    builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
     builder.wannierisation = orm.Dict(
         {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
@@ -246,6 +244,13 @@ def _set_response(
     builder.force = orm.Bool(inputs["force"])
 
 
+def _starting_magnetization(moments: dict[str, float], pseudos: dict[str, UpfData]) -> dict[str, float]:
+    """As pw.x takes it: moments in units of the valence electrons."""
+    valence = {kind: read_pseudo(pseudos[kind]).valence for kind in moments}
+    validation.require_moments(moments, valence)
+    return {kind: moment / valence[kind] for kind, moment in moments.items()}
+
+
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Namelists of another pw.x step: the scf's, with what this step changes."""
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}
@@ -349,53 +354,6 @@ def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]
             f"pseudo_family: {label!r} is not installed or lacks an element ({error}); run `aiida-pseudo install "
             "pseudo-dojo -x PBE -r FR`, or name another fully relativistic family in the overrides"
         ) from error
-
-
-def starting_magnetization(moments: dict[str, float], pseudos: dict[str, UpfData]) -> dict[str, float]:
-    """pw.x's `starting_magnetization` of every kind: its moment (mu_B) in units of its valence electrons.
-
-    Raises
-    ------
-    ValueError
-        If a moment is larger than all valence electrons can have.
-    """
-    valence = {kind: read_pseudo(pseudos[kind]).valence for kind in moments}
-    check_moments(moments, valence)
-    return {kind: moment / valence[kind] for kind, moment in moments.items()}
-
-
-def check_moments(moments: dict[str, float], valence: dict[str, float]) -> None:
-    """Refuse a moment (mu_B) of a kind that is larger than its valence electrons can have.
-
-    Raises
-    ------
-    ValueError
-        Naming the kind.
-    """
-    for kind, moment in moments.items():
-        if not abs(moment) <= valence[kind]:
-            raise ValueError(
-                f"moments: {moment:g} mu_B was given for {kind}, expected at most {valence[kind]:g}: all valence "
-                "electrons it has"
-            )
-
-
-def wannier_mesh(structure: orm.StructureData, settings: dict[str, Any]) -> tuple[orm.KpointsData, dict[str, Any], str]:
-    """The ab-initio mesh of the Wannier functions, Wannier90's parameters on it, and what was changed for its sake.
-
-    Raises
-    ------
-    InputError
-        If Wannier90 would find no neighbours on the mesh (`aiida_dmi.workflows.neighbours`).
-    """
-    kpoints = mesh_of(structure, settings)
-    asked = kpoints.get_kpoints_mesh()[0]
-    choice = neighbours.choose(
-        structure.cell, asked, settings["parameters"], fixed=settings.get("kpoints_mesh") is not None
-    )
-    if choice.mesh != asked:
-        kpoints.set_kpoints_mesh(choice.mesh)
-    return kpoints, {**settings["parameters"], **choice.parameters}, choice.words
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:

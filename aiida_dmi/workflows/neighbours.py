@@ -71,6 +71,28 @@ def _denser(cell: Any, mesh: list[int], given: Mapping[str, Any], lost: str) -> 
         ) from error
 
 
+def settled(kpoints: orm.KpointsData, section: Mapping[str, Any]) -> tuple[orm.KpointsData, dict[str, Any], str]:
+    """The mesh of a protocol's section `wannierisation`, Wannier90's parameters on it, and what was changed.
+
+    Parameters
+    ----------
+    kpoints : KpointsData
+        As the section says, with the film's cell.
+    section : mapping
+        `parameters`, and `kpoints_mesh` where the mesh was given by its divisions.
+
+    Raises
+    ------
+    InputError
+        As `choose`.
+    """
+    asked = kpoints.get_kpoints_mesh()[0]
+    choice = choose(kpoints.cell, asked, section["parameters"], fixed=section.get("kpoints_mesh") is not None)
+    if choice.mesh != asked:
+        kpoints.set_kpoints_mesh(choice.mesh)
+    return kpoints, {**section["parameters"], **choice.parameters}, choice.words
+
+
 def refusal(structure: orm.StructureData, kpoints: orm.KpointsData, given: Mapping[str, Any]) -> str | None:
     """What Wannier90 would say of a mesh, with the parameters as they are."""
     mesh = kpoints.get_kpoints_mesh()[0]

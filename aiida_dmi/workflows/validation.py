@@ -18,6 +18,7 @@ from aiida_dmi.engine.build.ghost_states import can_be_searched, require_no_ghos
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.geometry import MIN_VACUUM
+from aiida_dmi.workflows import neighbours
 
 SAME_PLACE = 1e-3
 """Angstrom within which atoms of a model and of a structure are the same."""
@@ -89,6 +90,8 @@ def pseudos_of(structure_: orm.StructureData, nodes: Mapping[str, UpfData], func
         pw.x's `input_dft`.
     """
     symbols = {kind.name: kind.symbol for kind in structure_.kinds}
+    if missing := sorted(set(symbols) - set(nodes)):
+        return f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure"
     if sorted(nodes) != sorted(symbols):
         return f"pseudos: given for {sorted(nodes)}, the structure's kinds are {sorted(symbols)}"
     functionals: dict[str, str] = {}
@@ -106,6 +109,22 @@ def pseudos_of(structure_: orm.StructureData, nodes: Mapping[str, UpfData], func
             "of one family"
         )
     return None
+
+
+def require_moments(moments: Mapping[str, float], valence: Mapping[str, float]) -> None:
+    """Refuse a moment (mu_B) of a kind that is larger than its valence electrons can have.
+
+    Raises
+    ------
+    InputError
+        Naming the kind.
+    """
+    for kind, moment in moments.items():
+        if not abs(moment) <= valence[kind]:
+            raise InputError(
+                f"moments: {moment:g} mu_B was given for {kind}, expected at most {valence[kind]:g}: all valence "
+                "electrons it has"
+            )
 
 
 def require_kinds(system: Mapping[str, Any], structure_: orm.StructureData) -> None:
@@ -257,3 +276,19 @@ def same_atoms(model: WannierModelData, node: orm.StructureData) -> str | None:
             "Angstrom); give one of the two"
         )
     return None
+
+
+def model_of_film(inputs: Mapping[str, Any]) -> str | None:
+    """Inputs of a film's model together: pseudopotentials, neighbours of the mesh, a start that is magnetic."""
+    structure_, scf = inputs["structure"], inputs["scf"]["pw"]["parameters"]
+    message = pseudos_of(structure_, inputs.get("pseudos", {}), scf.get_dict().get("SYSTEM", {}).get("input_dft"))
+    if message is None and "kpoints" in inputs:
+        given = inputs.get("wannier90", {}).get("parameters", None)
+        message = neighbours.refusal(structure_, inputs["kpoints"], {} if given is None else given.get_dict())
+    if message is not None:
+        return message
+    if "parent_folder" not in inputs:
+        return magnetic_start(scf, structure_.get_kind_names())
+    if inputs.get("relax"):
+        return "parent_folder: given with relax; the density of another geometry would be used, give one"
+    return scf_of_another_film(inputs["parent_folder"], structure_)

@@ -26,7 +26,7 @@ from aiida_dmi.calculations.functions import (
 )
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.workflows import cleaning, neighbours, scratch, validation
+from aiida_dmi.workflows import cleaning, scratch, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
 from aiida_dmi.workflows.wannier_functions import (
@@ -187,19 +187,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         message = one_way_to_overlaps(inputs)
         if message is not None or "structure" not in inputs:
             return message
-        structure, scf = inputs["structure"], inputs["scf"]["pw"]["parameters"]
-        functional = scf.get_dict().get("SYSTEM", {}).get("input_dft")
-        message = validation.pseudos_of(structure, inputs.get("pseudos", {}), functional)
-        if message is None and "kpoints" in inputs:
-            given = inputs.get("wannier90", {}).get("parameters", None)
-            message = neighbours.refusal(structure, inputs["kpoints"], {} if given is None else given.get_dict())
-        if message is not None:
-            return message
-        if "parent_folder" not in inputs:
-            return validation.magnetic_start(scf, structure.get_kind_names())
-        if inputs.get("relax"):
-            return "parent_folder: given with relax; the density of another geometry would be used, give one"
-        return validation.scf_of_another_film(inputs["parent_folder"], inputs["structure"])
+        return validation.model_of_film(inputs)
 
     # -- relax, scf and bands --------------------------------------------------------------------------
 

@@ -205,7 +205,8 @@ def test_pseudopotential_of_another_element(pseudo_family):
     kinds = film(kinds=("Co1", "Pt1"))
     assert validation.pseudos_of(kinds, {"Co1": of["Co"], "Pt1": of["Pt"]}) is None
     assert "pseudos.Pt1: Co.UPF of Co" in validation.pseudos_of(kinds, {"Co1": of["Co"], "Pt1": of["Co"]})
-    assert "given for ['Co'], the structure's kinds are ['Co', 'Pt']" in validation.pseudos_of(film(), {"Co": of["Co"]})
+    assert "pseudos: none was given for Pt; give one" in validation.pseudos_of(film(), {"Co": of["Co"]})
+    assert "the structure's kinds are ['Co', 'Pt']" in validation.pseudos_of(film(), {**of, "Ir": of["Pt"]})
 
 
 def test_virtual_crystals_stand_for_two_elements(pseudo_family):
