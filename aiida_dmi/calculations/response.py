@@ -80,25 +80,12 @@ class DmiCalculation(EngineCalculation):
         """The engine's own check of its arguments, before anything is submitted."""
         if "parameters" not in inputs:
             return None
-        parameters = inputs["parameters"].get_dict()
-        known = ("mesh", *DEFAULTS, *RUNNING)
-        unknown = sorted(set(parameters) - set(known))
-        if unknown:
-            return f"parameters: unknown key {', '.join(unknown)}; expected {', '.join(known)}"
-        if parameters.get("mesh") is None and parameters.get("tolerance") is None:
-            return "parameters: mesh is missing; give the points along each periodic direction, or a tolerance"
-        masks = parameters.get("soi_masks")
-        first = next(iter(masks.values()), None) if isinstance(masks, dict) else None
-        atoms, dimension = len(first) if isinstance(first, list) else 1, 2
+        atoms, dimension = None, 2
         if "model" in inputs:
-            # Inside a workchain the model does not exist yet: the masks say how many atoms they are for.
             attributes = inputs["model"].base.attributes
             atoms, dimension = len(attributes.get("symbols")), 3 if attributes.get("mesh")[2] > 1 else 2
-        try:
-            Settings.checked(dimension=dimension, atoms=atoms, **{**DEFAULTS, **parameters})
-        except InputError as error:
-            return f"parameters: {error}"
-        return None
+        message = refusal(inputs["parameters"].get_dict(), atoms, dimension)
+        return None if message is None else f"parameters: {message}"
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; send the model along."""
@@ -113,3 +100,31 @@ class DmiCalculation(EngineCalculation):
             source = f"{parent.get_remote_path()}/{self.CHECKPOINT_FILE}"
             info.remote_copy_list = [(parent.computer.uuid, source, self.CHECKPOINT_FILE)]
         return info
+
+
+def refusal(arguments: dict[str, Any], atoms: int | None = None, dimension: int = 2) -> str | None:
+    """What the engine would say against arguments of `compute`.
+
+    Parameters
+    ----------
+    arguments : dict
+    atoms : int, optional
+        Of the model; where there is none yet, the masks say how many atoms they are for.
+    dimension : int
+        Periodic directions of the model.
+    """
+    known = ("mesh", *DEFAULTS, *RUNNING)
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        return f"unknown key {', '.join(unknown)}; expected {', '.join(known)}"
+    if arguments.get("mesh") is None and arguments.get("tolerance") is None:
+        return "mesh is missing; give the points along each periodic direction, or a tolerance"
+    if atoms is None:
+        masks = arguments.get("soi_masks")
+        first = next(iter(masks.values()), None) if isinstance(masks, dict) else None
+        atoms = len(first) if isinstance(first, list) else 1
+    try:
+        Settings.checked(dimension=dimension, atoms=atoms, **{**DEFAULTS, **arguments})
+    except InputError as error:
+        return str(error)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from aiida import orm
 from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.errors import brief
 from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import film
 from aiida_dmi.structures.files import Slab, slab_of_file, structure_file
@@ -18,6 +20,7 @@ from aiida_dmi.structures.files import Slab, slab_of_file, structure_file
 PRESET = re.compile(r"^[A-Z][A-Za-z/]*\(\d+\)(:[\d+]+)?$")
 """Such as Mn/W(001):1+9."""
 MOST_NAMED = 3
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def load_node(text: str) -> orm.Node:
@@ -114,46 +117,65 @@ def load_overrides(path: str | None, settings: tuple[str, ...]) -> dict[str, Any
     ----------
     path : str, optional
     settings : tuple of str
-        'response.mesh=96', 'scf.parameters.SYSTEM.ecutwfc=60', 'relax={fixed: [Pt.2]}': the value is YAML.
+        'response.mesh=96', 'scf.parameters.SYSTEM.ecutwfc=60', 'relax={fixed: [Pt.2]}': the value is YAML. A mapping
+        is added to what the file says, everything else replaces it.
 
     Raises
     ------
     click.UsageError
-        If the file or a value is no YAML, or a pair has no '='.
+        If the file or a value is no YAML, a pair has no '=', or a key is given twice.
     """
     try:
         overrides = load_yaml(Path(path).read_text(encoding="utf-8")) if path else {}
-    except ValueError as error:
-        raise click.UsageError(f"{path}: not readable as YAML ({error})") from error
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{path}: not readable as YAML ({brief(error)})") from error
     if not isinstance(overrides, dict):
-        raise click.UsageError(f"{path}: holds {type(overrides).__name__}, expected keys and values as in the protocol")
+        held = "nothing" if overrides is None else type(overrides).__name__
+        raise click.UsageError(f"{path}: holds {held}, expected keys and values as in the protocol")
+    said: set[str] = set()
     for text in settings:
         key, found, value = text.partition("=")
-        if not found or not key:
-            raise click.UsageError(f"--set {text}: expected KEY=VALUE, such as response.mesh=96")
+        *sections, last = key.split(".")
+        if not found or not all([*sections, last]):
+            raise click.UsageError(f"--set {brief(text)}: expected KEY=VALUE, such as response.mesh=96")
+        if key in said:
+            raise click.UsageError(f"--set {brief(text)}: {key} is given twice; give it once")
+        said.add(key)
         try:
             parsed = load_yaml(value)
         except ValueError as error:
-            raise click.UsageError(f"--set {text}: {value!r} is no YAML value") from error
-        *sections, last = key.split(".")
+            raise click.UsageError(f"--set {brief(text)}: {brief(value)!r} is no YAML value") from error
         place = overrides
         for section in sections:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
-                raise click.UsageError(f"--set {text}: {section} holds a value, not a section")
-        place[last] = parsed
+                raise click.UsageError(f"--set {brief(text)}: {section} holds a value, not a section")
+        _put(place, last, parsed)
     return overrides
 
 
+def _put(place: dict[str, Any], key: str, value: Any) -> None:
+    if isinstance(value, dict) and isinstance(place.get(key), dict):
+        for inner, part in value.items():
+            _put(place[key], inner, part)
+    else:
+        place[key] = value
+
+
 def load_moments(pairs: tuple[str, ...]) -> dict[str, float] | None:
-    """Starting moments, 'Co=1.7' or 'Co.1=1.7', mu_B; None where none is given."""
-    moments = {}
+    """Starting moments, 'Co=1.7' or 'Co.1=1.7', mu_B; None where none is given.
+
+    Raises
+    ------
+    click.UsageError
+        If a pair has no name or no finite number, or a name is given twice.
+    """
+    moments: dict[str, float] = {}
     for text in pairs:
-        name, found, value = text.partition("=")
-        try:
-            moments[name] = float(value)
-        except ValueError as error:
-            raise click.UsageError(f"--moment {text}: expected NAME=MOMENT, such as Co=1.7 (mu_B)") from error
-        if not found or not name:
-            raise click.UsageError(f"--moment {text}: expected NAME=MOMENT, such as Co=1.7 (mu_B)")
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not name or not NUMBER.fullmatch(value) or not math.isfinite(float(value)):
+            raise click.UsageError(f"--moment {brief(text)}: expected NAME=MOMENT, such as Co=1.7 (mu_B)")
+        if name in moments:
+            raise click.UsageError(f"--moment {brief(text)}: {name} is given twice; give it once")
+        moments[name] = float(value)
     return moments or None

@@ -260,6 +260,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
     resources = ports.scf.pw.metadata.options["resources"]
     ranks = resources["num_machines"] * resources["num_mpiprocs_per_machine"]
     settings = ports.wannierisation.get_dict()
+    neighbours = ports.wannier90.metadata.description
     relaxes = "base_relax" in (ports._inputs(prune=True).get("relax") or {})
     return [
         f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
@@ -269,6 +270,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"moments    starting_magnetization {system['starting_magnetization']}",
         f"Wannier    mesh {meshes['wannier']}, orbitals {' '.join(settings['orbitals'])} on every atom, window to "
         f"E_F + {settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
+        *([f"neighbours {neighbours}"] if neighbours else []),
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening import plots
 from aiida_dmi.screening.campaign import Entry
 from aiida_dmi.screening.candidates import Candidate, expand
+from aiida_dmi.screening.checks import check_campaign_codes, check_candidate
 from aiida_dmi.screening.controller import progress
 from aiida_dmi.screening.controller import screen as run_campaign
 from aiida_dmi.screening.cost import estimated_cost
@@ -69,7 +71,9 @@ def screen(
     load_profile(context)
     content = read_spec(spec)
     if dry_run:
-        click.echo(planned(content))
+        candidates = expand(content)
+        click.echo(planned(content, candidates))
+        check_campaign_codes(content, candidates)
         return
     # Opening the database sets the loggers up: before they are quietened, not after.
     get_manager().get_profile_storage()
@@ -133,14 +137,15 @@ def table(
             click.echo(f"wrote {path}")
 
 
-def planned(spec: Spec) -> str:
+def planned(spec: Spec, candidates: Sequence[Candidate] | None = None) -> str:
     """The candidates of a spec, what each is estimated to cost, and what would be refused."""
     lines, total, memory, refused = [], 0.0, 0.0, 0
-    candidates = expand(spec)
+    candidates = expand(spec) if candidates is None else candidates
     for number, candidate in enumerate(candidates, 1):
         known = _state(candidate)
         try:
             cost = estimated_cost(candidate)
+            check_candidate(candidate)
         except ValueError as error:
             refused += 1
             lines.append([number, candidate.label, "", "", "", "", f"refused: {' '.join(str(error).split())}"])

@@ -100,7 +100,7 @@ def _kinds(candidate: Candidate, film: Any) -> list[int]:
 
 def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]:
     """The pseudopotential of every atom, mixtures mixed."""
-    family = _family(candidate.inputs["pseudo_family"])
+    family = family_of(candidate.inputs["pseudo_family"])
     symbols: Sequence[str] = atoms.get_chemical_symbols()
     needed = {*symbols, *(element for element, _ in candidate.mixtures.values())}
     known: dict[str, Pseudopotential] = {}
@@ -111,7 +111,7 @@ def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]
             raise InputError(f"pseudo_family: {family.label!r} has none for {element}; use one that has") from error
         if message := validation.pseudos({element: pseudo}):
             raise InputError(message)
-        known[element] = _read(pseudo.uuid)
+        known[element] = read(pseudo.uuid)
     pseudos = [known[symbol] for symbol in symbols]
     for name, (element, fraction) in candidate.mixtures.items():
         for site in candidate.film.sites(name):
@@ -120,12 +120,19 @@ def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]
 
 
 @lru_cache(maxsize=128)
-def _read(uuid: str) -> Pseudopotential:
-    """A campaign reads each file once."""
+def read(uuid: str) -> Pseudopotential:
+    """A pseudopotential by its uuid: a campaign reads each file once."""
     return read_pseudo(orm.load_node(uuid))
 
 
-def _family(label: str) -> PseudoPotentialFamily:
+def family_of(label: str) -> PseudoPotentialFamily:
+    """An installed family.
+
+    Raises
+    ------
+    InputError
+        If there is none of this label.
+    """
     query = orm.QueryBuilder().append(PseudoPotentialFamily, filters={"label": label})
     found = query.first(flat=True)
     if found is None:

@@ -334,8 +334,8 @@ class Film:
         read = cls.of(structure, record["magnets"])
         if list(read.symbols) != list(record["symbols"]):
             raise InputError(
-                f"film: a record of {' '.join(record['symbols'])} was given, the structure has {' '.join(read.symbols)}; "
-                "leave the record out, or make the builder anew from this structure"
+                f"film: a record of {' '.join(record['symbols'])} was given, the structure has "
+                f"{' '.join(read.symbols)}; leave the record out, or make the builder anew from this structure"
             )
         given = record["thickness_angstrom"] if record["thickness_rule"] == "given" else None
         return dataclasses.replace(

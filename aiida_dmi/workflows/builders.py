@@ -12,12 +12,13 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.intake import Choices, check_order
 from aiida_dmi.structures.layers import mask_weights, moments_by_name, sites_of
 from aiida_dmi.structures.runs import film_of_model
 from aiida_dmi.structures.slab import CheckedFilm, film_of
-from aiida_dmi.workflows import validation
+from aiida_dmi.workflows import neighbours, validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
 from aiida_dmi.workflows.layout import (
     Resources,
@@ -32,7 +33,6 @@ from aiida_dmi.workflows.layout import (
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
-OVERLAPS = ("dmi-engine", "pw2wannier90")
 FREE = (True, True, True)
 
 
@@ -109,40 +109,40 @@ def _model_builder(
     """`wannier_model_builder` of a film that has been checked."""
     structure, film = checked
     inputs = load_protocol(protocol, overrides, structure.cell[2][2])
-    by_engine = _overlaps_by_engine(inputs["overlaps"])
+    by_engine = inputs["overlaps"] == "dmi-engine"
     check_codes(codes, optional=("pw2wannier90",) if by_engine else ())
     message = validation.structure(structure)
     if message:
         raise ValueError(message)
     chosen = pseudos or _from_family(inputs["pseudo_family"], structure)
-    missing = sorted(set(structure.get_kind_names()) - set(chosen))
-    if missing:
-        raise ValueError(f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure")
     scf = inputs["scf"]["parameters"]
-    scf["SYSTEM"]["starting_magnetization"] = {
-        kind: moment / read_pseudo(chosen[kind]).valence for kind, moment in film.moments.items()
-    }
+    message = validation.pseudos(chosen) or validation.pseudos_of(structure, chosen, scf["SYSTEM"].get("input_dft"))
+    if message:
+        raise ValueError(message)
+    scf["SYSTEM"]["starting_magnetization"] = _starting_magnetization(dict(film.moments), chosen)
+    validation.require_kinds(scf["SYSTEM"], structure)
 
     builder = workchain.get_builder()
     builder.structure = structure
     builder.film = orm.Dict(film.record())
     builder.pseudos = chosen
-    builder.kpoints = mesh_of(structure, inputs["wannierisation"])
+    mesh = mesh_of(structure, inputs["wannierisation"])
+    builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
     builder.wannierisation = orm.Dict(
         {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
     )
-    # Every choice, and one of them again where a job was killed.
-    builder.max_iterations = orm.Int(len(attempts) + 2)
+    # Every choice, one of them again where a job was killed, and thrice where folders are gone.
+    builder.max_iterations = orm.Int(len(attempts) + 5)
     builder.quality = orm.Dict(inputs["quality"])
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
     builder.scf.kpoints = mesh_of(structure, inputs["scf"])
     _set_pw(builder.scf.pw, codes["pw"], scf)
     for step in ("nscf", "bands"):
-        _set_pw(builder[step].pw, codes["pw"], _changed(scf, inputs[step]["parameters"]))
+        _set_pw(builder[step].pw, codes["pw"], _later(scf, inputs[step]["parameters"]))
     if inputs["check_spin_orbit"]:
-        parameters = _changed(scf, inputs["spin_orbit_bands"]["parameters"])
+        parameters = _later(scf, inputs["spin_orbit_bands"]["parameters"])
         del parameters["SYSTEM"]["nspin"]
         _set_pw(builder.spin_orbit_bands.pw, codes["pw"], parameters)
     if inputs["relax"]:
@@ -155,7 +155,8 @@ def _model_builder(
         # Both spins run side by side.
         builder.pw2wannier90.metadata.options = _options(codes["pw2wannier90"], options, share=2)
     builder.wannier90.code = codes["wannier90"]
-    builder.wannier90.parameters = orm.Dict(inputs["wannierisation"]["parameters"])
+    builder.wannier90.parameters = orm.Dict(wannier90)
+    builder.wannier90.metadata.description = words
     builder.wannier90.metadata.options = _serial(options)
     builder.model.code = codes["engine"]
     builder.model.metadata.options = {**_serial(options), **_one_thread()}
@@ -281,15 +282,23 @@ def _set_response(
     builder.force = orm.Bool(inputs["force"])
 
 
-def _overlaps_by_engine(program: Any) -> bool:
-    if program not in OVERLAPS:
-        raise ValueError(f"overrides: overlaps: {program!r} was given, expected one of {', '.join(OVERLAPS)}")
-    return bool(program == OVERLAPS[0])
+def _starting_magnetization(moments: dict[str, float], pseudos: dict[str, UpfData]) -> dict[str, float]:
+    """As pw.x takes it: moments in units of the valence electrons."""
+    valence = {kind: read_pseudo(pseudos[kind]).valence for kind in moments}
+    validation.require_moments(moments, valence)
+    return {kind: moment / valence[kind] for kind, moment in moments.items()}
 
 
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Namelists of another pw.x step: the scf's, with what this step changes."""
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}
+
+
+def _later(scf: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Namelists of a step on the scf's density; it has its own number of bands."""
+    parameters = _changed(scf, changes)
+    parameters["SYSTEM"].pop("nbnd", None)
+    return parameters
 
 
 def _set_pw(ports: Any, code: orm.AbstractCode, parameters: dict[str, Any]) -> None:
@@ -372,7 +381,13 @@ def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
-    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or from `kpoints_distance` (1/Angstrom)."""
+    """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or from `kpoints_distance` (1/Angstrom).
+
+    Raises
+    ------
+    InputError
+        If the mesh is none of a film.
+    """
     kpoints = orm.KpointsData()
     kpoints.set_cell_from_structure(structure)
     if settings.get("kpoints_mesh"):
@@ -380,6 +395,8 @@ def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.Kpoin
         kpoints.set_kpoints_mesh([*mesh, *[1] * (3 - len(mesh))])
     else:
         kpoints.set_kpoints_mesh_from_density(settings["kpoints_distance"])
+    if message := validation.mesh(kpoints):
+        raise InputError(message)
     return kpoints
 
 

@@ -40,7 +40,7 @@ def clean(workchain: orm.WorkChainNode) -> Cleaned:
         folder = job.outputs.remote_folder
         if folder.is_cleaned:
             continue
-        shared = _sharing(folder)
+        shared = sharing(folder)
         user = next((node for other in shared for node in _users(other, workchain)), None)
         if user is not None:
             kept.append(f"{folder.get_remote_path()} stays, {user.process_label}<{user.pk}> is using it")
@@ -60,7 +60,7 @@ def clean(workchain: orm.WorkChainNode) -> Cleaned:
     return Cleaned(removed, kept)
 
 
-def _sharing(folder: RemoteData) -> list[RemoteData]:
+def sharing(folder: RemoteData) -> list[RemoteData]:
     """Every node of the same folder on the same computer, the given one among them."""
     query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": folder.computer.uuid}, tag="computer")
     path = {"attributes.remote_path": folder.get_remote_path()}

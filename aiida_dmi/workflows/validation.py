@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.film import NEEDED, Film
 from aiida_dmi.structures.geometry import MIN_VACUUM
 from aiida_dmi.structures.heights import heights_of
+from aiida_dmi.workflows import neighbours
 
 SAME_PLACE = 1e-3
 """Angstrom within which atoms of a model and of a structure are the same."""
 
 SETTINGS = ("orbitals", "bands_per_function", "frozen_window")
+MOST = {"bands_per_function": 20.0, "frozen_window": 100.0}
+"""Bands a function, eV above the Fermi level: more is a slip of the pen."""
 
 
 def structure(node: orm.StructureData, _: Any = None) -> str | None:
@@ -75,16 +79,88 @@ def pseudos(nodes: dict[str, UpfData], _: Any = None) -> str | None:
 
 
 @functools.lru_cache(maxsize=64)
+def _parsed(content: str, filename: str) -> Pseudopotential:
+    return Pseudopotential.from_text(content, filename)
+
+
+@functools.lru_cache(maxsize=64)
 def _pseudo_message(content: str, filename: str) -> str | None:
     """What is wrong with a UPF file; the search takes half a second, so that a file is searched once a process."""
     try:
-        found = Pseudopotential.from_text(content, filename)
+        found = _parsed(content, filename)
         found.require_fully_relativistic(filename)
         if can_be_searched(found):
             require_no_ghost_states(found, filename)
     except InputError as error:
         return str(error)
     return None
+
+
+def pseudos_of(structure_: orm.StructureData, nodes: Mapping[str, UpfData], functional: Any = None) -> str | None:
+    """One pseudopotential for every kind, of its own element, and of one functional unless pw.x is told which to use.
+
+    Parameters
+    ----------
+    structure_ : StructureData
+    nodes : mapping
+        Kind to pseudopotential, each of which `pseudos` lets pass.
+    functional : str, optional
+        pw.x's `input_dft`.
+    """
+    symbols = {kind.name: kind.symbol for kind in structure_.kinds}
+    if missing := sorted(set(symbols) - set(nodes)):
+        return f"pseudos: none was given for {', '.join(missing)}; give one for every kind of the structure"
+    if sorted(nodes) != sorted(symbols):
+        return f"pseudos: given for {sorted(nodes)}, the structure's kinds are {sorted(symbols)}"
+    functionals: dict[str, str] = {}
+    for kind, node in nodes.items():
+        pseudo = _parsed(node.get_content(), node.filename)
+        if symbols[kind] not in pseudo.elements:
+            return (
+                f"pseudos.{kind}: {node.filename} of {'/'.join(pseudo.elements)} was given, kind {kind} is "
+                f"{symbols[kind]}; give one of {symbols[kind]}"
+            )
+        functionals.setdefault(pseudo.functional, f"{node.filename} has {pseudo.header.get('functional', '?')}")
+    if len(functionals) > 1 and functional is None:
+        return (
+            f"pseudos: different functionals: {', '.join(functionals.values())}; pw.x takes one: give pseudopotentials "
+            "of one family"
+        )
+    return None
+
+
+def require_moments(moments: Mapping[str, float], valence: Mapping[str, float]) -> None:
+    """Refuse a moment (mu_B) of a kind that is larger than its valence electrons can have.
+
+    Raises
+    ------
+    InputError
+        Naming the kind.
+    """
+    for kind, moment in moments.items():
+        if not abs(moment) <= valence[kind]:
+            raise InputError(
+                f"moments: {moment:g} mu_B was given for {kind}, expected at most {valence[kind]:g}: all valence "
+                "electrons it has"
+            )
+
+
+def require_kinds(system: Mapping[str, Any], structure_: orm.StructureData) -> None:
+    """Keywords of pw.x with a value for each kind name kinds of the film.
+
+    Raises
+    ------
+    InputError
+        Naming the keyword and the kind that is not there.
+    """
+    kinds = structure_.get_kind_names()
+    for keyword, values in system.items():
+        unknown = [str(name) for name in values if name not in kinds] if isinstance(values, Mapping) else []
+        if unknown:
+            raise InputError(
+                f"overrides: scf.parameters.SYSTEM.{keyword}: {', '.join(unknown)} was given, the film's kinds are "
+                f"{', '.join(kinds)}"
+            )
 
 
 def mesh(node: orm.KpointsData, _: Any = None) -> str | None:
@@ -103,19 +179,24 @@ def mesh(node: orm.KpointsData, _: Any = None) -> str | None:
 def wannierisation(node: orm.Dict, _: Any = None) -> str | None:
     """Orbitals, bands and window of the first choice and of the others."""
     settings = node.get_dict()
-    attempts = settings.pop("attempts", [])
     missing = [key for key in SETTINGS if key not in settings]
     if missing:
         return f"wannierisation: {', '.join(missing)} missing; expected {', '.join(SETTINGS)} and attempts"
+    message = choices(settings)
+    return None if message is None else f"wannierisation: {message}"
+
+
+def choices(settings: dict[str, Any]) -> str | None:
+    """What is wrong with a first choice of Wannier functions, whole or in part, and with its `attempts`."""
+    first = {key: value for key, value in settings.items() if key != "attempts"}
+    attempts = settings.get("attempts", [])
     if not isinstance(attempts, list) or not all(isinstance(choice, dict) for choice in attempts):
-        return (
-            f"wannierisation: attempts {attempts!r} was given, expected a list of mappings such as frozen_window: 2.0"
-        )
-    for label, choice in [("", settings), *((f"attempts, entry {i}: ", c) for i, c in enumerate(attempts, 1))]:
+        return f"attempts {attempts!r} was given, expected a list of mappings such as frozen_window: 2.0"
+    for label, choice in [("", first), *((f"attempts, entry {i}: ", c) for i, c in enumerate(attempts, 1))]:
         for key, value in choice.items():
             message = _setting(key, value)
             if message:
-                return f"wannierisation: {label}{message}"
+                return f"{label}{message}"
     return None
 
 
@@ -127,8 +208,12 @@ def _setting(key: str, value: Any) -> str | None:
         fits = fits and all(orbital in ("s", "p", "d", "f") for orbital in value)
         return None if fits else f"orbitals {value!r} was given, expected a list of s, p, d, f"
     least = 1.0 if key == "bands_per_function" else 0.0
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return None if number and value > least else f"{key} {value!r} was given, expected a number above {least:g}"
+    fits = _number(value) and least < value <= MOST[key]
+    return None if fits else f"{key} {value!r} was given, expected a number above {least:g}, {MOST[key]:g} at most"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def limits(node: orm.Dict, _: Any = None) -> str | None:
@@ -136,7 +221,7 @@ def limits(node: orm.Dict, _: Any = None) -> str | None:
     for name, limit in node.get_dict().items():
         if name not in {**MODEL, **RESPONSE}:
             return f"quality: {name} is unknown; expected {', '.join([*MODEL, *RESPONSE])}"
-        if limit is not None and (not isinstance(limit, (int, float)) or isinstance(limit, bool)):
+        if limit is not None and not (_number(limit) and limit >= 0):
             return f"quality: {name} {limit!r} was given, expected a number, or null not to judge it"
     return None
 
@@ -151,8 +236,11 @@ def finished_run(folder: orm.RemoteData, _: Any = None) -> str | None:
     parameters = creator.inputs.parameters.get_dict()
     if parameters.get("CONTROL", {}).get("calculation", "scf") not in ("scf", "relax"):
         return f"parent_folder: PwCalculation<{creator.pk}> is no scf run; give the remote_folder of one"
-    if parameters.get("SYSTEM", {}).get("nspin") != 2:
+    system = parameters.get("SYSTEM", {})
+    if system.get("nspin") != 2:
         return f"parent_folder: PwCalculation<{creator.pk}> is not collinear (nspin = 2); run such a scf"
+    if system.get("tot_magnetization") is not None or system.get("occupations", "smearing") != "smearing":
+        return f"parent_folder: PwCalculation<{creator.pk}> has two Fermi levels or none; run a scf with smearing"
     return None
 
 
@@ -173,8 +261,18 @@ def magnetic_start(parameters: orm.Dict, kinds: Sequence[str]) -> str | None:
     system = parameters.get_dict().get("SYSTEM", {})
     if system.get("nspin") != 2:
         return f"scf: nspin = {system.get('nspin')} was given, a collinear run (nspin = 2) is needed"
+    if system.get("tot_magnetization") is not None:
+        return (
+            "scf: tot_magnetization was given, which makes two Fermi levels where the theory has one; give starting "
+            "moments (starting_magnetization) instead"
+        )
     starting = system.get("starting_magnetization", {})
-    if any(starting.get(kind) for kind in kinds) or system.get("tot_magnetization"):
+    if over := [kind for kind in kinds if abs(starting.get(kind) or 0.0) > 1.0]:
+        return (
+            f"scf: starting_magnetization of {', '.join(over)} is beyond 1: a moment larger than all valence electrons "
+            "of the atom can have; give a smaller one"
+        )
+    if any(starting.get(kind) for kind in kinds):
         return None
     return (
         f"structure: no magnetic atom among the kinds {', '.join(kinds)}: starting_magnetization is zero for all; "
@@ -196,3 +294,19 @@ def same_atoms(model: WannierModelData, node: orm.StructureData) -> str | None:
             "Angstrom); give one of the two"
         )
     return None
+
+
+def model_of_film(inputs: Mapping[str, Any]) -> str | None:
+    """Inputs of a film's model together: pseudopotentials, neighbours of the mesh, a start that is magnetic."""
+    structure_, scf = inputs["structure"], inputs["scf"]["pw"]["parameters"]
+    message = pseudos_of(structure_, inputs.get("pseudos", {}), scf.get_dict().get("SYSTEM", {}).get("input_dft"))
+    if message is None and "kpoints" in inputs:
+        given = inputs.get("wannier90", {}).get("parameters", None)
+        message = neighbours.refusal(structure_, inputs["kpoints"], {} if given is None else given.get_dict())
+    if message is not None:
+        return message
+    if "parent_folder" not in inputs:
+        return magnetic_start(scf, structure_.get_kind_names())
+    if inputs.get("relax"):
+        return "parent_folder: given with relax; the density of another geometry would be used, give one"
+    return scf_of_another_film(inputs["parent_folder"], structure_)

@@ -8,7 +8,7 @@ from typing import Any
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
-from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida.plugins import CalculationFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import complete_mesh, time_reversal_half, wannier90_parameters
@@ -16,13 +16,16 @@ from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
 from aiida_dmi.calculations.scheduler import ending
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.workflows import validation
+from aiida_dmi.parsers.quantum_espresso import ending_of
+from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
 from aiida_dmi.workflows.layout import said
+from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwCalculation
 
-PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
 
+ESPRESSO = tuple(program.build_process_type() for program in (PwCalculation, Pw2wannier90Calculation))
+"""Jobs that say themselves why they stopped, between lines of '%'."""
 SPINS = ("up", "down")
 CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")
 """Exit codes of wannier90.x and dmi-engine jobs that did not reach their end: the settings are not to blame."""
@@ -138,6 +141,12 @@ class WannierFunctionsWorkChain(WorkChain):
             message="step {step}: cut off ({pk}, exit {status}): {message}; walltime, memory or a kill: run again with "
             "caching, finished steps are then not repeated",
         )
+        spec.exit_code(
+            409,
+            "ERROR_FOLDER_GONE",
+            message="step {step}: {folders} is not on the computer any more; the jobs that made it no longer serve as "
+            "cache, run again",
+        )
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
@@ -162,7 +171,7 @@ class WannierFunctionsWorkChain(WorkChain):
         self.ctx.kpoints = complete_mesh(self.inputs.kpoints)
         return "nscf_folder" not in self.inputs
 
-    def run_nscf(self) -> ToContext:
+    def run_nscf(self) -> ToContext | ExitCode:
         """Bands and wave functions on the mesh: of k and -k one, unless pw2wannier90.x is to read them."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
         parameters = inputs.pw.parameters.get_dict()
@@ -172,6 +181,9 @@ class WannierFunctionsWorkChain(WorkChain):
         inputs.pw.pseudos = dict(self.inputs.averaged)
         inputs.pw.parent_folder = self.inputs.scf_folder
         inputs.kpoints = time_reversal_half(self.ctx.kpoints) if "overlaps" in self.inputs else self.ctx.kpoints
+        density = self.inputs.scf_folder
+        if scratch.is_gone(density) and not scratch.served_from_cache(density, inputs.kpoints):
+            return self._gone([density], "nscf")
         computed, points = len(inputs.kpoints.get_kpoints()), len(self.ctx.kpoints.get_kpoints())
         mesh = f"{computed} of {points} k points, the others by time reversal"
         mesh = f"the complete mesh of {points} k points" if computed == points else mesh
@@ -181,6 +193,9 @@ class WannierFunctionsWorkChain(WorkChain):
     def inspect_nscf(self) -> ExitCode | None:
         """The nscf must have converged."""
         if not self.ctx.nscf.is_finished_ok:
+            gone = scratch.gone_among([self.inputs.scf_folder])
+            if gone:
+                return self._gone(gone, "nscf")
             return self._failed("NSCF", self.ctx.nscf, message=words_of_last_job(self.ctx.nscf))
         self.ctx.nscf_folder, self.ctx.nscf_bands = (
             self.ctx.nscf.outputs.remote_folder,
@@ -199,12 +214,14 @@ class WannierFunctionsWorkChain(WorkChain):
             self.inputs.kpoints,
             self.ctx.nscf_bands,
         )
-        asked = self.inputs.settings["frozen_window"]
-        reach = self.ctx.parameters["dis_froz_max"] - self.inputs.scf_parameters["fermi_energy"]
-        if reach < min(LEAST_WINDOW, asked):
-            return self.exit_codes.ERROR_FROZEN_WINDOW.format(functions=self.inputs.plan["num_wann"], reach=reach)
-        cut = f", {asked:g} eV were asked for: above it there are more states than functions" if reach < asked else ""
-        self.report(f"frozen window: up to {reach:.2f} eV above the Fermi energy{cut}")
+        asked, fermi = self.inputs.settings["frozen_window"], self.inputs.scf_parameters["fermi_energy"]
+        top = self.ctx.parameters["dis_froz_max"]
+        # Against the sum it was made by: the difference would be off by a rounding.
+        is_cut = top < fermi + asked
+        if is_cut and top - fermi < min(LEAST_WINDOW, asked):
+            return self.exit_codes.ERROR_FROZEN_WINDOW.format(functions=self.inputs.plan["num_wann"], reach=top - fermi)
+        cut = f", {asked:g} eV were asked for: above it there are more states than functions" if is_cut else ""
+        self.report(f"frozen window: up to {top - fermi:.2f} eV above the Fermi energy{cut}")
         self.ctx.projections = orm.List(self.inputs.plan["projections"])
         return None
 
@@ -212,7 +229,8 @@ class WannierFunctionsWorkChain(WorkChain):
         """wannier90.x -pp: which k points are neighbours, the same for both spins."""
         inputs = self._wannier90()
         inputs.settings = orm.Dict({"postproc_setup": True})
-        return ToContext(neighbours=start(self, Wannier90Calculation, inputs, "neighbours"))
+        why = self.inputs.wannier90.metadata.get("description") or ""
+        return ToContext(neighbours=start(self, Wannier90Calculation, inputs, "neighbours", why))
 
     def inspect_neighbours(self) -> ExitCode | None:
         """It must have written its .nnkp."""
@@ -323,11 +341,19 @@ class WannierFunctionsWorkChain(WorkChain):
     def _job_failed(self, code: str, job: orm.CalcJobNode, step: str, **context: Any) -> ExitCode:
         # The exit codes of Wannier90's plugin let a killed job serve as a cache source: it would stay killed for ever.
         job.base.caching.is_valid_cache = False
+        if gone := scratch.gone_among(link.node for link in job.base.links.get_incoming().all()):
+            return self._gone(gone, step)
         cut_off = {c.status for label, c in job.process_class.exit_codes.items() if label in CUT_OFF}
         if job.exit_status in cut_off:
             details = {"step": step, "pk": job.pk, "status": job.exit_status, "message": last_words(job)}
             return self.exit_codes.ERROR_CUT_OFF.format(**details)
         return self._failed(code, job, **context)
+
+    def _gone(self, folders: list[orm.RemoteData], step: str) -> ExitCode:
+        """A step cannot go on from what an earlier one left: that is done again, not taken from the cache."""
+        scratch.forget(folders)
+        names = ", ".join(f"{folder.get_remote_path()} (RemoteData<{folder.pk}>)" for folder in folders)
+        return self.exit_codes.ERROR_FOLDER_GONE.format(step=step, folders=names)
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
@@ -359,8 +385,12 @@ def last_words(node: Any) -> str:
     if node.is_excepted:
         return f"broke off with an exception; see `verdi process report {node.pk}`"
     words = node.exit_message or ("killed" if node.is_killed else "no message")
-    how = ending(node) if isinstance(node, orm.CalcJobNode) and node.is_failed else None
-    return words if how is None or how.message in words else f"{words}; {how.message}"
+    if not isinstance(node, orm.CalcJobNode) or not node.is_failed:
+        return words
+    how = ending(node)
+    own = ending_of(node).words if node.process_type in ESPRESSO else None
+    said = [line for line in (own, None if how is None else how.message) if line and line not in words]
+    return "; ".join([words.rstrip(".") if said else words, *said])
 
 
 def words_of_last_job(workchain: orm.WorkChainNode) -> str:

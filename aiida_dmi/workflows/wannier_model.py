@@ -16,7 +16,6 @@ from aiida.engine import (
     process_handler,
     while_,
 )
-from aiida.plugins import WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import (
@@ -28,8 +27,9 @@ from aiida_dmi.calculations.functions import (
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.runs import film_record, relaxed_film
-from aiida_dmi.workflows import cleaning, validation
+from aiida_dmi.workflows import cleaning, scratch, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
+from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
 from aiida_dmi.workflows.wannier_functions import (
     WannierFunctionsWorkChain,
     one_way_to_overlaps,
@@ -37,11 +37,10 @@ from aiida_dmi.workflows.wannier_functions import (
     words_of_last_job,
 )
 
-PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
-PwRelaxWorkChain = WorkflowFactory("quantumespresso.pw.relax")
-
 LEAST_MOMENT = 0.05
 """mu_B per cell (absolute magnetisation) below which the scf has lost its moment."""
+MOST_LOST = 3
+"""Times that the folder of a finished step may vanish before the run gives up."""
 Try = WannierFunctionsWorkChain.exit_codes
 
 
@@ -135,12 +134,14 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         spec.outline(
             cls.setup,
             if_(cls.needs_relaxation)(cls.run_relax, cls.inspect_relax),
-            if_(cls.needs_scf)(cls.run_scf, cls.inspect_scf),
-            cls.check_magnet,
-            cls.plan,
-            cls.run_bands,
-            cls.inspect_bands,
             while_(cls.should_run_process)(
+                while_(cls.needs_density)(
+                    if_(cls.needs_scf)(cls.run_scf, cls.inspect_scf),
+                    cls.check_magnet,
+                    cls.plan,
+                    cls.run_bands,
+                    cls.inspect_bands,
+                ),
                 cls.prepare_process,
                 cls.run_process,
                 cls.inspect_process,
@@ -181,6 +182,12 @@ class WannierModelWorkChain(BaseRestartWorkChain):
             "ERROR_WANNIERISATION_FAILED",
             message="no choice of Wannier functions worked ({tries} tried); the last one: {message}",
         )
+        spec.exit_code(
+            421,
+            "ERROR_FOLDERS_VANISH",
+            message="the folder of a finished step vanished from the computer {times} times; use a work folder that "
+            "nobody empties",
+        )
         spec.exit_code(430, "ERROR_QUALITY", message="quality gate: {message}")
 
     @staticmethod
@@ -189,14 +196,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         message = one_way_to_overlaps(inputs)
         if message is not None or "structure" not in inputs:
             return message
-        kinds = inputs["structure"].get_kind_names()
-        if sorted(inputs.get("pseudos", {})) != sorted(kinds):
-            return f"pseudos: given for {sorted(inputs.get('pseudos', {}))}, the structure's kinds are {sorted(kinds)}"
-        if "parent_folder" not in inputs:
-            return validation.magnetic_start(inputs["scf"]["pw"]["parameters"], kinds)
-        if inputs.get("relax"):
-            return "parent_folder: given with relax; the density of another geometry would be used, give one"
-        return validation.scf_of_another_film(inputs["parent_folder"], inputs["structure"])
+        return validation.model_of_film(inputs)
 
     # -- relax, scf and bands --------------------------------------------------------------------------
 
@@ -210,7 +210,9 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         self.ctx.averaged = {kind: averages[pseudo.uuid] for kind, pseudo in self.inputs.pseudos.items()}
         self.ctx.structure = self.inputs.structure
         self.ctx.film = self.inputs.film if "film" in self.inputs else film_record(self.inputs.structure)
-        self.ctx.choice = 0
+        if "film" not in self.inputs and not self.needs_relaxation():
+            self.out("film", self.ctx.film)
+        self.ctx.choice, self.ctx.lost, self.ctx.bands_done = 0, 0, False
         if "parent_folder" in self.inputs:
             self.ctx.scf_folder = self.inputs.parent_folder
             self.ctx.scf_parameters = self.inputs.parent_folder.creator.outputs.output_parameters
@@ -233,12 +235,16 @@ class WannierModelWorkChain(BaseRestartWorkChain):
             return self._failed("RELAX", self.ctx.relax)
         self.ctx.structure = self.ctx.relax.outputs.output_structure
         self.ctx.film = relaxed_film(self.ctx.film, self.ctx.structure)
-        self.out("structure", self.ctx.structure)
+        self.out_many({"structure": self.ctx.structure, "film": self.ctx.film})
         return None
 
+    def needs_density(self) -> bool:
+        """Whether density or bands off the mesh are missing: not computed yet, or gone from the computer."""
+        return self.needs_scf() or not self.ctx.bands_done
+
     def needs_scf(self) -> bool:
-        """Whether there is no density yet."""
-        return "parent_folder" not in self.inputs
+        """Whether there is no density."""
+        return self.ctx.get("scf_folder", None) is None
 
     def run_scf(self) -> ToContext:
         """Self-consistent density."""
@@ -260,9 +266,6 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         moment = self.ctx.scf_parameters.get("absolute_magnetization", None)
         if moment is not None and abs(moment) < LEAST_MOMENT:
             return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=moment)
-        self.out_many({"scf_parameters": self.ctx.scf_parameters, "scf_folder": self.ctx.scf_folder})
-        if "film" not in self.inputs or "relax" in self.ctx:
-            self.out("film", self.ctx.film)
         return None
 
     def plan(self) -> None:
@@ -273,8 +276,13 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
         self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 
-    def run_bands(self) -> ToContext:
+    def run_bands(self) -> ToContext | ExitCode | None:
         """Bands off the mesh, with few bands: some seconds."""
+        if self.ctx.bands_done:
+            return None
+        density = self.ctx.scf_folder
+        if scratch.is_gone(density) and not self._bands_are_in_the_cache(density):
+            return self._lose_density("bands")
         excluded, functions = len(self.ctx.plan["exclude_bands"]), self.ctx.plan["num_wann"]
         started = {}
         for step, spinors, pseudos in (("bands", 1, self.ctx.averaged), ("spin_orbit_bands", 2, self.inputs.pseudos)):
@@ -296,10 +304,28 @@ class WannierModelWorkChain(BaseRestartWorkChain):
 
     def inspect_bands(self) -> ExitCode | None:
         """They must have converged."""
+        if self.needs_scf() or self.ctx.bands_done:
+            return None
         for step in ("bands", "spin_orbit_bands"):
             if step in self.ctx and not self.ctx[step].is_finished_ok:
+                if scratch.is_gone(self.ctx.scf_folder):
+                    return self._lose_density(step)
                 return self._failed("BANDS", self.ctx[step], step=step)
+        self.ctx.bands_done = True
         return None
+
+    def _bands_are_in_the_cache(self, density: orm.RemoteData) -> bool:
+        self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
+        return scratch.served_from_cache(density, self.ctx.control)
+
+    def _lose_density(self, step: str) -> ExitCode | None:
+        """The scf's folder is gone, as where scratch was emptied after the run that the cache took it from."""
+        folder = self.ctx.scf_folder
+        self.report(f"{step}: the density in {folder.get_remote_path()} is gone from the computer; the scf once more")
+        scratch.forget([folder])
+        self.ctx.scf_folder = None
+        self.ctx.lost += 1
+        return self.exit_codes.ERROR_FOLDERS_VANISH.format(times=self.ctx.lost) if self.ctx.lost > MOST_LOST else None
 
     # -- tries -----------------------------------------------------------------------------------------
 
@@ -334,6 +360,21 @@ class WannierModelWorkChain(BaseRestartWorkChain):
             return self._end("ERROR_WANNIERISATION_FAILED", tries=self.ctx.choice + 1, message=node.exit_message)
         self.ctx.cut_off = True
         self.report(f"{node.exit_message}; the same choice once more")
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=520, exit_codes=[Try.ERROR_FOLDER_GONE])
+    def compute_again(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
+        """What an earlier step left is gone: that step is done again, with the same choice."""
+        self.ctx.lost += 1
+        if self.ctx.lost > MOST_LOST:
+            return self._end("ERROR_FOLDERS_VANISH", times=self.ctx.lost)
+        for folder in ("scf_folder", "nscf_folder"):
+            if self.ctx.get(folder, None) is not None and scratch.is_gone(self.ctx[folder]):
+                scratch.forget([self.ctx[folder]])
+                self.ctx[folder] = None
+        if self.ctx.get("nscf_folder", None) is None:
+            self.ctx.nscf_bands = None
+        self.report(f"{node.exit_message}; once more")
         return ProcessHandlerReport(True)
 
     @process_handler(
@@ -381,6 +422,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
 
     def results(self) -> ExitCode | None:
         """The model and how good it is."""
+        self._out_density()
         self.out("model", self.ctx.children[-1].outputs.model)
         self.out("quality", self.ctx.quality)
         return None
@@ -407,9 +449,16 @@ class WannierModelWorkChain(BaseRestartWorkChain):
     def _end(self, code: str, **details: Any) -> ProcessHandlerReport:
         """No further try; also after the last one the exit code says why, not merely that there are no more."""
         self.ctx.is_finished = True
+        self._out_density()
         return ProcessHandlerReport(True, self.exit_codes[code].format(**details))
 
+    def _out_density(self) -> None:
+        """The scf that everything stands on: the last one, once none follows."""
+        if self.ctx.get("scf_folder", None) is not None:
+            self.out_many({"scf_parameters": self.ctx.scf_parameters, "scf_folder": self.ctx.scf_folder})
+
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
+        self._out_density()
         details = {"pk": node.pk, "status": node.exit_status, "message": words_of_last_job(node), **context}
         return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from aiida_dmi import cli
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.verdi import response as verdi_response
-from aiida_dmi.structures.bilayer import co_pt111
+from aiida_dmi.structures.bilayer import co_pt111, mn_w001
 
 
 @pytest.fixture
@@ -69,6 +69,19 @@ def test_dry_run_says_what_would_run(call, options):
     # The builder of the film is a calcfunction; nothing else ran.
     labels = orm.QueryBuilder().append(orm.ProcessNode, project="attributes.process_label").all(flat=True)[before:]
     assert set(labels) <= {"build_bilayer"}
+
+
+def test_dry_run_says_what_was_changed_for_wannier90(call, options, tmp_path):
+    """A cell whose height is five times its side, on ten points along it."""
+    film = mn_w001(1, 1).get_ase()
+    film.cell[2, 2] = 5 * film.cell[0, 0]
+    ase.io.write(tmp_path / "film.xsf", film)
+    words = (*options, "-n", "--set", "wannierisation.kpoints_distance=0.2")
+    result = call("launch", "dmi", tmp_path / "film.xsf", *words)
+    assert result.exit_code == 0, result.output
+    assert "Wannier    mesh 11x11" in result.output
+    assert "neighbours mesh 11x11: 10x10 is without neighbours for Wannier90 (20 neighbours of a k" in result.output
+    assert "neighbours" not in call("launch", "dmi", "Co/Pt(111):1+1", *words).output
 
 
 def test_dry_run_warns_where_a_machine_is_too_small(call, options, codes):
@@ -146,6 +159,20 @@ def test_response_of_a_model_file(call, codes, model_file):
             "mesh: 'fine' was given, expected a positive integer",
         ),
         (["Co/Pt(111):1+1", "--set", "response.temperatures=300", "-n"], "temperatures: 300 was given"),
+        (
+            ["Co/Pt(111):1+1", "--set", "force=maybe", "-n"],
+            "overrides: force 'maybe' was given, expected true or false",
+        ),
+        (["Co/Pt(111):1+1", "--set", "scf.kpoints_mesh=6", "-n"], "scf.kpoints_mesh 6 was given, expected two whole"),
+        (["Co/Pt(111):1+1", "--set", "scf.kpoints_distance=0", "-n"], "scf.kpoints_distance 0 was given"),
+        (["Co/Pt(111):1+1", "--set", "response.symmetry=maybe", "-n"], "response.symmetry 'maybe' was given"),
+        (
+            ["Co/Pt(111):1+1", "--set", "scf.parameters.SYSTEM.ecutwcf=90", "-n"],
+            "ecutwcf is no keyword of pw.x's SYSTEM",
+        ),
+        (["Co/Pt(111):1+1", "--set", "scf.parameters.SYSTEM.nspin='2'", "-n"], "nspin '2' was given, expected 2 or"),
+        (["Co/Pt(111):1+1", "--moment", "Co=20", "-n"], "moments: 20 mu_B was given for Co, expected at most 17"),
+        (["Co/Pt(111):1+1", "--moment", "Co=nan", "-n"], "expected NAME=MOMENT"),
         (["Co/Pt(111):1+1", "--walltime", "soon"], "see `aiida-dmi launch dmi --help`"),
         (["Co/Pt(111):1+1", "--computer", "nowhere"], "no code pw@nowhere; make it with `aiida-dmi setup"),
     ],

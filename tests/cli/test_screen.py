@@ -32,18 +32,52 @@ def environment(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("how", "spec", "message"),
     [
-        ("systems: [{film: 'Co/Pt(111):1+1'}]\nlayer: 1+1\n", "layer: unknown; expected some of name, systems, layers"),
-        ("systems: [{film: 'Co/Xx(111):1+1'}]\n", "film: Xx is not in the table"),
-        ("systems: [\n", "no valid YAML"),
-        ("systems: [{film: 'Co/Pt(111):1+1'}]\ncodes: {pw: absent}\n", "codes: pw: no code 'absent' in this profile"),
+        (
+            "--run",
+            "systems: [{film: 'Co/Pt(111):1+1'}]\nlayer: 1+1\n",
+            "layer: unknown; expected some of name, systems, layers",
+        ),
+        ("--run", "systems: [{film: 'Co/Xx(111):1+1'}]\n", "film: Xx is not in the table"),
+        ("--run", "systems: [\n", "no valid YAML"),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1'}]\ncodes: {pw: absent}\n",
+            "codes: pw: no code 'absent' in this profile",
+        ),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1', changes: {foo: 1}}]\n",
+            "systems[0].changes.foo: unknown; expected some of",
+        ),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1', changes: {vacuum: big}}]\n",
+            "changes.vacuum: 'big' was given, expected a",
+        ),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1'}]\nmoments: abc\n",
+            "moments: 'abc' was given, expected a mapping",
+        ),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1'}]\ntemperatures: [0]\n",
+            "temperatures: 0 was given, expected kelvins",
+        ),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1'}]\nshifts: [.nan]\n",
+            "shifts: [nan] was given, expected a list of numbers",
+        ),
+        ("--dry-run", "systems: [{film: 'Co/Pt(111):1+1'}]\noverrides: {force: n}\n", "overrides: force 'n' was given"),
     ],
 )
-def test_bad_specs(environment, tmp_path, spec, message):
+def test_bad_specs(environment, tmp_path, how, spec, message):
     path = tmp_path / "spec.yaml"
     path.write_text(spec)
-    result = run("screen", str(path), "--run", folder=environment)
+    result = run("screen", str(path), how, folder=environment)
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.strip().count("\n") == 0

@@ -35,6 +35,7 @@ from aiida_dmi.engine.spec import load_spec
 from aiida_dmi.parsers.overlaps import read_summary
 from aiida_dmi.parsers.wannier90 import find_error, parse_bands, parse_wout
 from aiida_dmi.screening.spec import read_spec
+from aiida_dmi.workflows.protocols.utils import load_protocol
 
 REFUSALS = (InputError,)
 
@@ -172,6 +173,11 @@ def run_spec(path):
         driver.Kernel.prepare = prepare
 
 
+def overrides(path):
+    """From the file to the inputs of a protocol, each value checked."""
+    return load_protocol("balanced", load_overrides(str(path), ()), 40.0)
+
+
 # -- the table -----------------------------------------------------------------------------------------
 
 
@@ -208,7 +214,7 @@ READERS = {
     "spec of run": Reader("text", beside("run.yaml"), run_spec),
     "spec of run (Rashba)": Reader("text", beside("rashba.yaml"), run_spec),
     "spec of screen": Reader("text", alone("screen.yaml"), read_spec),
-    "overrides": Reader("text", alone("screen.yaml"), lambda path: load_overrides(str(path), ()), (click.UsageError,)),
+    "overrides": Reader("text", alone("overrides.yaml"), overrides, (click.UsageError, InputError)),
     "model": Reader("hdf5", alone("model.h5"), WannierModel.load),
     "result": Reader("hdf5", alone("result.nc"), result),
     "checkpoint": Reader("bytes", alone("checkpoint"), checkpoint),

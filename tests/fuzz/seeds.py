@@ -90,6 +90,21 @@ SPECS = {
         "overrides: {response: {mesh: 48}, scf: {kpoints_distance: 0.2}}\ncodes: {pw: pw@localhost}\n"
         "options: {resources: {num_machines: 1}, max_wallclock_seconds: 3600}\n"
     ),
+    "overrides": (
+        "pseudo_family: PseudoDojo/0.4/PBE/FR/standard/upf\n"
+        "relax: {fixed: [Pt.2], parameters: {IONS: {ion_dynamics: damp}}}\n"
+        "scf:\n  kpoints_distance: 0.2\n  parameters:\n    CONTROL: {disk_io: low, tprnfor: true}\n"
+        "    SYSTEM: {ecutwfc: 60, degauss: 0.01, smearing: mv, nspin: 2, hubbard_u: {Co: 3.0}, vdw_corr: dft-d3}\n"
+        "    electrons: {mixing_beta: 0.3, conv_thr: 1.0e-9, diagonalization: cg, electron_maxstep: 80}\n"
+        "nscf: {parameters: {ELECTRONS: {diago_full_acc: true}}}\nbands: {parameters: {CONTROL: {verbosity: high}}}\n"
+        "check_spin_orbit: true\noverlaps: dmi-engine\n"
+        "wannierisation:\n  kpoints_mesh: [6, 6]\n  orbitals: [s, p, d]\n  frozen_window: 2.5\n"
+        "  attempts: [{bands_per_function: 2.0}, {frozen_window: 1.5, orbitals: [s, d]}]\n"
+        "  parameters: {num_iter: 10, guiding_centres: false, kmesh_tol: 1.0e-5, shell_list: [1, 2]}\n"
+        "response: {mesh: 48, tolerance: null, soi_masks: {magnet: [Co]}, symmetry: model, temperatures: [300.0, 50]}\n"
+        "quality: {bands: 100, closure: null}\nforce: false\nclean_workdir: true\nmagnetic_moments: {Co: 1.7, Fe: -2}\n"
+        "unchecked_keywords: [newest]\n"
+    ),
 }
 
 POINT = "direction: '0,0,1', mask: all, soi_scale: 1.0, temperature: 300, fermi_shift: 0.0"
@@ -135,7 +150,8 @@ def make(folder: Path, upf_folder: Path) -> None:
     with (folder / "run.yaml").open("a") as spec:  # one constant does not describe this film's D: it is only read
         spec.write(f"micromagnetics: {{thickness: 2.0, tolerance: 0.05, {POINT}}}\n")
     _engine(folder, "run", "rashba")
-    (folder / "screen.yaml").write_text(SPECS["screen"])
+    for name in ("screen", "overrides"):
+        (folder / f"{name}.yaml").write_text(SPECS[name])
     write_hdf5(folder / "wfcup1.hdf5", records(folder / "x.save" / "wfcup1.dat"))
     sums = {"D": np.linspace(0, 1, 6).reshape(2, 3), "weights": np.ones(4), "history": "[]"}
     Checkpoint(folder / "checkpoint", "key").save("4x4", 3, sums, force=True)

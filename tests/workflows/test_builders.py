@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import re
 
 import pytest
 from aiida import engine, orm
@@ -175,10 +176,10 @@ def test_slab_without_vacuum_is_refused(codes, overrides):
 def test_overrides_replace_and_add():
     inputs = load_protocol(
         "fast",
-        {"scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "vdw_corr": "d3"}}, "kpoints_mesh": [2, 2]}},
+        {"scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "vdw_corr": "dft-d3"}}, "kpoints_mesh": [2, 2]}},
     )
     system = inputs["scf"]["parameters"]["SYSTEM"]
-    assert (system["ecutwfc"], system["vdw_corr"], system["nspin"]) == (30.0, "d3", 2)
+    assert (system["ecutwfc"], system["vdw_corr"], system["nspin"]) == (30.0, "dft-d3", 2)
     assert inputs["scf"]["kpoints_mesh"] == [2, 2]
 
 
@@ -222,6 +223,86 @@ def test_scalar_pseudopotential_is_refused(codes, overrides, pseudo_family):
         ValueError, match=r"Co\.scalar\.upf of Co: relativistic='scalar' was given, a fully relativistic"
     ):
         builder.wannier_model.pseudos = {"Co": scalar, "Pt": pseudo_family.get_pseudo("Pt")}
+
+
+def test_moment_that_no_atom_has_is_refused(codes, overrides):
+    """pw.x takes it in units of the valence electrons, 17 of Co."""
+
+    def built(moments, **changes):
+        film = co_pt111(1, 1)
+        return DmiWorkChain.get_builder_from_protocol(codes, film, "fast", {**overrides, **changes}, None, moments)
+
+    for moment in (20.0, -17.1):
+        with pytest.raises(
+            ValueError, match=rf"moments: {moment:g} mu_B was given for Co, expected at most 17: all val"
+        ):
+            built({"Co": moment})
+    with pytest.raises(ValueError, match=r"moments: 20 mu_B was given for Co"):
+        built(None, magnetic_moments={"Co": 20.0})
+    system = built({"Co": -17.0}).wannier_model.scf.pw.parameters["SYSTEM"]
+    assert system["starting_magnetization"]["Co"] == -1
+
+
+def test_cutoff_of_the_density_in_every_step(codes, overrides):
+    changes = {
+        "scf": {"parameters": {"system": {"ecutwfc": 90}}},
+        "relax": {"parameters": {"SYSTEM": {"ecutwfc": 40}}},
+        "check_spin_orbit": True,
+    }
+    model = DmiWorkChain.get_builder_from_protocol(
+        codes, co_pt111(1, 1), overrides={**overrides, **changes}
+    ).wannier_model
+    steps = [model.scf, model.nscf, model.bands, model.spin_orbit_bands, model.relax.base_relax]
+    found = [(step.pw.parameters["SYSTEM"]["ecutwfc"], step.pw.parameters["SYSTEM"]["ecutrho"]) for step in steps]
+    assert found == [(90, 360.0)] * 4 + [(40, 160.0)]
+
+
+def test_bands_of_the_scf_are_not_those_of_the_other_steps(codes, overrides):
+    """nbnd is the scf's own: later steps have as many as the Wannier functions need."""
+    changes = {"scf": {"parameters": {"SYSTEM": {"nbnd": 30}}}, "relax": {}}
+    model = DmiWorkChain.get_builder_from_protocol(
+        codes, co_pt111(1, 1), overrides={**overrides, **changes}
+    ).wannier_model
+    assert model.scf.pw.parameters["SYSTEM"]["nbnd"] == model.relax.base_relax.pw.parameters["SYSTEM"]["nbnd"] == 30
+    for step in (model.nscf, model.bands):
+        assert "nbnd" not in step.pw.parameters["SYSTEM"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"Co": "Co", "Pt": "Co"}, "pseudos.Pt: Co.UPF of Co was given, kind Pt is Pt; give one of Pt"),
+        ({"Co": "Pt", "Pt": "Pt"}, "pseudos.Co: Pt.UPF of Pt was given, kind Co is Co; give one of Co"),
+        ({"Co": "Mn", "Pt": "Pt"}, "pseudos.Co: Mn.UPF of Mn was given"),
+    ],
+)
+def test_pseudopotential_of_another_element_is_refused(codes, overrides, pseudo_family, given, message):
+    pseudos = {kind: pseudo_family.get_pseudo(element) for kind, element in given.items()}
+    film = co_pt111(1, 1)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides, pseudos=pseudos)
+    # The same by the ports.
+    builder = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides)
+    builder.wannier_model.pseudos = pseudos
+    with pytest.raises(ValueError, match=re.escape(message)):
+        engine.run(builder)
+
+
+def test_different_functionals_are_refused(codes, overrides, pseudo_family):
+    text = pseudo_family.get_pseudo("Pt").get_content().replace('functional="PBE"', 'functional="PBESOL"')
+    other = UpfData(io.BytesIO(text.encode()), filename="Pt.sol.UPF")
+    pseudos = {"Co": pseudo_family.get_pseudo("Co"), "Pt": other}
+    film = co_pt111(1, 1)
+    with pytest.raises(ValueError, match=r"pseudos: different functionals: Co\.UPF has PBE, Pt\.sol\.UPF has PBESOL"):
+        DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides, pseudos=pseudos)
+    told = {**overrides, "scf": {"parameters": {"SYSTEM": {"input_dft": "PBE"}}}}
+    assert DmiWorkChain.get_builder_from_protocol(codes, film, overrides=told, pseudos=pseudos)
+
+
+def test_keywords_with_a_value_for_each_kind(codes, overrides):
+    changes = {"scf": {"parameters": {"SYSTEM": {"hubbard_u": {"Fe": 3.0}}}}}
+    with pytest.raises(ValueError, match="hubbard_u: Fe was given, the film's kinds are Pt, Co"):
+        DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides={**overrides, **changes})
 
 
 def test_ultrasoft_pseudopotential_is_refused(codes, overrides, pseudo_family):

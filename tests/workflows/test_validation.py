@@ -1,11 +1,17 @@
 """What is refused before anything runs: each validator's refusals, and what it lets pass."""
 
+import io
+
 import numpy as np
 import pytest
 from aiida import orm
 from aiida.common import LinkType
+from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.data.pseudopotential import upf_data
+from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.workflows import validation
 
 
@@ -66,6 +72,8 @@ CHOICE = {"orbitals": ["s", "p", "d"], "bands_per_function": 1.5, "frozen_window
         ({"orbitals": "spd"}, "orbitals 'spd' was given"),
         ({"bands_per_function": 1.0}, "bands_per_function 1.0 was given, expected a number above 1"),
         ({"frozen_window": True}, "frozen_window True was given, expected a number above 0"),
+        ({"frozen_window": 1000.0}, "frozen_window 1000.0 was given, expected a number above 0, 100 at most"),
+        ({"attempts": [{"bands_per_function": "2"}]}, "attempts, entry 1: bands_per_function '2' was given"),
         ({"attempts": [{"frozen_window": -1.0}]}, "attempts, entry 1: frozen_window -1.0 was given"),
     ],
 )
@@ -84,15 +92,16 @@ def test_limits(aiida_profile):
     assert f"{known} True was given, expected a number, or null" in validation.limits(orm.Dict({known: True}))
     assert f"{known} '1' was given" in validation.limits(orm.Dict({known: "1"}))
     assert "spreads is unknown; expected" in validation.limits(orm.Dict({"spreads": 1.0}))
+    assert f"{known} -1.0 was given, expected a number" in validation.limits(orm.Dict({known: -1.0}))
 
 
 # -- what earlier runs have left -------------------------------------------------------------------------
 
 
-def scf(computer, structure, calculation="scf", nspin=2, finished=True):
+def scf(computer, structure, calculation="scf", nspin=2, finished=True, **system):
     """The remote folder of a pw.x run as AiiDA keeps it."""
     run = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:quantumespresso.pw")
-    parameters = orm.Dict({"CONTROL": {"calculation": calculation}, "SYSTEM": {"nspin": nspin}})
+    parameters = orm.Dict({"CONTROL": {"calculation": calculation}, "SYSTEM": {"nspin": nspin, **system}})
     for label, node in (("parameters", parameters), ("structure", structure)):
         run.base.links.add_incoming(node.store(), LinkType.INPUT_CALC, label)
     run.set_option("resources", {"num_machines": 1})
@@ -114,6 +123,8 @@ def scf(computer, structure, calculation="scf", nspin=2, finished=True):
         ({"calculation": "nscf"}, "is no scf run"),
         ({"nspin": 1}, "is not collinear (nspin = 2)"),
         ({"nspin": 4}, "is not collinear (nspin = 2)"),
+        ({"tot_magnetization": 2.0}, "has two Fermi levels or none"),
+        ({"occupations": "fixed"}, "has two Fermi levels or none"),
     ],
 )
 def test_folders_that_hold_no_density(computer, changes, words):
@@ -161,7 +172,68 @@ def test_magnetic_start(aiida_profile):
         return validation.magnetic_start(orm.Dict({"SYSTEM": system}), kinds)
 
     assert told({"nspin": 2, "starting_magnetization": {"Co": 0.3}}) is None
-    assert told({"nspin": 2, "tot_magnetization": 2.0}) is None
+    assert "tot_magnetization was given, which makes two Fermi levels" in told({"nspin": 2, "tot_magnetization": 2.0})
+    assert "starting_magnetization of Co is beyond 1" in told({"nspin": 2, "starting_magnetization": {"Co": 1.2}})
+    assert "starting_magnetization of Pt is beyond 1" in told(
+        {"nspin": 2, "starting_magnetization": {"Pt": -3, "Co": 1}}
+    )
     assert "nspin = 1 was given" in told({"nspin": 1})
     assert "nspin = None was given" in told({})
     assert "no magnetic atom among the kinds Co, Pt" in told({"nspin": 2, "starting_magnetization": {"Fe": 0.3}})
+
+
+# -- pseudopotentials --------------------------------------------------------------------------------------
+
+
+def changed(pseudo, *replacements):
+    """A pseudopotential with parts of its text replaced."""
+    text = pseudo.get_content()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    return UpfData(io.BytesIO(text.encode()), filename=f"changed-{pseudo.filename}")
+
+
+def test_pseudopotential_of_another_element(pseudo_family):
+    of = {element: pseudo_family.get_pseudo(element) for element in ("Co", "Pt")}
+    assert validation.pseudos_of(film(), of) is None
+    told = validation.pseudos_of(film(), {"Co": of["Co"], "Pt": of["Co"]})
+    assert told == "pseudos.Pt: Co.UPF of Co was given, kind Pt is Pt; give one of Pt"
+    told = validation.pseudos_of(film(), {"Co": of["Pt"], "Pt": of["Co"]})
+    assert "pseudos.Co: Pt.UPF of Pt was given, kind Co is Co" in told
+    # Kinds with names of their own are of an element all the same.
+    kinds = film(kinds=("Co1", "Pt1"))
+    assert validation.pseudos_of(kinds, {"Co1": of["Co"], "Pt1": of["Pt"]}) is None
+    assert "pseudos.Pt1: Co.UPF of Co" in validation.pseudos_of(kinds, {"Co1": of["Co"], "Pt1": of["Co"]})
+    assert "pseudos: none was given for Pt; give one" in validation.pseudos_of(film(), {"Co": of["Co"]})
+    assert "the structure's kinds are ['Co', 'Pt']" in validation.pseudos_of(film(), {**of, "Ir": of["Pt"]})
+
+
+def test_virtual_crystals_stand_for_two_elements(pseudo_family):
+    """On either side of one half, also averaged: the kind is still the host's."""
+    co, mn = (read_pseudo(pseudo_family.get_pseudo(element)) for element in ("Co", "Mn"))
+    for x in (0.2, 0.8):
+        mixed = virtual_crystal(co, mn, x)
+        assert mixed.elements == mixed.scalar_relativistic().elements == ("Co", "Mn")
+        nodes = {"Co": upf_data(mixed, "mixed.UPF"), "Pt": pseudo_family.get_pseudo("Pt")}
+        assert validation.pseudos_of(film(), nodes) is None
+        nodes["Pt"], nodes["Co"] = nodes["Co"], nodes["Pt"]
+        assert "of Pt was given, kind Co is Co" in validation.pseudos_of(film(), nodes)
+
+
+@pytest.mark.parametrize("functional", ["PBESOL", "SLA PW PSX PSC", "sla-pw-nogx-nogc", "PZ"])
+def test_different_functionals(pseudo_family, functional):
+    nodes = {element: pseudo_family.get_pseudo(element) for element in ("Co", "Pt")}
+    nodes["Pt"] = changed(nodes["Pt"], ('functional="PBE"', f'functional="{functional}"'))
+    told = validation.pseudos_of(film(), nodes)
+    assert told.startswith("pseudos: different functionals: Co.UPF has PBE, changed-Pt.UPF has ")
+    assert "pw.x takes one" in told
+    # pw.x does with one that it is told to use.
+    assert validation.pseudos_of(film(), nodes, "PBE") is None
+
+
+@pytest.mark.parametrize("functional", ["pbe", "SLA  PW  PBX  PBC", "sla+pw+pbx+pbc"])
+def test_functional_by_another_name(pseudo_family, functional):
+    nodes = {element: pseudo_family.get_pseudo(element) for element in ("Co", "Pt")}
+    nodes["Pt"] = changed(nodes["Pt"], ('functional="PBE"', f'functional="{functional}"'))
+    assert validation.pseudos_of(film(), nodes) is None

@@ -23,11 +23,26 @@ from ..constants import RYDBERG_EV
 from ..errors import InputError, brief
 from .given import LARGEST
 from .harmonics import angular_momentum
+from .upf import refuse_other_formats, write_upf
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
 AVERAGE_COMMENT = "scalar-relativistic average made by aiida-dmi"
+MIXTURE = re.compile(r"virtual crystal ([A-Z][a-z]?)[0-9.e+-]+([A-Z][a-z]?)[0-9.e+-]+ made by aiida-dmi")
+"""In the comment of a virtual crystal (`virtual_crystal`): its two elements."""
+FUNCTIONALS = {
+    "LDA": "SLA PZ NOGX NOGC",
+    "PZ": "SLA PZ NOGX NOGC",
+    "BP": "SLA PZ B88 P86",
+    "PW91": "SLA PW GGX GGC",
+    "BLYP": "SLA LYP B88 BLYP",
+    "PBE": "SLA PW PBX PBC",
+    "REVPBE": "SLA PW RPB PBC",
+    "PBESOL": "SLA PW PSX PSC",
+    "WC": "SLA PW WCX PBC",
+}
+"""Short names of functionals and what they stand for (Quantum ESPRESSO, Modules/funct.f90)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +88,18 @@ class Pseudopotential:
         return self.header["element"].strip().capitalize()
 
     @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols of what it stands for: the element, or the two of a virtual crystal."""
+        mixture = MIXTURE.search(self.header.get("comment", ""))
+        return (mixture[1], mixture[2]) if mixture else (self.element,)
+
+    @property
+    def functional(self) -> str:
+        """Exchange and correlation by its parts, such as 'SLA PW PBX PBC' for PBE; others as they are written."""
+        name = " ".join(re.split(r"[\s+-]+", self.header.get("functional", "?").strip().upper()))
+        return FUNCTIONALS.get(name, name)
+
+    @property
     def valence(self) -> float:
         """Number of valence electrons, z_valence."""
         return float(self.header["z_valence"])
@@ -100,10 +127,11 @@ class Pseudopotential:
     @classmethod
     def from_text(cls, text: str, name: str = "UPF") -> Pseudopotential:
         """Parse the text of a UPF 2 file; `name` is used in error messages."""
+        refuse_other_formats(text, name)
         # PP_INFO is free text for people and may hold '<' or '&': it is no part of the data.
         bare = re.sub(r"<PP_INFO>.*?</PP_INFO>", "", text, flags=re.DOTALL)
         try:
-            root = ElementTree.fromstring(bare.strip())
+            root = ElementTree.fromstring(bare.strip().removeprefix("\ufeff"))
             header = _header(root)
             _refuse_unsupported(header, name)
             return cls(
@@ -299,7 +327,7 @@ class Pseudopotential:
 
     def to_upf(self) -> str:
         """Text of a UPF 2.0.1 file."""
-        return _write_upf(self)
+        return write_upf(self)
 
 
 def _header(root: ElementTree.Element) -> dict[str, str]:
@@ -414,77 +442,3 @@ def _read_orbitals(root: ElementTree.Element, header: dict[str, str]) -> tuple[O
             )
         )
     return tuple(orbitals)
-
-
-def _write_upf(pseudo: Pseudopotential) -> str:
-    root = ElementTree.Element("UPF", version="2.0.1")
-    ElementTree.SubElement(root, "PP_INFO").text = "\n" + _information(pseudo) + "\n"
-    header = {
-        **pseudo.header,
-        "number_of_wfc": str(len(pseudo.orbitals)),
-        "number_of_proj": str(len(pseudo.projectors)),
-        "mesh_size": str(len(pseudo.radii)),
-    }
-    ElementTree.SubElement(root, "PP_HEADER", header)
-    mesh = ElementTree.SubElement(root, "PP_MESH")
-    _section(mesh, "PP_R", pseudo.radii)
-    _section(mesh, "PP_RAB", pseudo.weights)
-    if pseudo.core_density is not None:
-        _section(root, "PP_NLCC", pseudo.core_density)
-    _section(root, "PP_LOCAL", pseudo.local)
-    nonlocal_ = ElementTree.SubElement(root, "PP_NONLOCAL")
-    for index, projector in enumerate(pseudo.projectors, start=1):
-        _section(
-            nonlocal_,
-            f"PP_BETA.{index}",
-            projector.values,
-            index=str(index),
-            angular_momentum=str(projector.ell),
-            cutoff_radius_index=str(projector.cutoff_index),
-            cutoff_radius=f"{projector.cutoff_radius:.10E}",
-        )
-    _section(nonlocal_, "PP_DIJ", pseudo.coupling.ravel())
-    orbitals = ElementTree.SubElement(root, "PP_PSWFC")
-    for index, orbital in enumerate(pseudo.orbitals, start=1):
-        _section(
-            orbitals,
-            f"PP_CHI.{index}",
-            orbital.values,
-            index=str(index),
-            occupation=f"{orbital.occupation:.6f}",
-            pseudo_energy=f"{orbital.energy:.10E}",
-            label=orbital.label,
-            l=str(orbital.ell),
-        )
-    _section(root, "PP_RHOATOM", pseudo.density)
-    if pseudo.fully_relativistic:
-        _write_spin_orbit(root, pseudo)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _information(pseudo: Pseudopotential) -> str:
-    """Text for people, and for readers that take the first z_valence they find and want an integer (aiida-pseudo)."""
-    comment = pseudo.header.get("comment", "")
-    if pseudo.valence.is_integer():
-        return comment
-    return f'{comment}\nz_valence="{round(pseudo.valence)}" is rounded; PP_HEADER has {pseudo.valence:.15g}'
-
-
-def _write_spin_orbit(root: ElementTree.Element, pseudo: Pseudopotential) -> None:
-    section = ElementTree.SubElement(root, "PP_SPIN_ORB")
-    for index, projector in enumerate(pseudo.projectors, start=1):
-        attributes = {"index": str(index), "lll": str(projector.ell), "jjj": f"{projector.j:.1f}"}
-        ElementTree.SubElement(section, f"PP_RELBETA.{index}", attributes)
-    for index, orbital in enumerate(pseudo.orbitals, start=1):
-        attributes = {"index": str(index), "lchi": str(orbital.ell), "jchi": f"{orbital.j:.1f}", "nn": str(index)}
-        ElementTree.SubElement(section, f"PP_RELWFC.{index}", attributes)
-
-
-def _section(parent: ElementTree.Element, tag: str, values: Floats, **attributes: str) -> None:
-    element = ElementTree.SubElement(
-        parent, tag, {"type": "real", "size": str(len(values)), "columns": "4", **attributes}
-    )
-    rows = [values[start : start + 4] for start in range(0, len(values), 4)]
-    # 17 digits: the average is exact as an operator, so the file should not round it.
-    element.text = "\n" + "\n".join(" ".join(f"{value:24.16E}" for value in row) for row in rows) + "\n"

@@ -7,7 +7,9 @@ import functools
 from importlib.resources import files
 from typing import Any
 
+from aiida_dmi.calculations.response import DEFAULTS
 from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING, check_inputs, checked_overrides
 
 
 def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: float = 0.0) -> dict[str, Any]:
@@ -18,33 +20,37 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     name : str, optional
         Default: the file's default protocol.
     overrides : dict, optional
-        Nested as the protocol; values replace the protocol's.
+        Nested as the protocol; values replace the protocol's, null takes a keyword or an argument away.
     height : float
         Of the cell along z, Angstrom: tall ones get `tall_cells`.
 
     Returns
     -------
     dict
-        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` is None or complete.
+        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` is None or complete; ecutrho follows ecutwfc
+        where it is not given.
 
     Raises
     ------
     ValueError
-        If the protocol or a key of the overrides is unknown; the message names it.
+        If the protocol is unknown, or a key or a value of the overrides is not possible; the message names it.
     """
     content = read_protocols()
     name = name or content["default_protocol"]
     if name not in content["protocols"]:
         raise ValueError(f"protocol: {name!r} was given, expected one of {', '.join(content['protocols'])}")
     changes = {key: value for key, value in content["protocols"][name].items() if key != "description"}
-    inputs = _merge(content["default_inputs"], changes, "")
+    inputs = _merged(content["default_inputs"], changes)
     inputs["magnetic_moments"] = content["magnetic_moments"]
     defaults, tall = inputs.pop("relax_defaults"), inputs.pop("tall_cells")
     if height > tall.pop("above"):
-        inputs = _merge(inputs, tall, "")
-    inputs = _merge(inputs, overrides or {}, "")
-    if inputs["relax"] is not None:
-        inputs["relax"] = _merge(defaults, inputs["relax"], "relax")
+        inputs = _merged(inputs, tall)
+    given = checked_overrides(overrides)
+    relax = given.pop("relax", inputs["relax"])
+    inputs = _merged(inputs, given)
+    inputs["relax"] = None if relax is None else _merged(defaults, relax)
+    _follow(inputs)
+    check_inputs(inputs)
     return inputs
 
 
@@ -60,24 +66,26 @@ def _protocols() -> dict[str, Any]:
     return content
 
 
-# Below these, keys belong to the program they are for: anything may be added. `relax` is checked on its own.
-_OPEN = ("parameters", "magnetic_moments", "response", "soi_masks")
-_EXTRA = {"scf": ("kpoints_mesh",), "wannierisation": ("kpoints_mesh",)}
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any], path: str) -> dict[str, Any]:
-    if not isinstance(changes, dict):
-        raise ValueError(f"overrides: {path or 'they'} {changes!r} was given, expected a mapping")
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = copy.deepcopy(base)
-    section = path.rpartition(".")[2]
     for key, value in changes.items():
-        known = key in base or key in _EXTRA.get(section, ()) or any(part in _OPEN for part in path.split("."))
-        where = f"{path}.{key}".strip(".")
-        if not known:
-            expected = ", ".join([*base, *_EXTRA.get(section, ())])
-            raise ValueError(f"overrides: {where} is unknown; expected one of {expected}")
-        if isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value, where)
-        else:
-            merged[key] = copy.deepcopy(value)
+        nested = isinstance(merged.get(key), dict) and isinstance(value, dict)
+        merged[key] = _merged(merged[key], value) if nested else copy.deepcopy(value)
     return merged
+
+
+def _follow(inputs: dict[str, Any]) -> None:
+    """Keywords that were taken away go, arguments are the engine's own then; ecutrho is four times its ecutwfc."""
+    inputs["response"] = {k: DEFAULTS.get(k) if value is None else value for k, value in inputs["response"].items()}
+    sections = [section for section in inputs.values() if isinstance(section, dict) and "parameters" in section]
+    for section in sections:
+        section["parameters"] = _without_none(section["parameters"])
+    systems = [section["parameters"].get("SYSTEM", {}) for section in (inputs["scf"], inputs["relax"] or inputs["scf"])]
+    for system in systems:
+        if "ecutwfc" in system:
+            system.setdefault("ecutrho", NORM_CONSERVING * system["ecutwfc"])
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    inner = {key: _without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in inner.items() if value is not None}

@@ -1,6 +1,7 @@
 """Fully relativistic pseudopotentials taken apart: average and spin-orbit interaction are the operator again."""
 
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +265,93 @@ def test_spoiled_number(cobalt_text, value):
     text = head + tag + opening + bracket + numbers.replace(first, value, 1)
     with pytest.raises(InputError):
         Pseudopotential.from_text(text)
+
+
+UPF_1 = """\
+<PP_INFO>
+made by hand
+</PP_INFO>
+<PP_HEADER>
+   0                   Version Number
+  Co                   Element
+   {kind}                  pseudopotential
+    F                  Nonlinear Core Correction
+</PP_HEADER>
+<PP_MESH>
+</PP_MESH>
+{more}"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "words"),
+    [
+        (
+            "NC",
+            "<PP_ADDINFO>\n</PP_ADDINFO>\n",
+            "UPF 1 was given, UPF 2 is needed; Quantum ESPRESSO's `upfconv.x -u FILE`",
+        ),
+        (
+            "NC",
+            "",
+            "UPF 1 was given that is not fully relativistic; a norm-conserving, fully relativistic one in UPF 2",
+        ),
+        ("US", "<PP_ADDINFO>\n</PP_ADDINFO>\n", "UPF 1 was given that is not norm-conserving; "),
+        ("US", "", "UPF 1 was given that is not norm-conserving and not fully relativistic; "),
+        ("PAW", "", "not norm-conserving"),
+    ],
+)
+def test_upf_1(kind, more, words):
+    with pytest.raises(InputError) as caught:
+        Pseudopotential.from_text(UPF_1.format(kind=kind, more=more), "Co.UPF")
+    assert str(caught.value).startswith("pseudopotential Co.UPF: ")
+    assert words in str(caught.value)
+
+
+def test_upf_1_can_be_converted_as_said(cobalt_text, tmp_path):
+    """The tool is there under this name, takes the option, and writes what is said."""
+    (tmp_path / "Co.upf").write_text(cobalt_text)
+    done = subprocess.run(["upfconv.x", "-u", "Co.upf"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Pseudopotential.read(tmp_path / "Co.UPF2").fully_relativistic
+
+
+def test_xml_format_of_quantum_espresso(cobalt_text, tmp_path):
+    (tmp_path / "Co.upf").write_text(Pseudopotential.from_text(cobalt_text).scalar_relativistic().to_upf())
+    subprocess.run(["upfconv.x", "-x", "Co.upf"], cwd=tmp_path, capture_output=True, check=True)
+    with pytest.raises(InputError, match=r"Co\.xml: Quantum ESPRESSO's XML format was given, UPF 2 is needed"):
+        Pseudopotential.read(tmp_path / "Co.xml")
+
+
+@pytest.mark.parametrize("text", ["", "  \n\n", "\n"])
+def test_empty_file(text):
+    with pytest.raises(InputError, match=r"Co\.UPF: is empty, UPF 2 is needed; fetch the file again"):
+        Pseudopotential.from_text(text, "Co.UPF")
+
+
+def test_byte_order_mark_and_line_ends(cobalt_text):
+    """As some editors leave them."""
+    plain = Pseudopotential.from_text(cobalt_text)
+    for text in ("\ufeff" + cobalt_text, cobalt_text.replace("\n", "\r\n")):
+        np.testing.assert_array_equal(Pseudopotential.from_text(text).local, plain.local)
+
+
+@pytest.mark.parametrize(
+    ("written", "functional"),
+    [
+        ("PBE", "SLA PW PBX PBC"),
+        ("pbe", "SLA PW PBX PBC"),
+        (" SLA  PW   PBX  PBC", "SLA PW PBX PBC"),
+        ("sla+pw+pbx+pbc", "SLA PW PBX PBC"),
+        ("PBESOL", "SLA PW PSX PSC"),
+        ("SLA  PW   NOGX NOGC", "SLA PW NOGX NOGC"),
+        ("PZ", "SLA PZ NOGX NOGC"),
+        ("XC-001I-012I", "XC 001I 012I"),
+    ],
+)
+def test_functional(cobalt_text, written, functional):
+    text = cobalt_text.replace('functional="PBE"', f'functional="{written}"')
+    assert Pseudopotential.from_text(text).functional == functional
+
+
+def test_elements(cobalt_text):
+    assert Pseudopotential.from_text(cobalt_text).elements == ("Co",)

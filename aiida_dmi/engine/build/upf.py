@@ -1,0 +1,124 @@
+"""Text of pseudopotential files: UPF 2 written, other formats told apart."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .pseudopotential import Pseudopotential
+
+Floats = npt.NDArray[np.float64]
+
+CONVERTED = "Quantum ESPRESSO's `upfconv.x -u FILE` writes the same as UPF 2, to FILE.UPF2"
+
+
+def refuse_other_formats(text: str, name: str) -> None:
+    """Refuse a file that holds a pseudopotential, but not as UPF 2.
+
+    Raises
+    ------
+    InputError
+        Naming the format, and how it is converted where that can be done.
+    """
+    start = text[:100_000]
+    if not text.strip():
+        raise InputError(f"pseudopotential {name}: is empty, UPF 2 is needed; fetch the file again")
+    if "qe_pp:pseudo" in start:
+        raise InputError(
+            f"pseudopotential {name}: Quantum ESPRESSO's XML format was given, UPF 2 is needed; give the UPF file that "
+            "it was made from"
+        )
+    if "<PP_HEADER" not in start or "<UPF" in start:
+        return
+    # The third line of such a header says which kind it is; PP_ADDINFO holds j.
+    kind = re.search(r"<PP_HEADER>(?:[^\n]*\n){3}\s*(\w+)", start)
+    lacks = ["norm-conserving"] if kind is not None and kind[1].upper() in ("US", "PAW", "1") else []
+    lacks += [] if "<PP_ADDINFO" in text else ["fully relativistic"]
+    if lacks:
+        raise InputError(
+            f"pseudopotential {name}: UPF 1 was given that is not {' and not '.join(lacks)}; a norm-conserving, fully "
+            "relativistic one in UPF 2 is needed, for instance PseudoDojo's"
+        )
+    raise InputError(f"pseudopotential {name}: UPF 1 was given, UPF 2 is needed; {CONVERTED}")
+
+
+def write_upf(pseudo: Pseudopotential) -> str:
+    """Text of a UPF 2.0.1 file."""
+    root = ElementTree.Element("UPF", version="2.0.1")
+    ElementTree.SubElement(root, "PP_INFO").text = "\n" + _information(pseudo) + "\n"
+    header = {
+        **pseudo.header,
+        "number_of_wfc": str(len(pseudo.orbitals)),
+        "number_of_proj": str(len(pseudo.projectors)),
+        "mesh_size": str(len(pseudo.radii)),
+    }
+    ElementTree.SubElement(root, "PP_HEADER", header)
+    mesh = ElementTree.SubElement(root, "PP_MESH")
+    _section(mesh, "PP_R", pseudo.radii)
+    _section(mesh, "PP_RAB", pseudo.weights)
+    if pseudo.core_density is not None:
+        _section(root, "PP_NLCC", pseudo.core_density)
+    _section(root, "PP_LOCAL", pseudo.local)
+    nonlocal_ = ElementTree.SubElement(root, "PP_NONLOCAL")
+    for index, projector in enumerate(pseudo.projectors, start=1):
+        _section(
+            nonlocal_,
+            f"PP_BETA.{index}",
+            projector.values,
+            index=str(index),
+            angular_momentum=str(projector.ell),
+            cutoff_radius_index=str(projector.cutoff_index),
+            cutoff_radius=f"{projector.cutoff_radius:.10E}",
+        )
+    _section(nonlocal_, "PP_DIJ", pseudo.coupling.ravel())
+    orbitals = ElementTree.SubElement(root, "PP_PSWFC")
+    for index, orbital in enumerate(pseudo.orbitals, start=1):
+        _section(
+            orbitals,
+            f"PP_CHI.{index}",
+            orbital.values,
+            index=str(index),
+            occupation=f"{orbital.occupation:.6f}",
+            pseudo_energy=f"{orbital.energy:.10E}",
+            label=orbital.label,
+            l=str(orbital.ell),
+        )
+    _section(root, "PP_RHOATOM", pseudo.density)
+    if pseudo.fully_relativistic:
+        _write_spin_orbit(root, pseudo)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _information(pseudo: Pseudopotential) -> str:
+    """Text for people, and for readers that take the first z_valence they find and want an integer (aiida-pseudo)."""
+    comment = pseudo.header.get("comment", "")
+    if pseudo.valence.is_integer():
+        return comment
+    return f'{comment}\nz_valence="{round(pseudo.valence)}" is rounded; PP_HEADER has {pseudo.valence:.15g}'
+
+
+def _write_spin_orbit(root: ElementTree.Element, pseudo: Pseudopotential) -> None:
+    section = ElementTree.SubElement(root, "PP_SPIN_ORB")
+    for index, projector in enumerate(pseudo.projectors, start=1):
+        attributes = {"index": str(index), "lll": str(projector.ell), "jjj": f"{projector.j:.1f}"}
+        ElementTree.SubElement(section, f"PP_RELBETA.{index}", attributes)
+    for index, orbital in enumerate(pseudo.orbitals, start=1):
+        attributes = {"index": str(index), "lchi": str(orbital.ell), "jchi": f"{orbital.j:.1f}", "nn": str(index)}
+        ElementTree.SubElement(section, f"PP_RELWFC.{index}", attributes)
+
+
+def _section(parent: ElementTree.Element, tag: str, values: Floats, **attributes: str) -> None:
+    element = ElementTree.SubElement(
+        parent, tag, {"type": "real", "size": str(len(values)), "columns": "4", **attributes}
+    )
+    rows = [values[start : start + 4] for start in range(0, len(values), 4)]
+    # 17 digits: the average is exact as an operator, so the file should not round it.
+    element.text = "\n" + "\n".join(" ".join(f"{value:24.16E}" for value in row) for row in rows) + "\n"

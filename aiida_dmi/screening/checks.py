@@ -1,0 +1,82 @@
+"""What a run of a candidate would refuse, found without storing anything: names, moments, masks, meshes, codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiida import orm
+
+from aiida_dmi.calculations.response import refusal
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.screening.candidates import Candidate, load
+from aiida_dmi.screening.cost import family_of, read
+from aiida_dmi.screening.inputs import load_codes
+from aiida_dmi.screening.spec import Spec
+from aiida_dmi.structures.bilayer import film_label, magnet_elements
+from aiida_dmi.structures.convert import structure_data
+from aiida_dmi.structures.layers import mask_weights, sites_of
+from aiida_dmi.workflows import neighbours, validation
+from aiida_dmi.workflows.builders import mesh_of, starting_moments
+from aiida_dmi.workflows.codes import CODES, check_codes
+
+
+def check_candidate(candidate: Candidate) -> None:
+    """Refuse what its builder would refuse, on the host film where it is doped.
+
+    Raises
+    ------
+    ValueError
+        In one line, naming what does not fit.
+    """
+    if "model" in candidate.source:
+        _check_masks(candidate, candidate.atoms(), None)
+        return
+    structure = _structure(candidate)
+    inputs = candidate.inputs_for(structure.cell[2][2])
+    if message := validation.structure(structure):
+        raise InputError(message)
+    moments = starting_moments(structure, candidate.moments, inputs["magnetic_moments"])
+    family = family_of(inputs["pseudo_family"])
+    symbols = {kind.name: kind.symbol for kind in structure.kinds}
+    valence = {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments}
+    validation.require_moments(moments, valence)
+    validation.require_kinds(inputs["scf"]["parameters"]["SYSTEM"], structure)
+    mesh_of(structure, inputs["scf"])
+    neighbours.settled(mesh_of(structure, inputs["wannierisation"]), inputs["wannierisation"])
+    if inputs["relax"] and inputs["relax"]["fixed"]:
+        sites_of(structure, inputs["relax"]["fixed"])
+    _check_masks(candidate, structure, sorted({symbols[kind] for kind, moment in moments.items() if moment}))
+
+
+def check_campaign_codes(spec: Spec, candidates: Sequence[Candidate]) -> None:
+    """Refuse a campaign whose codes are not there.
+
+    Raises
+    ------
+    ValueError
+        Naming the code.
+    """
+    codes = load_codes(spec.codes or {name: name for name in CODES if name != "pw2wannier90"})
+    if any("model" not in candidate.source for candidate in candidates):
+        other = any(candidate.inputs["overlaps"] == "pw2wannier90" for candidate in candidates)
+        check_codes(codes, optional=() if other else ("pw2wannier90",))
+    elif "engine" not in codes:
+        raise InputError(f"codes: {', '.join(codes)} given, a finished model needs `engine`")
+
+
+def _check_masks(candidate: Candidate, film: object, magnets: list[str] | None) -> None:
+    response = {key: value for key, value in candidate.inputs["response"].items() if value is not None}
+    if "soi_masks" in response:
+        response["soi_masks"] = mask_weights(film, response["soi_masks"], magnets)
+    if message := refusal(response):
+        raise InputError(f"response: {message}")
+
+
+def _structure(candidate: Candidate) -> orm.StructureData:
+    """The host film as a node, not stored."""
+    if "structure" in candidate.source:
+        node: orm.StructureData = load("structure", candidate.source["structure"], orm.StructureData)
+        return node
+    arguments = dict(candidate.source["film"])
+    kinds = arguments.pop("kinds", "element")
+    return structure_data(candidate.atoms(), film_label(arguments), kinds, magnet_elements(arguments))

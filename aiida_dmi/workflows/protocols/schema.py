@@ -1,0 +1,290 @@
+"""What overrides may say: every section of film.yaml, its keys and the type and range of their values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from ase.data import chemical_symbols
+from pydantic import AfterValidator, Field, ValidationInfo, create_model, model_validator
+
+from aiida_dmi.calculations.quality import MODEL, RESPONSE
+from aiida_dmi.calculations.response import refusal
+from aiida_dmi.calculations.wannier90_input import format_parameter
+from aiida_dmi.calculations.wannier90_keywords import KeywordError as Wannier90KeywordError
+from aiida_dmi.calculations.wannier90_keywords import check_keyword
+from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.intake import Choices
+from aiida_dmi.workflows import validation
+from aiida_dmi.workflows.protocols import pw_keywords
+from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity, shown
+
+OVERLAPS = ("dmi-engine", "pw2wannier90")
+MOST_POINTS = 400
+"""k points of an ab-initio mesh along one direction: more is a slip of the pen."""
+NORM_CONSERVING = 4.0
+"""ecutrho in units of ecutwfc: the square of a function of ecutwfc, and a norm-conserving set has no other density."""
+
+WANNIER90_OWNED: dict[str, str] = {
+    "num_wann": "it follows from wannierisation.orbitals",
+    **dict.fromkeys(("num_bands", "exclude_bands"), "they follow from wannierisation.bands_per_function"),
+    **dict.fromkeys(("mp_grid", "kpoints", "nnkpts"), "the mesh is that of wannierisation.kpoints_mesh"),
+    "dis_froz_max": "it follows from wannierisation.frozen_window",
+    **dict.fromkeys(
+        ("unit_cell_cart", "atoms_cart", "atoms_frac", "length_unit", "energy_unit"), "the film is the structure's"),
+    **dict.fromkeys(
+        ("projections", "auto_projections", "select_projections", "use_bloch_phases", "site_symmetry"),
+        "trial functions follow from wannierisation.orbitals"),
+    **dict.fromkeys(
+        ("postproc_setup", "restart", "write_u_matrices", "calc_only_a", "cp_pp", "effective_model", "devel_flag"),
+        "the workflow decides what is run and written"),
+    **dict.fromkeys(("spinors", "gamma_only", "num_elec_per_state"), "the two spins are collinear, on a mesh"),
+    **dict.fromkeys(
+        ("wannier_plot", "transport", "bands_plot"), "it needs files that no step here writes"),
+}  # fmt: skip
+"""Keywords of wannier90.x that cannot be given, with the reason."""
+
+
+def _pw(step: str, calculation: str) -> Any:
+    """Parameters of a step of pw.x."""
+
+    def validate(given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return pw_keywords.checked(given, step, calculation, (info.context or {}).get("unchecked", ()))
+
+    return Annotated[dict[Any, Any], AfterValidator(validate)]
+
+
+def _wannier90(given: dict[Any, Any], info: ValidationInfo) -> dict[str, Any]:
+    """Parameters of wannier90.x."""
+    unchecked = {name.lower() for name in (info.context or {}).get("unchecked", ())}
+    result: dict[str, Any] = {}
+    for key, value in given.items():
+        name = str(key).lower()
+        if name in result:
+            raise PlacedError((name,), " is given twice, in upper and in lower case; give one")
+        if name in WANNIER90_OWNED:
+            raise PlacedError((name,), f" cannot be given: {WANNIER90_OWNED[name]}")
+        try:
+            if name not in unchecked:
+                check_keyword(name, value)
+            if value is not None:
+                format_parameter(name, value)
+        except Wannier90KeywordError as error:
+            raise PlacedError((name,), str(error)) from error
+        except ValueError as error:
+            raise PlacedError((), f": {error}") from error
+        result[name] = value
+    return result
+
+
+def _divisions(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else []
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MOST_POINTS for n in numbers)
+    return value is None or (whole and len(numbers) in (2, 3))
+
+
+Distance = quantity(least=0.01, most=10.0)
+"""Between k points, 1/Angstrom."""
+Divisions = Annotated[
+    Any, AfterValidator(fits(_divisions, f"two whole numbers from 1 to {MOST_POINTS}, such as [6, 6]"))
+]
+
+
+class Mesh(Strict):
+    """A section with a mesh of k points: given, or by the distance of its points."""
+
+    kpoints_distance: Distance = Field(default=0.0)
+    kpoints_mesh: Divisions = None
+
+    @model_validator(mode="after")
+    def one_mesh(self) -> Mesh:
+        """Both would be two answers to one question."""
+        if self.kpoints_mesh is not None and "kpoints_distance" in self.model_fields_set:
+            raise PlacedError(("kpoints_mesh",), " and kpoints_distance are both given; give one of them")
+        return self
+
+
+class Scf(Mesh):
+    """The scf run."""
+
+    parameters: _pw("scf", "scf") = Field(default_factory=dict)  # type: ignore[valid-type]
+
+
+class Nscf(Strict):
+    """The nscf run on the Wannier functions' mesh."""
+
+    parameters: _pw("nscf", "nscf") = Field(default_factory=dict)  # type: ignore[valid-type]
+
+
+class Bands(Strict):
+    """Bands off the mesh."""
+
+    parameters: _pw("bands", "bands") = Field(default_factory=dict)  # type: ignore[valid-type]
+
+
+class SpinOrbitBands(Strict):
+    """Noncollinear bands off the mesh."""
+
+    parameters: _pw("spin_orbit_bands", "nscf") = Field(default_factory=dict)  # type: ignore[valid-type]
+
+
+def _names(value: Any) -> bool:
+    return value is None or isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(name, str) for name in value)
+    )  # fmt: skip
+
+
+class Relaxation(Strict):
+    """A relaxation of the positions."""
+
+    fixed: Annotated[Any, AfterValidator(fits(_names, "names of atoms that stay, such as [Pt.2], or null"))] = None
+    parameters: _pw("relax", "relax") = Field(default_factory=dict)  # type: ignore[valid-type]
+
+
+class Wannierisation(Mesh):
+    """Orbitals, bands, windows, and what is tried when a choice fails."""
+
+    orbitals: Any = None
+    bands_per_function: Any = None
+    frozen_window: Any = None
+    attempts: Any = None
+    parameters: Annotated[dict[Any, Any], AfterValidator(_wannier90)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def choices_can_be_made(self) -> Wannierisation:
+        """The check of the workchain's own port."""
+        given = {key: getattr(self, key) for key in (*validation.SETTINGS, "attempts") if key in self.model_fields_set}
+        if message := validation.choices(given):
+            raise PlacedError((), f": {message}")
+        return self
+
+
+Limit = quantity(least=0.0) | None
+Quality = create_model(
+    "Quality",
+    __base__=Strict,
+    __doc__="Limits of the quality gate; null measures a quantity and does not judge it.",
+    **dict.fromkeys((*MODEL, *RESPONSE), (Limit, None)),
+)
+
+
+class Response(Strict):
+    """Arguments of the engine's `compute`; what they mean to it is checked by the engine, with the protocol's."""
+
+    mesh: Any = None
+    soi_scales: Any = None
+    fermi_shifts: Any = None
+    temperatures: Any = None
+    directions: Any = None
+    soi_masks: Annotated[
+        Any,
+        AfterValidator(
+            fits(
+                lambda value: value is None or (isinstance(value, dict) and all(isinstance(k, str) for k in value)),
+                "names with what they stand for, such as {magnet: [Co]}",
+            )
+        ),
+    ] = None
+    fermi_level: Any = None
+    method: Any = None
+    symmetry: Annotated[
+        Any,
+        AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),
+    ] = None
+    tolerance: quantity(above=0.0) | None = None
+    max_mesh: int | None = None
+
+
+def _program(given: Any) -> Any:
+    if given not in OVERLAPS:
+        raise PlacedError((), f": {shown(given)} was given, expected one of {', '.join(OVERLAPS)}")
+    return given
+
+
+def _moments(given: dict[str, float]) -> dict[str, float]:
+    for element in given:
+        if element not in chemical_symbols[1:]:
+            raise PlacedError(
+                (element,), " is no chemical symbol; moments of layers or kinds are given with --moment NAME=MU_B"
+            )
+    return given
+
+
+def _film(given: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the film: the intake's own check."""
+    Choices.checked(given)
+    return given
+
+
+class Overrides(Strict):
+    """All that a protocol says, each part optional."""
+
+    pseudo_family: Annotated[str, Field(min_length=1)] = ""
+    film: Annotated[dict[str, Any], AfterValidator(_film)] = Field(default_factory=dict)
+    relax: Relaxation | None = None
+    scf: Scf = Field(default_factory=Scf)
+    nscf: Nscf = Field(default_factory=Nscf)
+    bands: Bands = Field(default_factory=Bands)
+    check_spin_orbit: bool = False
+    spin_orbit_bands: SpinOrbitBands = Field(default_factory=SpinOrbitBands)
+    overlaps: Annotated[Any, AfterValidator(_program)] = OVERLAPS[0]
+    wannierisation: Wannierisation = Field(default_factory=Wannierisation)
+    response: Response = Field(default_factory=Response)
+    quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]
+    force: bool = False
+    clean_workdir: bool = False
+    magnetic_moments: Annotated[dict[str, quantity(least=-50, most=50)], AfterValidator(_moments)] = Field(
+        default_factory=dict
+    )
+    unchecked_keywords: list[str] = Field(default_factory=list)
+
+
+def checked_overrides(overrides: Any) -> dict[str, Any]:
+    """Overrides with every key and value checked, pw.x's namelists in upper and all keywords in lower case.
+
+    Parameters
+    ----------
+    overrides : mapping
+        Nested as film.yaml's `default_inputs`. `unchecked_keywords` names keywords of pw.x or wannier90.x, newer than
+        this package, that are passed on as they are.
+
+    Returns
+    -------
+    dict
+        What was given, and no more; without `unchecked_keywords`.
+
+    Raises
+    ------
+    InputError
+        In one line: the place, what was given, what is expected.
+    """
+    given = overrides if overrides is not None else {}
+    unchecked = given.get("unchecked_keywords", ()) if isinstance(given, dict) else ()
+    names = unchecked if isinstance(unchecked, (list, tuple)) and all(isinstance(n, str) for n in unchecked) else ()
+    found = checked(Overrides, given, "overrides: ", unchecked=names)
+    return found.model_dump(exclude_unset=True, exclude={"unchecked_keywords"})
+
+
+def check_inputs(inputs: dict[str, Any]) -> None:
+    """What overrides and protocol make together.
+
+    Raises
+    ------
+    InputError
+        If the cutoffs do not fit together, or the engine would refuse the response's arguments.
+    """
+    scf = inputs["scf"]["parameters"]["SYSTEM"]
+    relax = (inputs["relax"] or {}).get("parameters", {}).get("SYSTEM", {})
+    for step, system in (("scf", scf), ("relax", {**scf, **relax})):
+        for key in ("ecutwfc", "degauss"):
+            if not number(system.get(key)):
+                raise InputError(f"overrides: {step}.parameters.SYSTEM.{key} is missing; give a number of Ry")
+        least = NORM_CONSERVING * system["ecutwfc"]
+        if not system["ecutrho"] >= least:
+            raise InputError(
+                f"overrides: {step}.parameters.SYSTEM.ecutrho {system['ecutrho']:g} was given, expected at least "
+                f"{least:g} Ry, {NORM_CONSERVING:g} times ecutwfc; leave it out"
+            )
+    # Names of atoms in masks mean something in a film only.
+    response = {key: value for key, value in inputs["response"].items() if value is not None and key != "soi_masks"}
+    if message := refusal(response):
+        raise InputError(f"response: parameters: {message}")
