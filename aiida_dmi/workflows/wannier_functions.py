@@ -8,7 +8,7 @@ from typing import Any
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
-from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida.plugins import CalculationFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import complete_mesh, time_reversal_half, wannier90_parameters
@@ -19,8 +19,9 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
 from aiida_dmi.workflows.layout import said
+from aiida_dmi.workflows.pw import PwBaseWorkChain
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 
-PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
 
 SPINS = ("up", "down")
@@ -30,7 +31,7 @@ LEAST_WINDOW = 0.5
 """eV above the Fermi energy that the frozen window has to reach: D comes from there."""
 
 
-class WannierFunctionsWorkChain(WorkChain):
+class WannierFunctionsWorkChain(ReusingWorkChain):
     """nscf, overlaps and Wannier functions of both spins and the model file, with one choice of settings."""
 
     @classmethod

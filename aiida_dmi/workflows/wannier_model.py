@@ -16,7 +16,6 @@ from aiida.engine import (
     process_handler,
     while_,
 )
-from aiida.plugins import WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import (
@@ -29,6 +28,8 @@ from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
+from aiida_dmi.workflows.pw import PwBaseWorkChain, PwRelaxWorkChain
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import (
     WannierFunctionsWorkChain,
     one_way_to_overlaps,
@@ -36,15 +37,12 @@ from aiida_dmi.workflows.wannier_functions import (
     words_of_last_job,
 )
 
-PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
-PwRelaxWorkChain = WorkflowFactory("quantumespresso.pw.relax")
-
 LEAST_MOMENT = 0.05
 """mu_B per cell (absolute magnetisation) below which the scf has lost its moment."""
 Try = WannierFunctionsWorkChain.exit_codes
 
 
-class WannierModelWorkChain(BaseRestartWorkChain):
+class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
     """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
 
     A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
