@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 from aiida import orm
 from aiida.manage import get_config
-from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import setup
 from aiida_dmi.cli.watch import JOBS, run_with_progress
@@ -51,14 +50,13 @@ def run_demo(output: Path, fresh: bool = False, container: str | None = None) ->
     click.echo(setup.ensure_profile())
     codes = _codes(container)
     family = setup.ensure_pseudo_family()
-    with disable_caching() if fresh else enable_caching():
-        structure = co_pt111(1, 1)
-        builder = DmiWorkChain.get_builder_from_protocol(
-            codes, structure, protocol="fast", overrides={"pseudo_family": family.label}
-        )
-        builder.metadata.label = structure.label
-        click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
-        node = run_with_progress(builder, JOBS["dmi"])
+    structure = co_pt111(1, 1)
+    builder = DmiWorkChain.get_builder_from_protocol(
+        codes, structure, protocol="fast", overrides={"pseudo_family": family.label}
+    )
+    builder.metadata.label, builder.caching = structure.label, not fresh
+    click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
+    node = run_with_progress(builder, JOBS["dmi"])
     if not node.is_finished_ok:
         click.echo(f"demo: DmiWorkChain<{node.pk}> failed, exit {node.exit_status}: {node.exit_message}", err=True)
         return 1

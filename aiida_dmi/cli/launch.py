@@ -8,7 +8,6 @@ from typing import Any
 import click
 from aiida import engine, orm
 from aiida.common.exceptions import NotExistent
-from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
@@ -279,12 +278,12 @@ def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -
     if options["dry_run"]:
         click.echo("dry run: nothing was started")
         return
-    with disable_caching() if options["fresh"] else enable_caching():
-        if options["daemon"]:
-            node = engine.submit(builder)
-            click.echo(f"submitted {node.process_label} pk {node.pk}; follow it with `aiida-dmi status {node.pk}`")
-            return
-        node = run_with_progress(builder, JOBS[what])
+    builder.caching = not options["fresh"]
+    if options["daemon"]:
+        node = engine.submit(builder)
+        click.echo(f"submitted {node.process_label} pk {node.pk}; follow it with `aiida-dmi status {node.pk}`")
+        return
+    node = run_with_progress(builder, JOBS[what])
     if not node.is_finished_ok:
         raise click.ClickException(f"{node.process_label}<{node.pk}> exit {node.exit_status}: {node.exit_message}")
     if what == "model":

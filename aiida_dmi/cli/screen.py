@@ -44,7 +44,7 @@ SHOWN = {
 @click.option("--max-active", type=click.IntRange(min=1), default=1, show_default=True, help="Candidates at one time.")
 @click.option("--retry", is_flag=True, help="Start those that failed or were refused once more.")
 @click.option("--run", "in_process", is_flag=True, help="Run here, without a daemon.")
-@click.option("--fresh", is_flag=True, help="With --run: do not reuse jobs of earlier runs (AiiDA's caching).")
+@click.option("--fresh", is_flag=True, help="Do not reuse jobs of earlier runs (AiiDA's caching).")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the table: .csv, .json or .parquet.")
 @click.pass_context
 def screen(

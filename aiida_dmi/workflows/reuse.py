@@ -7,7 +7,7 @@ takes the layout of an equal one that is finished: pw.x finds the same density, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,21 +58,20 @@ class ReusingWorkChain(WorkChain):
             return super().submit(process, given)
 
     def _take_layout(self, process: type[CalcJob], inputs: AttributeDict) -> None:
-        """Set the layout to that of an equal job that has another one: AiiDA then finds it."""
-        found = equal_job(process, inputs)
-        if found is None:
+        """Where an equal job has another layout, take that: AiiDA finds the job then."""
+        filled = process.spec().inputs.pre_process(inputs)
+        found = list(equal_jobs(process, filled))
+        if not found or any(_has_layout(job, filled) for job in found):
             return
-        options = inputs.metadata.options
-        before = {name: options.get(name) for name in (*LAYOUT, WALLTIME)}
-        for name in before:
-            value = found.get_option(name)
+        job = found[0]
+        for name in (*LAYOUT, WALLTIME):
+            value = job.get_option(name)
             if value is not None:
-                options[name] = value
+                inputs.metadata.options[name] = value
         for name in (POOLS, PARAMETERS):
             if name in inputs:
-                inputs[name] = found.inputs[name]
-        if any(options.get(name) != value for name, value in before.items()):
-            self.report(f"{process.__name__}: {found.pk} is the same with another layout, and is taken")
+                inputs[name] = job.inputs[name]
+        self.report(f"{process.__name__}: {job.pk} is the same with another layout, and is taken")
 
 
 @contextmanager
@@ -96,6 +95,27 @@ def caching_asked(node: orm.ProcessNode | None) -> bool | None:
     return None
 
 
+def made_by(node: orm.ProcessNode, codes: Iterable[orm.AbstractCode]) -> bool:
+    """Whether every job of a process ran by what these codes are now.
+
+    Parameters
+    ----------
+    node : ProcessNode
+    codes : iterable of AbstractCode
+    """
+    now = {code.uuid: program_identity(code) for code in codes}
+    jobs = [job for job in node.called_descendants if isinstance(job, orm.CalcJobNode)]
+    return all(job.inputs.code.uuid in now and program_of(job) == now[job.inputs.code.uuid] for job in jobs)
+
+
+def program_of(job: orm.CalcJobNode) -> str | None:
+    """The program that a job ran, as `program_identity` found it then; None where that is not known."""
+    own = job.base.attributes.get(CalcJob.KEY_CACHE_VERSION, {}).get("program")
+    lines = (job.get_option("prepend_text") or "").splitlines()
+    named = [line.removeprefix(f"{PROGRAM} ") for line in lines if line.startswith(PROGRAM)]
+    return own or next(iter(named), None)
+
+
 def _name_program(inputs: AttributeDict) -> None:
     """Let the job script, and so the hash, name the program behind the code's path."""
     program = program_identity(inputs.code) if "code" in inputs else None
@@ -109,27 +129,27 @@ def _name_program(inputs: AttributeDict) -> None:
     inputs.metadata = metadata
 
 
-def equal_job(process: type[CalcJob], inputs: Mapping[str, Any]) -> orm.CalcJobNode | None:
-    """A finished job that may be reused and differs from one that is to start in its layout alone.
+def equal_jobs(process: type[CalcJob], inputs: Mapping[str, Any]) -> Iterator[orm.CalcJobNode]:
+    """Finished jobs that may be reused and differ at most in their layout from one that is to start.
 
     Parameters
     ----------
     process : class
         Of the CalcJob.
     inputs : mapping
-        Its inputs.
+        Its inputs, defaults among them.
 
-    Returns
-    -------
-    CalcJobNode or None
-        The newest.
+    Yields
+    ------
+    CalcJobNode
+        The newest first.
     """
-    filled = process.spec().inputs.pre_process(AttributeDict(inputs))
-    ours, options = _hashes(_flat(filled)), filled.metadata.options
+    ours, options = _hashes(_flat(inputs)), inputs["metadata"]["options"]
     query = orm.QueryBuilder().append(
         orm.CalcJobNode,
         filters={"process_type": process.build_process_type(), "attributes.exit_status": 0},
         tag="job",
+        project="*",
     )
     for label, digest in ours.items():
         # The parameters carry pw.x's own time limit, which does not tell results apart.
@@ -149,8 +169,15 @@ def equal_job(process: type[CalcJob], inputs: Mapping[str, Any]) -> orm.CalcJobN
                 if name not in NOT_COMPARED
             )
         ):
-            return job
-    return None
+            yield job
+
+
+def _has_layout(job: orm.CalcJobNode, inputs: Mapping[str, Any]) -> bool:
+    """Whether a job ran as one that is equal to it is to run."""
+    options = inputs["metadata"]["options"]
+    asked = [_hash("", inputs[name]) for name in (POOLS, PARAMETERS) if name in inputs]
+    had = [_hash("", job.inputs[name]) for name in (POOLS, PARAMETERS) if name in inputs and name in job.inputs]
+    return asked == had and all(_plain(options.get(name)) == _plain(job.get_option(name)) for name in LAYOUT)
 
 
 def _flat(inputs: Mapping[str, Any], path: str = "") -> dict[str, orm.Node]:
