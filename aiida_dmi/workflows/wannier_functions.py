@@ -19,7 +19,7 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
 from aiida_dmi.workflows.layout import said
-from aiida_dmi.workflows.pw import PwBaseWorkChain
+from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")

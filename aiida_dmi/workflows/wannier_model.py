@@ -28,7 +28,7 @@ from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
-from aiida_dmi.workflows.pw import PwBaseWorkChain, PwRelaxWorkChain
+from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import (
     WannierFunctionsWorkChain,

@@ -8,7 +8,7 @@ from aiida.common.links import LinkType
 from aiida.manage.caching import disable_caching, enable_caching, get_use_cache
 
 from aiida_dmi.calculations.functions import scalar_relativistic_average
-from aiida_dmi.workflows.pw import PwBaseWorkChain
+from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import caching_asked
 
 from .conftest import jobs_of, said

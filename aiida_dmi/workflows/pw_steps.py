@@ -9,17 +9,17 @@ from aiida.plugins import WorkflowFactory
 
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 
-_Base = WorkflowFactory("quantumespresso.pw.base")
-_Relax = WorkflowFactory("quantumespresso.pw.relax")
+Base = WorkflowFactory("quantumespresso.pw.base")
+Relax = WorkflowFactory("quantumespresso.pw.relax")
 
 
-class PwBaseWorkChain(ReusingWorkChain, _Base):
+class PwBaseWorkChain(ReusingWorkChain, Base):
     """One run of pw.x with aiida-quantumespresso's restarts."""
 
 
-class PwRelaxWorkChain(ReusingWorkChain, _Relax):
+class PwRelaxWorkChain(ReusingWorkChain, Relax):
     """A relaxation by runs of this package's `PwBaseWorkChain`."""
 
     def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:
         """Submit a process; arguments as AiiDA's."""
-        return super().submit(PwBaseWorkChain if process is _Base else process, inputs, **kwargs)
+        return super().submit(PwBaseWorkChain if process is Base else process, inputs, **kwargs)
