@@ -12,7 +12,7 @@ from aiida.common.exceptions import NotExistent
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
-from aiida_dmi.cli.watch import JOBS, run_with_progress
+from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.layers import layer_names
@@ -283,7 +283,7 @@ def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -
         node = engine.submit(builder)
         click.echo(f"submitted {node.process_label} pk {node.pk}; follow it with `aiida-dmi status {node.pk}`")
         return
-    node = run_with_progress(builder, JOBS[what])
+    node = run_with_progress(builder)
     if not node.is_finished_ok:
         raise click.ClickException(f"{node.process_label}<{node.pk}> exit {node.exit_status}: {node.exit_message}")
     if what == "model":

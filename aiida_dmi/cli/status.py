@@ -13,6 +13,7 @@ from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.watch import job_detail, step_name
+from aiida_dmi.workflows.runs import called_jobs, is_cut_off, runner_of, unfinished
 
 
 @click.command()
@@ -61,11 +62,23 @@ def _state(node: orm.ProcessNode) -> str:
     running = [job for job in node.called_descendants if isinstance(job, orm.CalcJobNode) and not job.is_terminated]
     steps = ", ".join(dict.fromkeys(step_name(job) for job in running))
     paused = "paused, " if node.paused else ""
-    return f"{paused}{node.process_state.value}{f': {steps}' if steps else ''}"
+    state = "CUT OFF" if is_cut_off(node) else node.process_state.value
+    return f"{paused}{state}{f': {steps}' if steps else ''}"
 
 
 def _short(text: str, length: int = 90) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _left_over(node: orm.ProcessNode) -> str:
+    """What is left of a cut-off run, and what to do."""
+    runner = runner_of(node) or {}
+    numbers = [f"{job.pk} (job {job.get_job_id()})" for job in unfinished(called_jobs(node))]
+    return (
+        f"its process {runner.get('pid')} on {runner.get('host')} is gone (killed?); jobs that had not ended: "
+        f"{', '.join(numbers) or 'none'}; start the same again, and it goes on from here, or end it: "
+        f"`aiida-dmi stop {node.pk}`"
+    )
 
 
 def describe(node: orm.ProcessNode) -> str:
@@ -74,6 +87,8 @@ def describe(node: orm.ProcessNode) -> str:
     lines = [f"{name}: {_state(node)}", ""]
     if node.is_finished and not node.is_finished_ok:
         lines[1:1] = [str(node.exit_message)]
+    if is_cut_off(node):
+        lines[1:1] = [_left_over(node)]
     rows = []
     for job in sorted((n for n in node.called_descendants if isinstance(n, orm.CalcJobNode)), key=lambda n: n.pk):
         seconds = ((job.mtime if job.is_terminated else now()) - job.ctime).total_seconds()

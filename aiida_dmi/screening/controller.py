@@ -27,10 +27,11 @@ from aiida_dmi.screening.campaign import (
 )
 from aiida_dmi.screening.candidates import Candidate, expand
 from aiida_dmi.screening.inputs import MARK, candidate_builder, load_codes
-from aiida_dmi.screening.launchers import IN_PROCESS, Daemon, InProcess, Launcher, lives, this_process
+from aiida_dmi.screening.launchers import Daemon, InProcess, Launcher
 from aiida_dmi.screening.spec import Spec
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.reuse import made_by
+from aiida_dmi.workflows.runs import IN_PROCESS, lives, this_process
 
 POLL = 2.0
 REMINDER = 60.0

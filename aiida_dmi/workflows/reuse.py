@@ -144,7 +144,7 @@ def equal_jobs(process: type[CalcJob], inputs: Mapping[str, Any]) -> Iterator[or
     CalcJobNode
         The newest first.
     """
-    ours, options = _hashes(_flat(inputs)), inputs["metadata"]["options"]
+    ours, options = input_hashes(inputs), inputs["metadata"]["options"]
     query = orm.QueryBuilder().append(
         orm.CalcJobNode,
         filters={"process_type": process.build_process_type(), "attributes.exit_status": 0},
@@ -162,7 +162,7 @@ def equal_jobs(process: type[CalcJob], inputs: Mapping[str, Any]) -> Iterator[or
         if (
             job.base.caching.is_valid_cache
             and job.base.attributes.get(process.KEY_CACHE_VERSION, {}).get("calc_job") == process.CACHE_VERSION
-            and _hashes({link.link_label: link.node for link in links}) == ours
+            and input_hashes({link.link_label: link.node for link in links}) == ours
             and all(
                 _plain(options.get(name)) == _plain(job.get_option(name))
                 for name in process.spec_options
@@ -180,6 +180,22 @@ def _has_layout(job: orm.CalcJobNode, inputs: Mapping[str, Any]) -> bool:
     return asked == had and all(_plain(options.get(name)) == _plain(job.get_option(name)) for name in LAYOUT)
 
 
+def input_hashes(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """What tells inputs apart, by the labels of their links, without what does not tell results apart.
+
+    Parameters
+    ----------
+    inputs : mapping
+        Nested as the ports are, or by the labels.
+    """
+    return {label: _hash(label, node) for label, node in _flat(inputs).items() if _last(label) != POOLS}
+
+
+def _last(label: str) -> str:
+    """The port's own name."""
+    return label.rpartition("__")[2]
+
+
 def _flat(inputs: Mapping[str, Any], path: str = "") -> dict[str, orm.Node]:
     """The nodes among inputs by the labels of their links."""
     flat: dict[str, orm.Node] = {}
@@ -191,13 +207,8 @@ def _flat(inputs: Mapping[str, Any], path: str = "") -> dict[str, orm.Node]:
     return flat
 
 
-def _hashes(nodes: Mapping[str, orm.Node]) -> dict[str, str]:
-    """What tells nodes apart, without what does not tell results apart."""
-    return {label: _hash(label, node) for label, node in nodes.items() if label != POOLS}
-
-
 def _hash(label: str, node: orm.Node) -> str:
-    if label == PARAMETERS and isinstance(node, orm.Dict):
+    if _last(label) == PARAMETERS and isinstance(node, orm.Dict):
         content = {name: dict(value) if isinstance(value, dict) else value for name, value in node.get_dict().items()}
         for name, value in content.items():
             if name.upper() == "CONTROL":
