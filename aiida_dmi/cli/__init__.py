@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 import warnings
@@ -161,6 +162,8 @@ def _run() -> int:
 
 def _explained(error: Exception) -> tuple[str, int]:
     """What an error is in words, and the exit status."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     if isinstance(error, click.Abort):
         return "stopped", 1
     if isinstance(error, click.ClickException):
@@ -169,11 +172,13 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), BAD_INPUT
     if isinstance(error, OSError):
         return words_of(error), 1
-    original = getattr(error, "orig", None)
-    if original is not None:  # of the database's driver
-        disks = "".join(f" ({disk})" for disk in full_disks()) if "disk" in str(original) else ""
-        return f"database: {original}{disks}; -v debug shows where", 1
-    return f"{type(error).__name__}: {error}; -v debug shows where", 1
+    said = str(error)
+    if isinstance(error, SQLAlchemyError):
+        # Behind the error's class, before the statement.
+        found = re.search(r"\(\S+Error\) ([^\n[]+)", said)
+        disks = "".join(f" ({disk})" for disk in full_disks()) if "disk" in said else ""
+        return f"database: {found[1] if found else said}{disks}; -v debug shows where", 1
+    return f"{type(error).__name__}: {said}; -v debug shows where", 1
 
 
 def _with_remedy(error: click.ClickException) -> str:

@@ -20,6 +20,7 @@ from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
 from aiida_dmi.workflows.protocols.utils import read_protocols
+from aiida_dmi.workflows.wannier_functions import last_words
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 PROTOCOLS = list(read_protocols()["protocols"])
@@ -285,7 +286,8 @@ def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -
         return
     node = run_with_progress(builder)
     if not node.is_finished_ok:
-        raise click.ClickException(f"{node.process_label}<{node.pk}> exit {node.exit_status}: {node.exit_message}")
+        exit_ = f" exit {node.exit_status}" if node.is_finished else ""
+        raise click.ClickException(f"{node.process_label}<{node.pk}>{exit_}: {last_words(node)}")
     if what == "model":
         click.echo(f"model pk {node.outputs.model.pk}, uuid {node.outputs.model.uuid}")
     else:

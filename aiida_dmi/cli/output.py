@@ -83,7 +83,7 @@ def full_disks(path: Any = None) -> list[str]:
     Returns
     -------
     list of str
-        Such as 'mounted at /home, 0.0 of 20 GB free'.
+        Such as 'mounted at /home, 0 of 20000 MB free'.
     """
     if path is None:
         places = [_aiida_folder(), Path.cwd(), Path(tempfile.gettempdir())]
@@ -94,7 +94,7 @@ def full_disks(path: Any = None) -> list[str]:
     for place in places:
         usage = shutil.disk_usage(place)
         mount = next(folder for folder in (place, *place.parents) if folder.is_mount())
-        found[mount] = f"mounted at {mount}, {usage.free / 1e9:.1f} of {usage.total / 1e9:.3g} GB free"
+        found[mount] = f"mounted at {mount}, {usage.free / 1e6:.0f} of {usage.total / 1e6:.0f} MB free"
     return list(found.values())
 
 

@@ -116,6 +116,9 @@ def take_up(node: orm.ProcessNode, runner: Runner) -> Process | None:
     context = LoadSaveContext(loader=get_object_loader(), runner=runner)
     # Callees first: whoever waits for them finds them running.
     loaded = [runner.persister.load_checkpoint(part.pk).unbundle(context) for part in reversed(parts)]
+    for process in loaded:
+        if process.paused:
+            process.play()
     for process in loaded[:-1]:
         runner.loop.create_task(process.step_until_terminated())
     return loaded[-1] if loaded else None

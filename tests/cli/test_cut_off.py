@@ -3,8 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,78 +11,10 @@ from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
-from ..workflows.conftest import processes, wait_until
-from ..workflows.test_daemon import LEFT, LONG, Session, own_processes, signal_all
+from ..workflows.conftest import wait_until
+from ..workflows.test_daemon import LEFT, LONG
 
-GATED = """\
-#!/bin/bash
-# dmi-engine; with a mesh of 10 it waits at a gate.
-if grep -q "mesh: 10" run.yaml; then
-    while [ ! -e {gate} ]; do sleep 0.1; done
-fi
-exec {engine} "$@"
-"""
 ENDED = "interrupted; running jobs ended: 1;"
-
-
-class User(Session):
-    """A user without a daemon, whose engine waits where it is told to."""
-
-    def __init__(self, folder, model):
-        super().__init__(folder)
-        self.model, self.gate = model, folder / "gate"
-
-    def command(self, *changes, mesh=10):
-        """A response of a finished model."""
-        settings = {"force": "true", "response.mesh": mesh, "response.soi_scales": "[1.0]"}
-        settings["response.temperatures"] = "[1500.0]"
-        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return ["aiida-dmi", "launch", "response", str(self.model), *words, *changes]
-
-    def start(self, *changes, mesh=10, **options):
-        """In the background, until its engine waits at the gate."""
-        before = set(self.engines())
-        output = (self.folder / "said").open("w")
-        process = subprocess.Popen(
-            self.command(*changes, mesh=mesh),
-            cwd=self.folder, env=self.environment, stdout=output, stderr=subprocess.STDOUT, **options,
-        )  # fmt: skip
-        output.close()
-        if mesh == 10:
-            wait_until(lambda: set(self.engines()) - before, LONG, "the engine waits")
-            # ... and AiiDA knows its number.
-            wait_until(lambda: "started" in self.said(), LONG, "the job is known")
-        return process
-
-    def said(self):
-        """By the last command that was started."""
-        return (self.folder / "said").read_text()
-
-    def engines(self):
-        """Running engines: pid to folder."""
-        return processes("dmi-engine", self.scratch)
-
-    def status(self, *words):
-        return self.run("aiida-dmi", "status", *words)
-
-    def newest(self, state):
-        """The pk of the newest run in a state."""
-        return re.search(rf"^ *(\d+) .* {state}", self.status(), re.MULTILINE)[1]
-
-
-@pytest.fixture(scope="module")
-def user(tmp_path_factory, upf_folder, model_file):
-    folder = tmp_path_factory.mktemp("user")
-    (folder / "pseudos").mkdir()
-    (folder / "pseudos" / "Co.UPF").symlink_to(upf_folder / "Co.UPF")
-    user = User(folder, model_file.absolute())
-    (folder / "bin").mkdir()
-    engine = folder / "bin" / "dmi-engine"
-    engine.write_text(GATED.format(gate=user.gate, engine=Path(sys.executable).with_name("dmi-engine")))
-    engine.chmod(0o755)
-    user.run("aiida-dmi", "setup", "-n", "--pseudos", folder / "pseudos", "--executable", f"engine={engine}")
-    yield user
-    signal_all(own_processes(user), signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
