@@ -21,6 +21,7 @@ from aiida_dmi.plots.gallery import MESH, Case, draw, possible
 from aiida_dmi.plots.selection import point
 from aiida_dmi.plots.structure import atom_names
 from aiida_dmi.plots.style import Plot
+from aiida_dmi.provenance.protocol import how_known
 from aiida_dmi.structures.layers import cluster_layers
 
 from .citations import citations, versions
@@ -82,6 +83,7 @@ def render(node: orm.Node, mesh: int = MESH, from_model: bool = True) -> str:
         "warnings": quality.get("warnings", []),
         "film": [] if case.structure is None else _film(case.structure),
         "protocol": protocol,
+        "how_known": how_known(node),
         "differences": differences,
         "figures": figures,
         "missing": missing,

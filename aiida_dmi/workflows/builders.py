@@ -24,6 +24,7 @@ from aiida_dmi.workflows.layout import (
     response_layout,
     size_of,
 )
+from aiida_dmi.workflows.origin import ORIGIN, origin_of
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
@@ -122,6 +123,7 @@ def wannier_model_builder(
     builder.model.code = codes["engine"]
     builder.model.metadata.options = {**_serial(options), **_one_thread()}
     _lay_out(builder, options, npool)
+    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments)
     return builder
 
 
@@ -154,7 +156,8 @@ def dmi_builder(
         WannierModelWorkChain, codes, structure, protocol, overrides, pseudos, magnetic_moments, options, npool
     )
     builder.structure = structure
-    copy_ports(model, builder.wannier_model, but=("structure",))
+    builder.origin = model.origin
+    copy_ports(model, builder.wannier_model, but=("structure", ORIGIN))
     moments = starting_moments(structure, magnetic_moments, inputs["magnetic_moments"])
     magnets = sorted({structure.get_kind(kind).symbol for kind, moment in moments.items() if moment})
     atoms = len(structure.sites)
@@ -201,6 +204,7 @@ def response_builder(
     magnetic = [symbol in inputs["magnetic_moments"] for symbol in loaded.symbols]
     if any(magnetic):
         builder.thickness = orm.Float(_thickness(loaded.positions[:, 2].tolist(), magnetic))
+    builder.origin = origin_of(protocol, overrides)
     return builder
 
 

@@ -14,6 +14,7 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.builders import dmi_builder, response_builder
+from aiida_dmi.workflows.origin import ORIGIN, define_origin
 from aiida_dmi.workflows.response_base import DmiBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import last_words, start
@@ -60,7 +61,7 @@ class DmiWorkChain(ReusingWorkChain):
         spec.expose_inputs(
             WannierModelWorkChain,
             namespace="wannier_model",
-            exclude=("structure",),
+            exclude=("structure", ORIGIN),
             namespace_options={
                 "required": False,
                 "populate_defaults": False,
@@ -68,6 +69,7 @@ class DmiWorkChain(ReusingWorkChain):
             },
         )
         spec.expose_inputs(DmiBaseWorkChain, namespace="response", exclude=("dmi.model",))
+        define_origin(spec)
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(

@@ -11,7 +11,12 @@ from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
 from aiida.plugins import CalculationFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import complete_mesh, time_reversal_half, wannier90_parameters
+from aiida_dmi.calculations.functions import (
+    complete_mesh,
+    planned_projections,
+    time_reversal_half,
+    wannier90_parameters,
+)
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
 from aiida_dmi.calculations.scheduler import ending
@@ -206,7 +211,7 @@ class WannierFunctionsWorkChain(ReusingWorkChain):
             return self.exit_codes.ERROR_FROZEN_WINDOW.format(functions=self.inputs.plan["num_wann"], reach=reach)
         cut = f", {asked:g} eV were asked for: above it there are more states than functions" if reach < asked else ""
         self.report(f"frozen window: up to {reach:.2f} eV above the Fermi energy{cut}")
-        self.ctx.projections = orm.List(self.inputs.plan["projections"])
+        self.ctx.projections = planned_projections(self.inputs.plan)
         return None
 
     def run_neighbours(self) -> ToContext:

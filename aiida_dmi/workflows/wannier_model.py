@@ -28,6 +28,7 @@ from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
+from aiida_dmi.workflows.origin import define_origin
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import (
@@ -120,6 +121,7 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
         )
         steps = ("nscf", "overlaps", "pw2wannier90", "wannier90", "model")
         spec.expose_inputs(WannierFunctionsWorkChain, include=steps)
+        define_origin(spec)
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(
