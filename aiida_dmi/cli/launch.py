@@ -11,6 +11,7 @@ from aiida.common.exceptions import NotExistent
 
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
+from aiida_dmi.cli.numbers import RANKS, SECONDS
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
@@ -46,8 +47,8 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--computer", type=Name(computers), default=COMPUTER, show_default=True, help="Where the codes are."
         ),
-        click.option("--np", "ranks", type=click.IntRange(min=1), help="MPI ranks of pw.x, processes of dmi-engine."),
-        click.option("--walltime", type=click.IntRange(min=1), help="Of each job, seconds."),
+        click.option("--np", "ranks", type=RANKS, help="MPI ranks of pw.x, processes of dmi-engine."),
+        click.option("--walltime", type=SECONDS, help="Of each job, seconds."),
         click.option("--label", help="Label of the workchain."),
         click.option("--fresh", is_flag=True, help="Do not reuse jobs of earlier runs (AiiDA's caching)."),
         click.option("--daemon", is_flag=True, help="Submit and return; `verdi daemon start` runs it."),
@@ -70,9 +71,7 @@ def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Pseudopotential family, fully relativistic.",
     )
-    pools = click.option(
-        "--pools", type=click.IntRange(min=1), help="Pools of k points of pw.x.  [default: from the film's size]"
-    )
+    pools = click.option("--pools", type=RANKS, help="Pools of k points of pw.x.  [default: from the film's size]")
     return click.argument("film", type=FilmName())(family(moment(pools(function))))
 
 

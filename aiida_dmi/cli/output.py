@@ -5,18 +5,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, TextIO
 
+from aiida_dmi.text import one_line
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
+OBEYED = re.compile(r"([\n\r\t]|\x1b\[[0-9;]*m)")
+"""Ends of lines and columns; colours, which AiiDA's own lines have."""
 LEAST_ROOM = 2**20
 """Bytes: a disk that has fewer is the full one."""
 
 
+def _shown(part: str) -> str:
+    """Of a text, split by `OBEYED`: what a terminal may obey as it is, the rest in what can be printed."""
+    return part if OBEYED.fullmatch(part) else one_line(part)
+
+
 class LastingStream:
     """A standard stream that goes on when nobody takes what it says: a run is worth more than the lines about it.
+
+    Characters that a terminal would obey are written as Python writes them: labels come from other people's archives.
 
     Attributes
     ----------
@@ -27,12 +39,15 @@ class LastingStream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.failure: OSError | None = None
+        if hasattr(stream, "reconfigure"):
+            # What the terminal's encoding has not.
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         """As a stream's."""
         if self.failure is None:
             try:
-                return self._stream.write(text)
+                self._stream.write("".join(map(_shown, OBEYED.split(text))))
             except OSError as error:
                 self._fail(error)
         return len(text)

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.numbers import DAYS, LINES
 from aiida_dmi.cli.watch import job_detail, step_name
 from aiida_dmi.workflows.runs import called_jobs, is_cut_off, runner_of, unfinished
 
@@ -19,8 +20,8 @@ from aiida_dmi.workflows.runs import called_jobs, is_cut_off, runner_of, unfinis
 @click.command()
 @click.argument("pk", required=False, type=NodeName(ALL_RUNS))
 @click.option("-a", "--all", "every", is_flag=True, help="Also those that a workchain started itself.")
-@click.option("-D", "--past-days", type=click.IntRange(min=1), default=30, show_default=True)
-@click.option("-l", "--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Lines at most.")
+@click.option("-D", "--past-days", type=DAYS, default=30, show_default=True)
+@click.option("-l", "--limit", type=LINES, default=30, show_default=True, help="Lines at most.")
 @click.pass_context
 def status(context: click.Context, pk: str | None, every: bool, past_days: int, limit: int) -> None:
     """Workchains of the last days and how they are; with PK, one of them step by step.
