@@ -32,7 +32,7 @@ def load_node(text: str) -> orm.Node:
     try:
         return find_node(text)
     except InputError as error:
-        raise click.UsageError(str(error)) from error.__cause__
+        raise click.UsageError(str(error)) from error
 
 
 def load_film(text: str) -> orm.StructureData:

@@ -16,6 +16,14 @@ UUID = re.compile(r"[0-9a-fA-F](-?[0-9a-fA-F]){7,31}-?")
 MOST_NAMED = 3
 
 
+class NoNodeError(InputError, NotExistent):
+    """No node is what a text says."""
+
+
+class SeveralNodesError(InputError, MultipleObjectsError):
+    """More than one node is what a text says."""
+
+
 def find_node(text: str) -> orm.Node:
     """The node of a pk, a label, or a uuid.
 
@@ -24,33 +32,32 @@ def find_node(text: str) -> orm.Node:
 
     Raises
     ------
-    InputError
-        If there is none (from NotExistent), or more than one (from MultipleObjectsError).
+    NoNodeError, SeveralNodesError
+        If there is none, or more than one.
     """
     by_pk = _of_pk(text)
     by_label = labelled(text, orm.WorkChainNode) or labelled(text, orm.Node)
     other = next((node for node in by_label if by_pk and node.pk != by_pk[0].pk), None)
     if other is not None:
-        raise InputError(
+        raise SeveralNodesError(
             f"{text!r} was given, a pk (of {_named(by_pk[0])}) and a label (of {_named(other)}); give the uuid of the "
             f"one that is meant, {by_pk[0].uuid} or {other.uuid}"
-        ) from MultipleObjectsError(text)
+        )
     found = by_pk or by_label or _of_uuid(text)
     if not found:
-        raise InputError(
-            f"{text!r} was given, no node has this pk, uuid or label; see `aiida-dmi status`"
-        ) from NotExistent(text)
+        raise NoNodeError(f"{text!r} was given, no node has this pk, uuid or label; see `aiida-dmi status`")
     if len(found) > 1:
         named = ", ".join(f"pk {node.pk} of {node.ctime.astimezone():%Y-%m-%d %H:%M}" for node in found[:MOST_NAMED])
-        raise InputError(
+        raise SeveralNodesError(
             f"{text!r} was given, {len(found)} nodes have it, the newest {named}; give a pk (`aiida-dmi status`)"
-        ) from MultipleObjectsError(text)
+        )
     return found[0]
 
 
 def labelled(label: str, kind: type[orm.Node]) -> list[orm.Node]:
-    """Nodes of a label, the newest first; none without a label are found by an empty one."""
-    if not label:
+    """Nodes of a label, the newest first; an empty label finds none."""
+    # What no database takes: an error of its own would close AiiDA's session for everybody.
+    if not label or re.search("[\0\ud800-\udfff]", label):
         return []
     query = orm.QueryBuilder().append(kind, filters={"label": label}, tag="node")
     found: list[orm.Node] = query.order_by({"node": {"id": "desc"}}).all(flat=True)

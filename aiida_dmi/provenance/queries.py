@@ -133,8 +133,10 @@ def made_with_code(code: orm.AbstractCode | str, exhaustive: bool = False) -> pd
     """
     if isinstance(code, str):
         try:
+            if code.isdecimal() and not PK.fullmatch(code):
+                raise NotExistent("no database counts to this pk")
             code = orm.load_code(code)
-        except (NotExistent, MultipleObjectsError, ValueError, OverflowError) as error:
+        except (NotExistent, MultipleObjectsError, ValueError) as error:
             raise InputError(f"code: {code!r} was given, see `verdi code list -A` ({error})") from error
     return _made_with_codes({code.pk}, exhaustive)
 
