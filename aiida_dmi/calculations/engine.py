@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
-from aiida.engine import CalcJob, CalcJobProcessSpec, ExitCode
+from aiida.engine import CalcJobProcessSpec, ExitCode
 
 from aiida_dmi.calculations import scheduler
+from aiida_dmi.calculations.identity import IdentifiedCalculation, ResultCaching
 
 
-class EngineCalculation(CalcJob):
+class EngineCalculation(IdentifiedCalculation):
     """Runs one command of dmi-engine; a subclass names command, parser, input file and result.
 
     Attributes
@@ -57,6 +59,13 @@ class EngineCalculation(CalcJob):
             message=f"{cls.FILE} is missing or invalid: {{message}}",
             invalidates_cache=True,
         )
+
+    @classmethod
+    def get_or_create_db_record(cls) -> orm.CalcJobNode:
+        """The job's node; what changes no bit of the result does not enter its hash."""
+        node: orm.CalcJobNode = super().get_or_create_db_record()
+        node.base.caching = ResultCaching(node)
+        return node
 
     def parse_retrieved_output(self, retrieved_temporary_folder: str | None = None) -> ExitCode | None:
         """The parser's verdict; of a job that was cut off, with the batch system's reason."""

@@ -80,6 +80,18 @@ def plan_wannierisation(structure: orm.StructureData, settings: orm.Dict, **pseu
 
 
 @calcfunction
+def planned_projections(plan: orm.Dict) -> orm.List:
+    """The projections of a plan, as wannier90.x is to be given them.
+
+    Parameters
+    ----------
+    plan : Dict
+        From `plan_wannierisation`.
+    """
+    return orm.List(plan["projections"])
+
+
+@calcfunction
 def wannierisation_choice(settings: orm.Dict, index: orm.Int) -> orm.Dict:
     """The settings of one try: the first choice, with what entry `index - 1` of `attempts` changes for later ones."""
     chosen = {key: value for key, value in settings.get_dict().items() if key != "attempts"}

@@ -57,7 +57,7 @@ class DmiCalculation(EngineCalculation):
             help="Of a job with the same inputs that was cut off: its checkpoint is resumed.",
         )
         spec.inputs.validator = cls.validate_inputs
-        # Not a parameter: the result does not depend on it, so it must not enter the hash for caching.
+        # Not a parameter: the result does not depend on it, and it does not enter the hash for caching (`identity`).
         spec.input(
             "metadata.options.processes",
             valid_type=int,

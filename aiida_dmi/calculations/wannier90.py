@@ -15,9 +15,10 @@ from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
 from aiida.common.exceptions import InputValidationError
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 from aiida.tools import RealhydrogenOrbital
 
+from aiida_dmi.calculations.identity import IdentifiedCalculation
 from aiida_dmi.calculations.wannier90_input import (
     check_mp_grid,
     format_orbital,
@@ -32,7 +33,7 @@ _INPUT_SUFFIX = ".win"
 _Triple: TypeAlias = tuple[str, str, str]
 
 
-class Wannier90Calculation(CalcJob):
+class Wannier90Calculation(IdentifiedCalculation):
     """Wannier functions by Wannier90, or, with ``postproc_setup`` in the settings, the ``.nnkp`` file they start from.
 
     A run needs ``SEED.mmn`` and ``SEED.amn`` from either ``local_input_folder`` or ``remote_input_folder``; the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 import warnings
@@ -12,6 +13,7 @@ import click
 
 from aiida_dmi import __version__
 from aiida_dmi.cli.completion import ProfileName
+from aiida_dmi.cli.output import LastingStream, full_disks, what_was_lost, words_of
 
 COMMANDS = {
     "containers": ("containers:containers", "Codes whose programs come from a container image."),
@@ -26,6 +28,7 @@ COMMANDS = {
     "setup": ("setup_command:setup", "Make or check profile, computer, codes and pseudopotentials."),
     "show": ("show:show", "D, Q and the decomposition with units and errors."),
     "status": ("status:status", "What runs, what ended, and how."),
+    "stop": ("stop:stop", "End a run: its jobs and its processes."),
     "table": ("screen:table", "Results of a campaign: on the screen, in a file, as plots."),
     "trace": ("trace:trace", "From a number back to the slab."),
 }
@@ -120,24 +123,62 @@ def load_profile(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Entry point: errors a user can mend are one line, with what to do."""
+    """Entry point: errors a user can mend are one line, with what to do.
+
+    What cannot be said on a full or closed standard stream stops nothing; the exit status then is not 0.
+    """
+    streams = {}
+    for name, words in (("stdout", "standard output"), ("stderr", "standard error")):
+        stream = getattr(sys, name)
+        if stream is not None:  # closed by whoever started this: nothing is to be said there
+            streams[words] = LastingStream(stream)
+            setattr(sys, name, streams[words])
+    status = _run()
+    for words, stream in streams.items():
+        stream.flush()
+        if stream.failure is not None:
+            status = status or 1
+            click.echo(f"aiida-dmi: {what_was_lost(stream, words)}", err=words == "standard output")
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Exit status of the command line."""
     # aiida-core says so on its first import; `aiida-dmi setup` says which folder it uses.
     warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
     from aiida.common.exceptions import AiidaException
+    from sqlalchemy.exc import SQLAlchemyError
 
     state: dict[str, Any] = {}
     try:
         status = cli.main(prog_name="aiida-dmi", standalone_mode=False, obj=state)
-    except click.Abort:
-        sys.exit("aiida-dmi: stopped")
-    except click.ClickException as error:
-        _end(state, _with_remedy(error), error.exit_code)
-    except ValueError as error:
-        _end(state, str(error), BAD_INPUT)
-    except (AiidaException, OSError) as error:
-        _end(state, f"{type(error).__name__}: {error}; -v debug shows where", 1)
-    else:
-        sys.exit(status if isinstance(status, int) else 0)
+    except (click.Abort, click.ClickException, ValueError, OSError, SQLAlchemyError, AiidaException) as error:
+        if state.get("verbosity") == "debug":
+            traceback.print_exc()
+        message, status = _explained(error)
+        click.echo(f"aiida-dmi: {' '.join(message.split())}", err=True)
+    return status if isinstance(status, int) else 0
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """What an error is in words, and the exit status."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if isinstance(error, click.Abort):
+        return "stopped", 1
+    if isinstance(error, click.ClickException):
+        return _with_remedy(error), error.exit_code
+    if isinstance(error, ValueError):
+        return str(error), BAD_INPUT
+    if isinstance(error, OSError):
+        return words_of(error), 1
+    said = str(error)
+    if isinstance(error, SQLAlchemyError):
+        # Behind the error's class, before the statement.
+        found = re.search(r"\(\S+Error\) ([^\n[]+)", said)
+        disks = "".join(f" ({disk})" for disk in full_disks()) if "disk" in said else ""
+        return f"database: {found[1] if found else said}{disks}; -v debug shows where", 1
+    return f"{type(error).__name__}: {said}; -v debug shows where", 1
 
 
 def _with_remedy(error: click.ClickException) -> str:
@@ -147,11 +188,3 @@ def _with_remedy(error: click.ClickException) -> str:
     if context is None or "`" in message:
         return message
     return f"{message.rstrip('.')}; see `{context.command_path} --help`"
-
-
-def _end(state: dict[str, Any], message: str, status: int) -> None:
-    """The message in one line, after the trace where it was asked for."""
-    if state.get("verbosity") == "debug":
-        traceback.print_exc()
-    click.echo(f"aiida-dmi: {' '.join(message.split())}", err=True)
-    sys.exit(status)

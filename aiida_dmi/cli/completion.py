@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem
 
+from aiida_dmi.text import one_line
+
 NEWEST = 50
 """Nodes that are offered at most, the newest first."""
 
@@ -67,7 +69,7 @@ class NodeName(click.ParamType):
                 found.append((uuid, label))
             elif text and label.startswith(text):
                 found.append((label, f"pk {pk}"))
-        return found[:NEWEST]
+        return [(value, one_line(help_text)) for value, help_text in found if _can_be_typed(value)][:NEWEST]
 
 
 class FilmName(NodeName):
@@ -104,7 +106,7 @@ class Name(click.ParamType):
         """Those that begin with the text."""
         if not has_profile(context):
             return []
-        return [_item(name) for name in sorted(self._known()) if name.startswith(text)]
+        return [_item(name) for name in sorted(self._known()) if name.startswith(text) and _can_be_typed(name)]
 
 
 class ProfileName(click.ParamType):
@@ -179,9 +181,20 @@ def has_profile(context: click.Context) -> bool:
     return True
 
 
+def _can_be_typed(value: str) -> bool:
+    """Whether a shell takes it for one word: within an open quote only what ends no quote and means nothing there.
+
+    Labels come from other people's archives, and what is completed runs at the next Enter.
+    """
+    return value.isprintable() and not (_quote_open() and set(value) & set("'\"$`\\!"))
+
+
+def _quote_open() -> bool:
+    words = os.environ.get("COMP_WORDS", "")
+    return words.count("'") % 2 == 1 or words.count('"') % 2 == 1
+
+
 def _item(value: str, help_text: str = "") -> CompletionItem:
     """An item; quoted where bash would take a film's parentheses for its own, unless a quote is open already."""
-    words = os.environ.get("COMP_WORDS", "")
     in_bash = os.environ.get("_AIIDA_DMI_COMPLETE", "").startswith("bash")
-    quote_open = words.count("'") % 2 == 1 or words.count('"') % 2 == 1
-    return CompletionItem(shlex.quote(value) if in_bash and not quote_open else value, help=help_text or None)
+    return CompletionItem(shlex.quote(value) if in_bash and not _quote_open() else value, help=help_text or None)

@@ -7,6 +7,7 @@ import yaml
 from tabulate import tabulate
 
 from aiida_dmi.cli.completion import Name, computers
+from aiida_dmi.cli.numbers import RANKS
 from aiida_dmi.containers.configuration import engine, find_layout, render
 
 ENGINES = click.Choice(["podman", "docker", "apptainer"])
@@ -33,7 +34,7 @@ def containers() -> None:
     type=Name(computers),
     help="A computer for containers alone; default dmi-ENGINE, this machine.",
 )
-@click.option("--np", "ranks", type=int, help="MPI ranks of pw.x, pw2wannier90.x; default the computer's.")
+@click.option("--np", "ranks", type=RANKS, help="MPI ranks of pw.x, pw2wannier90.x; default the computer's.")
 @click.option("--mpi", type=click.Choice(["inside", "host"]), help="Where ranks start; default inside, apptainer host.")
 @click.pass_context
 def setup_command(
@@ -92,7 +93,7 @@ def list_command(context: click.Context, everything: bool) -> None:
 @click.option("--image", default="aiida-dmi", show_default=True, help=IMAGE)
 @click.option("--workdir", required=True, help="The computer's work folder.")
 @click.option("--computer", "label", type=Name(computers), required=True, help="Its label, for the file.")
-@click.option("--np", "ranks", type=int, default=1, show_default=True, help="MPI ranks of pw.x, pw2wannier90.x.")
+@click.option("--np", "ranks", type=RANKS, default=1, show_default=True, help="MPI ranks of pw.x, pw2wannier90.x.")
 @click.option("--mpi", type=click.Choice(["inside", "host"]), help="Where ranks start; default inside, apptainer host.")
 def render_command(engine_name: str, image: str, workdir: str, label: str, ranks: int, mpi: str | None) -> None:
     """Print the codes as YAML for `verdi code create core.code.containerized --config`, without checking anything.

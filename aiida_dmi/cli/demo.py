@@ -10,10 +10,9 @@ from pathlib import Path
 import click
 from aiida import orm
 from aiida.manage import get_config
-from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import setup
-from aiida_dmi.cli.watch import JOBS, run_with_progress
+from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.containers.codes import setup_codes
 from aiida_dmi.plots.response import plot_fermi_level, plot_spin_orbit
 from aiida_dmi.report.summary import as_text
@@ -25,14 +24,15 @@ from aiida_dmi.workflows.dmi import DmiWorkChain
 @click.option("--output", type=click.Path(file_okay=False), default="demo", show_default=True, help="Folder for plots.")
 @click.option("--fresh", is_flag=True, help="Compute again what an earlier run has computed.")
 @click.option("--container", type=click.Choice(["podman", "docker"]), help="Take every program from the image.")
-def command(output: str, fresh: bool, container: str | None) -> None:
+@click.pass_context
+def command(context: click.Context, output: str, fresh: bool, container: str | None) -> None:
     """The main job on a small film: Co/Pt(111), one layer each, from the slab to D and its decomposition.
 
     \b
     Example:
         aiida-dmi demo --output pictures
     """
-    sys.exit(run_demo(Path(output), fresh, container))
+    context.exit(run_demo(Path(output), fresh, container))
 
 
 def run_demo(output: Path, fresh: bool = False, container: str | None = None) -> int:
@@ -51,14 +51,13 @@ def run_demo(output: Path, fresh: bool = False, container: str | None = None) ->
     click.echo(setup.ensure_profile())
     codes = _codes(container)
     family = setup.ensure_pseudo_family()
-    with disable_caching() if fresh else enable_caching():
-        structure = co_pt111(1, 1)
-        builder = DmiWorkChain.get_builder_from_protocol(
-            codes, structure, protocol="fast", overrides={"pseudo_family": family.label}
-        )
-        builder.metadata.label = structure.label
-        click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
-        node = run_with_progress(builder, JOBS["dmi"])
+    structure = co_pt111(1, 1)
+    builder = DmiWorkChain.get_builder_from_protocol(
+        codes, structure, protocol="fast", overrides={"pseudo_family": family.label}
+    )
+    builder.metadata.label, builder.caching = structure.label, not fresh
+    click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
+    node = run_with_progress(builder)
     if not node.is_finished_ok:
         click.echo(f"demo: DmiWorkChain<{node.pk}> failed, exit {node.exit_status}: {node.exit_message}", err=True)
         return 1

@@ -13,6 +13,7 @@ from aiida import orm
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.numbers import Finite
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.plots.gallery import Case
@@ -28,13 +29,16 @@ def export_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--to", "target", type=click.Choice(list(SUFFIXES)), default="csv", show_default=True),
         click.option("-o", "--output", type=click.Path(dir_okay=False), help="File  [default: dmi-PK and its ending]"),
         click.option(
-            "-t", "--thickness", type=float, help="Of the magnetic film, angstrom  [default: the workchain's]"
+            "-t",
+            "--thickness",
+            type=Finite(positive=True),
+            help="Of the magnetic film, angstrom  [default: the workchain's]",
         ),
         click.option("--direction", help="For ubermag, mumax3: of the magnetisation, as the result names it."),
         click.option("--mask", help="For ubermag, mumax3: spin-orbit mask."),
-        click.option("--temperature", type=float, help="For ubermag, mumax3: K."),
-        click.option("--soi-scale", type=float, help="For ubermag, mumax3: xi."),
-        click.option("--shift", "fermi_shift", type=float, help="For ubermag, mumax3: of the Fermi level, eV."),
+        click.option("--temperature", type=Finite(), help="For ubermag, mumax3: K."),
+        click.option("--soi-scale", type=Finite(), help="For ubermag, mumax3: xi."),
+        click.option("--shift", "fermi_shift", type=Finite(), help="For ubermag, mumax3: of the Fermi level, eV."),
     ]
     for option in reversed(options):
         function = option(function)

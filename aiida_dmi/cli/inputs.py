@@ -9,22 +9,22 @@ from typing import Any
 
 import click
 from aiida import orm
-from aiida.common.exceptions import MultipleObjectsError, NotExistent
+from aiida.common.exceptions import MultipleObjectsError
 
+from aiida_dmi.data.lookup import find_node
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.engine.errors import brief
+from aiida_dmi.engine.errors import InputError, brief
 from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import film
 from aiida_dmi.structures.files import Slab, slab_of_file, structure_file
 
 PRESET = re.compile(r"^[A-Z][A-Za-z/]*\(\d+\)(:[\d+]+)?$")
 """Such as Mn/W(001):1+9."""
-MOST_NAMED = 3
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def load_node(text: str) -> orm.Node:
-    """A node by pk, uuid or label; a film and its run may share a label, which means the run then.
+    """A node by pk, label or uuid: see `aiida_dmi.data.lookup.find_node`.
 
     Raises
     ------
@@ -32,27 +32,9 @@ def load_node(text: str) -> orm.Node:
         If there is none, or more than one.
     """
     try:
-        return orm.load_node(int(text) if text.isdigit() else text)
-    except (NotExistent, ValueError) as error:
-        raise click.UsageError(
-            f"{text!r} was given, no node has this pk, uuid or label; see `aiida-dmi status`"
-        ) from error
-    except MultipleObjectsError as error:
-        runs = _labelled(text, orm.WorkChainNode)
-        found = runs or _labelled(text, orm.Node)
-        if len(found) == 1:
-            return found[0]
-        named = ", ".join(f"pk {node.pk} of {node.ctime.astimezone():%Y-%m-%d %H:%M}" for node in found[:MOST_NAMED])
-        raise click.UsageError(
-            f"{text!r} was given, {len(found) or 'several'} nodes have it, the newest {named or 'unknown'}; give a pk "
-            "(`aiida-dmi status`)"
-        ) from error
-
-
-def _labelled(label: str, kind: type[orm.Node]) -> list[orm.Node]:
-    """Nodes of a label, the newest first."""
-    query = orm.QueryBuilder().append(kind, filters={"label": label}, tag="node")
-    return query.order_by({"node": {"id": "desc"}}).all(flat=True)
+        return find_node(text)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def load_film(text: str, moments_given: bool = False) -> Slab:

@@ -8,12 +8,12 @@ from typing import Any
 import click
 from aiida import engine, orm
 from aiida.common.exceptions import NotExistent
-from aiida.manage.caching import disable_caching, enable_caching
 
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
+from aiida_dmi.cli.numbers import RANKS, SECONDS
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
-from aiida_dmi.cli.watch import JOBS, run_with_progress
+from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.film import Film
@@ -22,6 +22,7 @@ from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
 from aiida_dmi.workflows.protocols.utils import read_protocols
+from aiida_dmi.workflows.wannier_functions import last_words
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 PROTOCOLS = list(read_protocols()["protocols"])
@@ -47,8 +48,8 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--computer", type=Name(computers), default=COMPUTER, show_default=True, help="Where the codes are."
         ),
-        click.option("--np", "ranks", type=click.IntRange(min=1), help="MPI ranks of pw.x, processes of dmi-engine."),
-        click.option("--walltime", type=click.IntRange(min=1), help="Of each job, seconds."),
+        click.option("--np", "ranks", type=RANKS, help="MPI ranks of pw.x, processes of dmi-engine."),
+        click.option("--walltime", type=SECONDS, help="Of each job, seconds."),
         click.option("--label", help="Label of the workchain."),
         click.option("--fresh", is_flag=True, help="Do not reuse jobs of earlier runs (AiiDA's caching)."),
         click.option("--daemon", is_flag=True, help="Submit and return; `verdi daemon start` runs it."),
@@ -71,9 +72,7 @@ def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Pseudopotential family, fully relativistic.",
     )
-    pools = click.option(
-        "--pools", type=click.IntRange(min=1), help="Pools of k points of pw.x.  [default: from the film's size]"
-    )
+    pools = click.option("--pools", type=RANKS, help="Pools of k points of pw.x.  [default: from the film's size]")
     return click.argument("film", type=FilmName())(family(moment(what_film(kinds(pools(function))))))
 
 
@@ -324,14 +323,15 @@ def _start(what: str, builder: Any, lines: list[str], options: dict[str, Any]) -
     if options["dry_run"]:
         click.echo("dry run: nothing was started")
         return
-    with disable_caching() if options["fresh"] else enable_caching():
-        if options["daemon"]:
-            node = engine.submit(builder)
-            click.echo(f"submitted {node.process_label} pk {node.pk}; follow it with `aiida-dmi status {node.pk}`")
-            return
-        node = run_with_progress(builder, JOBS[what])
+    builder.caching = not options["fresh"]
+    if options["daemon"]:
+        node = engine.submit(builder)
+        click.echo(f"submitted {node.process_label} pk {node.pk}; follow it with `aiida-dmi status {node.pk}`")
+        return
+    node = run_with_progress(builder)
     if not node.is_finished_ok:
-        raise click.ClickException(f"{node.process_label}<{node.pk}> exit {node.exit_status}: {node.exit_message}")
+        exit_ = f" exit {node.exit_status}" if node.is_finished else ""
+        raise click.ClickException(f"{node.process_label}<{node.pk}>{exit_}: {last_words(node)}")
     if what == "model":
         click.echo(f"model pk {node.outputs.model.pk}, uuid {node.outputs.model.uuid}")
     else:

@@ -12,6 +12,7 @@ from aiida import orm
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.numbers import POINTS, Finite
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.plots import style
 from aiida_dmi.plots.convergence import plot_convergence
@@ -43,12 +44,10 @@ def figure_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-c", "--component", default="yx", show_default=True, help="Of D, Q, a: DMI vector, propagation."),
         click.option("--direction", help="Of the magnetisation, as the result names it: 0,0,1."),
         click.option("--mask", help="Spin-orbit mask, as the result names it; of a(I) in the figure masked."),
-        click.option("--temperature", type=float, help="K."),
-        click.option("--soi-scale", type=float, help="xi."),
-        click.option("--shift", "fermi_shift", type=float, help="Of the Fermi level, eV."),
-        click.option(
-            "--mesh", type=click.IntRange(min=2), default=MESH, show_default=True, help="Where computed anew."
-        ),
+        click.option("--temperature", type=Finite(), help="K."),
+        click.option("--soi-scale", type=Finite(), help="xi."),
+        click.option("--shift", "fermi_shift", type=Finite(), help="Of the Fermi level, eV."),
+        click.option("--mesh", type=POINTS, default=MESH, show_default=True, help="Where computed anew."),
     ]
     for option in reversed(options):
         function = option(function)

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import Name, campaigns, codes
+from aiida_dmi.cli.numbers import Finite
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.provenance import queries
 from aiida_dmi.screening.table import check_format, write_table
@@ -32,8 +33,8 @@ OUTPUT = click.option("--output", type=click.Path(dir_okay=False), help="Write a
 
 
 @query.command()
-@click.option("--min-d", type=float, help="Bound of |D|, in the unit.")
-@click.option("--max-closure", type=float, help="Bound of |D(1) + Q(1)| / |D(1)|.")
+@click.option("--min-d", type=Finite(), help="Bound of |D|, in the unit.")
+@click.option("--max-closure", type=Finite(), help="Bound of |D(1) + Q(1)| / |D(1)|.")
 @click.option("--unit", type=click.Choice(queries.UNITS), default="pJ_per_m", show_default=True)
 @click.option("--component", type=click.Choice(queries.COMPONENTS), default="yx", show_default=True)
 @click.option("--campaign", type=Name(campaigns), help="Only films of this campaign.")

@@ -9,6 +9,7 @@ import click
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.numbers import POINTS
 from aiida_dmi.plots.gallery import MESH
 from aiida_dmi.report.page import write_report
 
@@ -16,7 +17,7 @@ from aiida_dmi.report.page import write_report
 @click.command()
 @click.argument("pk", type=NodeName(RUNS))
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="HTML file  [default: dmi-report-PK.html]")
-@click.option("--mesh", type=click.IntRange(min=2), default=MESH, show_default=True, help="Of figures from the model.")
+@click.option("--mesh", type=POINTS, default=MESH, show_default=True, help="Of figures from the model.")
 @click.option("--quick", is_flag=True, help="Leave out what is computed from the model: k maps, bands, layers.")
 @click.pass_context
 def report(context: click.Context, pk: str, output: str | None, mesh: int, quick: bool) -> None:

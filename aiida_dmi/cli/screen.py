@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import Name, campaigns
+from aiida_dmi.cli.numbers import LINES
 from aiida_dmi.cli.watch import quiet_console
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening import plots
@@ -43,10 +44,10 @@ SHOWN = {
 @click.command()
 @click.argument("spec", metavar="SPEC.yaml", type=click.Path(exists=True, dir_okay=False))
 @click.option("-n", "--dry-run", is_flag=True, help="List the candidates and what they are estimated to cost.")
-@click.option("--max-active", type=click.IntRange(min=1), default=1, show_default=True, help="Candidates at one time.")
+@click.option("--max-active", type=LINES, default=1, show_default=True, help="Candidates at one time.")
 @click.option("--retry", is_flag=True, help="Start those that failed or were refused once more.")
 @click.option("--run", "in_process", is_flag=True, help="Run here, without a daemon.")
-@click.option("--fresh", is_flag=True, help="With --run: do not reuse jobs of earlier runs (AiiDA's caching).")
+@click.option("--fresh", is_flag=True, help="Do not reuse jobs of earlier runs (AiiDA's caching).")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the table: .csv, .json or .parquet.")
 @click.pass_context
 def screen(

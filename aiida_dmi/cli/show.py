@@ -10,13 +10,14 @@ from aiida import orm
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import RESPONSE, RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.numbers import Finite
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text, gate_lines, quality_of, summary_of
 
 
 @click.command()
 @click.argument("pk", type=NodeName(RUNS, [RESPONSE]))
-@click.option("-t", "--thickness", type=float, help="Of the magnetic film, angstrom, for mJ/m^2.")
+@click.option("-t", "--thickness", type=Finite(positive=True), help="Of the magnetic film, angstrom, for mJ/m^2.")
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def show(context: click.Context, pk: str, thickness: float | None, form: str) -> None:

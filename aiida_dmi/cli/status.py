@@ -12,14 +12,16 @@ from tabulate import tabulate
 from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.numbers import DAYS, LINES
 from aiida_dmi.cli.watch import job_detail, step_name
+from aiida_dmi.workflows.runs import called_jobs, is_cut_off, runner_of, unfinished
 
 
 @click.command()
 @click.argument("pk", required=False, type=NodeName(ALL_RUNS))
 @click.option("-a", "--all", "every", is_flag=True, help="Also those that a workchain started itself.")
-@click.option("-D", "--past-days", type=click.IntRange(min=1), default=30, show_default=True)
-@click.option("-l", "--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Lines at most.")
+@click.option("-D", "--past-days", type=DAYS, default=30, show_default=True)
+@click.option("-l", "--limit", type=LINES, default=30, show_default=True, help="Lines at most.")
 @click.pass_context
 def status(context: click.Context, pk: str | None, every: bool, past_days: int, limit: int) -> None:
     """Workchains of the last days and how they are; with PK, one of them step by step.
@@ -61,11 +63,23 @@ def _state(node: orm.ProcessNode) -> str:
     running = [job for job in node.called_descendants if isinstance(job, orm.CalcJobNode) and not job.is_terminated]
     steps = ", ".join(dict.fromkeys(step_name(job) for job in running))
     paused = "paused, " if node.paused else ""
-    return f"{paused}{node.process_state.value}{f': {steps}' if steps else ''}"
+    state = "CUT OFF" if is_cut_off(node) else node.process_state.value
+    return f"{paused}{state}{f': {steps}' if steps else ''}"
 
 
 def _short(text: str, length: int = 90) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _left_over(node: orm.ProcessNode) -> str:
+    """What is left of a cut-off run, and what to do."""
+    runner = runner_of(node) or {}
+    numbers = [f"{job.pk} (job {job.get_job_id()})" for job in unfinished(called_jobs(node))]
+    return (
+        f"its process {runner.get('pid')} on {runner.get('host')} is gone (killed?); jobs that had not ended: "
+        f"{', '.join(numbers) or 'none'}; start the same again, and it goes on from here, or end it: "
+        f"`aiida-dmi stop {node.pk}`"
+    )
 
 
 def describe(node: orm.ProcessNode) -> str:
@@ -74,6 +88,8 @@ def describe(node: orm.ProcessNode) -> str:
     lines = [f"{name}: {_state(node)}", ""]
     if node.is_finished and not node.is_finished_ok:
         lines[1:1] = [str(node.exit_message)]
+    if is_cut_off(node):
+        lines[1:1] = [_left_over(node)]
     rows = []
     for job in sorted((n for n in node.called_descendants if isinstance(n, orm.CalcJobNode)), key=lambda n: n.pk):
         seconds = ((job.mtime if job.is_terminated else now()) - job.ctime).total_seconds()

@@ -12,6 +12,7 @@ from aiida.cmdline.utils import decorators, echo
 
 from aiida_dmi.cli import BAD_INPUT
 from aiida_dmi.cli.export import export_options, write_export
+from aiida_dmi.cli.numbers import Finite
 from aiida_dmi.cli.plot import figure_options, write_figures
 from aiida_dmi.cli.show import print_node
 from aiida_dmi.data.response import DmiData
@@ -46,7 +47,7 @@ def datum(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @response.command("show")
 @datum
-@click.option("-t", "--thickness", type=float, help="Of the magnetic film, angstrom, for mJ/m^2.")
+@click.option("-t", "--thickness", type=Finite(positive=True), help="Of the magnetic film, angstrom, for mJ/m^2.")
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @decorators.with_dbenv()
 def show(datum: DmiData, thickness: float | None, form: str) -> None:

@@ -30,7 +30,8 @@ class WannierModelData(SinglefileData):
     -----
     Attributes for queries: `symbols`, `mesh`, `functions` (Wannier functions per spin), `electrons`,
     `fermi_energy` (eV), `cell_area` (Angstrom^2), `time_reversal_error` (eV, Angstrom),
-    `correspondence_error` (1) and `format_version` (of the file; a node without it holds version 1).
+    `correspondence_error` (1), `format_version` (of the file; a node without it holds version 1) and `engine_version`
+    (of the dmi-engine that built it; not in models of early versions).
     """
 
     DEFAULT_FILENAME = "model.h5"
@@ -53,6 +54,9 @@ class WannierModelData(SinglefileData):
                 "format_version": version,
             }
         )
+        # Of whatever made the file; models of early versions do not say it.
+        if "engine_version" in model.attributes:
+            self.base.attributes.set("engine_version", str(model.attributes["engine_version"]))
 
     def load(self) -> WannierModel:
         """The model itself.

@@ -19,6 +19,7 @@ class EngineParser(Parser):
     explicitly, as it then overrides a complaint of the scheduler about a run that the engine has finished.
     """
 
+    CACHE_VERSION = 1
     OUTPUT: str
     DATA: type[SinglefileData]
 

@@ -42,6 +42,8 @@ _RATIO = re.compile(r"Wannier Function Num:\s*(?P<number>\S+)\s+Maximum Im/Re Ra
 class Wannier90Parser(Parser):
     """Parser of a ``dmi.wannier90`` calculation."""
 
+    CACHE_VERSION = 1
+
     def parse(self, **kwargs: Any) -> ExitCode:
         """Create the output nodes and return the exit code.
 

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.collections import LineCollection
 
 from .selection import direction_name
-from .style import NEUTRAL, Plot, drawn, panels, symbol, unit
+from .style import NEUTRAL, Plot, drawn, panels, plain, symbol, unit
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,14 +64,16 @@ def plot_bands(
     for tick in ticks[1:-1]:
         axes.axvline(tick, color=NEUTRAL, linewidth=0.6, zorder=0)
     axes.axhline(0.0, color=NEUTRAL, linewidth=0.8, linestyle=":", zorder=0)
-    axes.set_xticks(ticks, [label.replace("G", "$\\Gamma$") for label in np.atleast_1d(found.attrs["labels"])])
+    axes.set_xticks(
+        ticks, [plain(str(label)).replace("G", "$\\Gamma$") for label in np.atleast_1d(found.attrs["labels"])]
+    )
     axes.tick_params(axis="x", top=False, length=0)
     axes.set_xlim(distance[0], distance[-1])
     axes.set_ylim(*window)
     axes.set_ylabel("$E - \\mu$ (eV)")
     direction = direction_name(found.attrs["direction"])
     details = f"$T$ = {found.attrs['temperature']:g} K, $n$ = {direction}, $\\xi$ = {found.attrs['xi']:g}"
-    axes.set_title(f"{title}\n{details}" if title else details)
+    axes.set_title(f"{plain(title)}\n{details}" if title else details)
     axes.legend(loc="upper right", fontsize=7, frameon=True, framealpha=0.8, edgecolor="none")
     rows, columns = np.nonzero(inside | ((bare > window[0]) & (bare < window[1])))
     plot.table.add(

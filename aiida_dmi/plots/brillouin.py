@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from aiida_dmi.engine.bandstructure import high_symmetry_path
 from aiida_dmi.engine.errors import InputError
 
-from .style import NEUTRAL, Plot, drawn, mesh_label, panels, symbol, unit
+from .style import NEUTRAL, Plot, drawn, mesh_label, panels, plain, symbol, unit
 
 Floats = npt.NDArray[np.float64]
 
@@ -141,7 +141,7 @@ def plot_k_map(
         label = label or {"misalignment": f"misalignment $\\sum_n f_n J_{{n{subscript}}}$"}.get(name, name)
         bar = plot.colorbar(image, ax=panel, shrink=0.8, extend="both")
         bar.set_label(f"{label} ({unit(values)})")
-        panel.set_title(title or name)
+        panel.set_title(plain(title or name))
         rows[f"{name}_{subscript} ({values.attrs['units']})"] = values.values
     plot.table.add(rows)
     details = [f"{key} = {resolved.attrs[key]}" for key in ("temperature", "mu", "direction", "soi_scale", "minority")]

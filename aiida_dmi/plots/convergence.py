@@ -12,7 +12,7 @@ from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.errors import InputError
 
 from .selection import described, heading, point
-from .style import COLOURS, MARKERS, Plot, drawn, panels, plain_unit, symbol, unit, zero_line
+from .style import COLOURS, MARKERS, Plot, drawn, panels, plain, plain_unit, symbol, unit, zero_line
 
 DRAWN = (("D", 1.0), ("Q", -1.0), ("a_I", 1.0), ("a_II", 1.0))
 
@@ -81,7 +81,7 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
         panel.set_xlabel("$k$ points along each direction")
         panel.set_ylabel(label)
     details = heading(selected[0]).rpartition(", mesh")[0]
-    plot.suptitle(f"{title}: {details}" if title else details, fontsize="medium")
+    plot.suptitle(f"{plain(title)}: {details}" if title else details, fontsize="medium")
     left.legend()
     plot.table.add(rows)
     plot.table.notes += [note for note in described(selected[-1]) if not note.startswith("mesh")]

@@ -14,7 +14,7 @@ from aiida_dmi.engine.resolved import k_map
 from aiida_dmi.structures.film import Film
 
 from .selection import direction_name
-from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, mesh_label, panels, symbol, unit
+from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, mesh_label, panels, plain, symbol, unit
 
 PARTS = ("a_I", "a_II")
 WIDTH = 0.38
@@ -116,7 +116,7 @@ def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") 
     total = selected.a_I.values + selected.a_II.values
     axes.plot(places, total, "_", color=axes.xaxis.label.get_color(), markersize=24, label=symbol("sum", i + j))
     axes.axhline(0.0, color=NEUTRAL, linewidth=0.8)
-    axes.set_xticks(places, names)
+    axes.set_xticks(places, [plain(name) for name in names])
     axes.tick_params(axis="x", top=False, length=0)
     axes.set_ylabel(unit(selected.a_I))
     attrs = parts.attrs
@@ -124,7 +124,7 @@ def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") 
         f"$T$ = {attrs['temperature']:g} K, $n$ = {direction_name(attrs['direction'])}, "
         f"mesh {mesh_label(attrs['mesh'], TIMES)}"
     )
-    axes.set_title(f"{title}\n{details}" if title else details)
+    axes.set_title(f"{plain(title)}\n{details}" if title else details)
     axes.legend()
     plot.table.add(rows)
     plot.table.notes += [

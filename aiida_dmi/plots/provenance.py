@@ -10,7 +10,7 @@ from aiida.common.links import LinkType
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .style import Plot, drawn
+from .style import Plot, drawn, plain
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 INPUTS = (LinkType.INPUT_CALC, LinkType.INPUT_WORK)
@@ -210,7 +210,7 @@ def plot_provenance(node: orm.WorkChainNode, title: str = "") -> Plot:
     axes.set_aspect("equal")
     axes.axis("off")
     if title:
-        axes.set_title(title)
+        axes.set_title(plain(title))
     names = {stage.pk: stage.name for stage in found}
     plot.table.add(
         {
@@ -262,8 +262,8 @@ def _box(axes: Axes, place: tuple[float, float], stage: Stage) -> None:
         FancyBboxPatch(corner, *BOX, boxstyle=shape, facecolor=FILL[stage.kind], edgecolor=EDGE[stage.kind], zorder=2)
     )
     text = {"ha": "center", "va": "center", "color": INK, "zorder": 3}
-    axes.text(place[0], place[1] + 0.12, stage.name, fontsize=9, fontweight="bold", **text)
-    axes.text(place[0], place[1] - 0.14, stage.detail, fontsize=6.5, **text)
+    axes.text(place[0], place[1] + 0.12, plain(stage.name), fontsize=9, fontweight="bold", **text)
+    axes.text(place[0], place[1] - 0.14, plain(stage.detail), fontsize=6.5, **text)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

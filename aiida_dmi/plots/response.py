@@ -13,7 +13,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import doping_axis
 
 from .selection import Results, by_title, described, direction_name, heading, point
-from .style import NEUTRAL, Plot, drawn, panels, plain_unit, series, symbol, unit, zero_line
+from .style import NEUTRAL, Plot, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
 
 ALONG = 1e-6
 FULL_LENGTH = 0.999
@@ -136,7 +136,7 @@ def _against_shift(
             shown, label, column = selected, symbol(quantity, i + j), f"{quantity}_{i}{j}"
             if mask is not None:
                 shown = point(result, i, j, {**choice, "mask": mask}, keep=("fermi_shift",))
-                label, column = symbol(quantity, i + j, extra=f" ({mask})"), f"{column}, mask {mask}"
+                label, column = symbol(quantity, i + j, extra=f" ({plain(mask)})"), f"{column}, mask {mask}"
             _draw(panel, shown, "fermi_shift", quantity, 1.0, label)
             rows |= _columns(shown, quantity, column)
         panel.axvline(0.0, color=NEUTRAL, linewidth=0.8, linestyle=":", zorder=0)
@@ -170,7 +170,7 @@ def _columns(selected: xr.Dataset, name: str, column: str) -> dict[str, Any]:
 
 def _finish(axes: Axes, title: str, selected: xr.Dataset) -> None:
     zero_line(axes)
-    axes.set_title(f"{title}\n{heading(selected)}" if title else heading(selected))
+    axes.set_title(f"{plain(title)}\n{heading(selected)}" if title else heading(selected))
     axes.legend()
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
 
-from .style import TIMES, mesh_label
+from .style import TIMES, mesh_label, plain
 
 AXES = ("direction", "mask", "soi_scale", "temperature", "fermi_shift")
 CLOSE = 1e-6
@@ -113,4 +113,4 @@ def heading(selected: xr.Dataset) -> str:
 def direction_name(label: str) -> str:
     """'z' for '0,0,1', else '[1,1,0]'."""
     names = {"1,0,0": "x", "0,1,0": "y", "0,0,1": "z"}
-    return f"${names[label]}$" if label in names else f"[{label}]"
+    return f"${names[label]}$" if label in names else f"[{plain(label)}]"

@@ -10,7 +10,7 @@ from ase.visualize.plot import plot_atoms
 
 from aiida_dmi.structures.film import Film
 
-from .style import Plot, drawn, panels
+from .style import Plot, drawn, panels, plain
 
 VIEWS = (("from the side, along $y$", "-90x"), ("from above", ""))
 SCALE_BAR = 3.0
@@ -46,7 +46,7 @@ def plot_structure(structure: orm.StructureData, film: Film | None = None, title
     plot, axes = panels(["", ""], width=3.2, height=3.4, letters=False)
     for panel, (name, rotation) in zip(axes, VIEWS, strict=True):
         plot_atoms(atoms, panel, rotation=rotation, radii=RADII)
-        panel.set_title(f"{title}, {name}" if title else name)
+        panel.set_title(f"{plain(title)}, {name}" if title else name)
         # plot_atoms puts the leftmost edge of the atoms at 0.
         panel.plot([0.0, SCALE_BAR], [-0.9, -0.9], color=panel.title.get_color(), linewidth=2.0)
         panel.annotate(
@@ -66,7 +66,9 @@ def plot_structure(structure: orm.StructureData, film: Film | None = None, title
         if name not in drawn_:
             drawn_.add(name)
             place = (1.0, height + offset)
-            axes[0].annotate(name, place, (4, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=8)
+            axes[0].annotate(
+                plain(name), place, (4, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=8
+            )
     plot.table.add(
         {
             "layer": names,

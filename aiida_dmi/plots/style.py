@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.text import comment, csv_text, one_line
 
 FORMATS = ("png", "svg", "pdf")
 TIMES = "$\\times$"
@@ -101,10 +102,11 @@ class Table:
     def write(self, path: Path) -> None:
         """As CSV; the notes go before it as lines that begin with #."""
         with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-            handle.writelines(f"# {' '.join(note.split())}\n" for note in self.notes)
-            writer = csv.writer(handle)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*self.columns.values(), strict=True))
+            handle.writelines(f"{comment('#', ' '.join(note.split()))}\n" for note in self.notes)
+            # Quoted, so that a name that begins with # is no note.
+            writer = csv.writer(handle, quoting=csv.QUOTE_NONNUMERIC)
+            writer.writerow(map(csv_text, self.columns))
+            writer.writerows(map(csv_text, row) for row in zip(*self.columns.values(), strict=True))
 
 
 class Plot(Figure):
@@ -189,6 +191,11 @@ def panels(
         for letter, panel in zip("abcdefgh", axes, strict=False):
             panel.set_title(f"({letter})", loc="left")
     return plot, axes
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere for a figure: in one line, and no formula of matplotlib's whatever stands in it."""
+    return one_line(text).replace("$", r"\$")
 
 
 def symbol(name: str, component: str, sign: float = 1.0, extra: str = "") -> str:

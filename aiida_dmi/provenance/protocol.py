@@ -6,21 +6,24 @@ import dataclasses
 from typing import Any
 
 from aiida import orm
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.calculations.quality import RESPONSE
 from aiida_dmi.structures.runs import film_of_run
 from aiida_dmi.workflows.builders import mesh_of, starting_moments
+from aiida_dmi.workflows.origin import protocol_digest, recorded_origin
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
 Differences = dict[str, tuple[Any, Any]]
 
+RECORDED = "recorded when it was started"
 DECIMALS = 6
 STEPS = ("nscf", "bands", "spin_orbit_bands")
 
 
 def nearest_protocol(chain: orm.WorkChainNode) -> tuple[str, Differences]:
-    """The protocol that a DmiWorkChain's inputs are nearest to, and what differs.
+    """The protocol of a DmiWorkChain, and which of its inputs differ.
 
     Parameters
     ----------
@@ -30,16 +33,63 @@ def nearest_protocol(chain: orm.WorkChainNode) -> tuple[str, Differences]:
     Returns
     -------
     str
-        The protocol with the fewest differences: a workchain keeps its inputs, not where they came from.
+        The protocol that its inputs were made by; where that is not recorded (they were made by hand, or by an early
+        version), the one with the fewest differences.
     dict
         Input, such as 'response.mesh', to (its value, the protocol's); None where one of them has it not.
     """
     used = _used(chain)
     height = chain.inputs.structure.cell[2][2] if "structure" in chain.inputs else 0.0
-    protocols = {name: load_protocol(name, None, height) for name in read_protocols()["protocols"]}
+    origin, known = recorded_origin(chain), list(read_protocols()["protocols"])
+    if origin is not None and origin["protocol"] in known:
+        known = [origin["protocol"]]
+    protocols = {name: load_protocol(name, None, height) for name in known}
     found = {name: _compared(used, _expected(chain, protocol)) for name, protocol in protocols.items()}
     best = min(found, key=lambda name: len(found[name]))
     return best, found[best]
+
+
+def how_known(chain: orm.WorkChainNode) -> str:
+    """Where the name of a DmiWorkChain's protocol comes from, and whether it still says the same; a few words."""
+    origin = recorded_origin(chain)
+    if origin is None or origin["protocol"] not in read_protocols()["protocols"]:
+        return "the nearest one: it is not recorded which one made these inputs"
+    if origin["digest"] != protocol_digest(origin["protocol"]):
+        return f"{RECORDED}; this version's protocol of that name is another one"
+    return RECORDED
+
+
+def family_of(chain: orm.WorkChainNode, expected: str) -> str:
+    """The family of a run's pseudopotentials.
+
+    Parameters
+    ----------
+    chain : WorkChainNode
+        A DmiWorkChain that started from a structure.
+    expected : str
+        Label of the one that is named first where several hold all of them.
+
+    Returns
+    -------
+    str
+        As recorded when the run was started, else as this profile's families hold the same files, else the files.
+    """
+    origin = recorded_origin(chain) or {}
+    if origin.get("pseudo_family"):
+        return str(origin["pseudo_family"])
+    pseudos = chain.inputs.wannier_model.pseudos
+    files = {pseudo.md5 for pseudo in pseudos.values()}
+    if not origin:
+        same = {"attributes.md5": {"in": list(files)}}
+        query = orm.QueryBuilder().append(UpfData, filters=same, project="attributes.md5", tag="pseudo")
+        query.append(orm.Group, with_node="pseudo", project="label")
+        held: dict[str, set[str]] = {}
+        for md5, label in query.all():
+            held.setdefault(label, set()).add(md5)
+        labels = sorted((label for label, md5s in held.items() if md5s == files), key=lambda label: label != expected)
+        if labels:
+            return labels[0]
+    return ", ".join(f"{kind}: {pseudo.filename}" for kind, pseudo in sorted(pseudos.items()))
 
 
 def _compared(used: dict[str, Any], expected: dict[str, Any]) -> Differences:
@@ -70,6 +120,7 @@ def _used(chain: orm.WorkChainNode) -> dict[str, Any]:
         if step in model:
             used |= _flat(f"{step}.parameters", _namelists(model[step].pw.parameters))
     return used | {
+        "pseudo_family": family_of(chain, load_protocol(None, None)["pseudo_family"]),
         "overlaps": "dmi-engine" if "overlaps" in model else "pw2wannier90",
         "relax": "yes" if "relax" in model else None,
         "check_spin_orbit": "spin_orbit_bands" in model,
@@ -104,7 +155,8 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
             if step == "spin_orbit_bands":
                 changed["SYSTEM"].pop("nspin", None)
             expected |= _flat(f"{step}.parameters", changed)
-    return expected | {key: protocol[key] for key in ("overlaps", "relax", "check_spin_orbit", "clean_workdir")}
+    others = ("pseudo_family", "overlaps", "relax", "check_spin_orbit", "clean_workdir")
+    return expected | {key: protocol[key] for key in others}
 
 
 def _expected_moments(chain: orm.WorkChainNode, table: dict[str, float]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida.common.links import LinkType
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.data.lookup import PK
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
@@ -132,6 +133,8 @@ def made_with_code(code: orm.AbstractCode | str, exhaustive: bool = False) -> pd
     """
     if isinstance(code, str):
         try:
+            if code.isdecimal() and not PK.fullmatch(code):
+                raise NotExistent("no database counts to this pk")
             code = orm.load_code(code)
         except (NotExistent, MultipleObjectsError, ValueError) as error:
             raise InputError(f"code: {code!r} was given, see `verdi code list -A` ({error})") from error
@@ -188,7 +191,7 @@ def find_pseudo(text: str) -> list[UpfData]:
         query.append(UpfData, with_group="family", filters={"attributes.element": element})
     else:
         ways: list[dict[str, Any]] = [{"attributes.md5": text}, {"attributes.filename": text}, {"uuid": text}]
-        if text.isdigit():
+        if PK.fullmatch(text):
             ways.append({"id": int(text)})
         query = orm.QueryBuilder().append(UpfData, filters={"or": ways})
     found: list[UpfData] = query.all(flat=True)

@@ -12,7 +12,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.provenance.protocol import nearest_protocol
+from aiida_dmi.provenance.protocol import RECORDED, how_known, nearest_protocol
 from aiida_dmi.provenance.queries import slab_of
 
 MADE = (LinkType.CREATE,)
@@ -175,7 +175,9 @@ def _described(chain: orm.WorkChainNode) -> list[str]:
     lines = [f"workflow: {_name(chain)} {chain.label}, {when}, exit {chain.exit_status}, uuid {chain.uuid}"]
     if chain.process_label == "DmiWorkChain":
         protocol, differences = nearest_protocol(chain)
-        lines.append(f"  protocol {protocol}" + ("; inputs that differ:" if differences else ", unchanged"))
+        known = how_known(chain)
+        note = "" if known == RECORDED else f" ({known})"
+        lines.append(f"  protocol {protocol}{note}" + ("; inputs that differ:" if differences else ", unchanged"))
         lines += [
             f"    {key} = {_short(own)} (protocol: {_short(theirs)})" for key, (own, theirs) in differences.items()
         ]

@@ -73,7 +73,11 @@ def versions(node: orm.WorkChainNode) -> list[tuple[str, str]]:
         ("Python, numpy", f"{platform.python_version()}, {np.__version__} (this page)"),
     ]
     if "response" in node.outputs:
-        rows.append(("dmi-engine", node.outputs.response.base.attributes.get("engine_version")))
+        rows.append(("dmi-engine (response)", node.outputs.response.base.attributes.get("engine_version")))
+    model = node.inputs.model if "model" in node.inputs else node.outputs.model if "model" in node.outputs else None
+    if model is not None:
+        # Models of early versions do not say it.
+        rows.append(("dmi-engine (model)", model.base.attributes.get("engine_version", "not recorded in the model")))
     if "scf_parameters" in node.outputs:
         rows.append(("Quantum ESPRESSO", str(node.outputs.scf_parameters.get("creator_version", "unknown"))))
     codes = {job.inputs.code.uuid: job.inputs.code for job in _jobs(node) if "code" in job.inputs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from typing import Any
 
@@ -10,6 +11,7 @@ import xarray as xr
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.export import Micromagnetic, to_mumax3, to_ubermag
 from aiida_dmi.plots.selection import AXES, point
+from aiida_dmi.text import comment, csv_text
 
 QUANTITIES = ("D", "Q", "D_1", "Q_1", "a_I", "a_II", "a_II_exact")
 
@@ -36,8 +38,10 @@ def sweep_csv(result: xr.Dataset) -> str:
         f"{key}: {result.attrs[key]}" for key in ("sign", "mesh", "nested_mesh", "error", "fermi_level", "reference")
     ]
     text = io.StringIO()
-    text.writelines(f"# {note}\n" for note in notes)
-    table.rename(columns=headings).to_csv(text, index=False)
+    text.writelines(f"{comment('#', note)}\n" for note in notes)
+    cells = table.rename(columns=headings).map(csv_text)
+    # Quoted, so that a name that begins with # is no note.
+    cells.to_csv(text, index=False, quoting=csv.QUOTE_NONNUMERIC)
     return text.getvalue()
 
 
@@ -69,6 +73,8 @@ def micromagnetic(
         constant = to_ubermag(result, thickness, **labels)
         crystal = "Cnv_z" if constant.thickness is not None else "T"
         lines = [
+            # Python reads a script's encoding from the first such comment: it is this one, whatever the next ones say.
+            "# -*- coding: utf-8 -*-",
             *_comment("#", constant, source, labels),
             "import micromagneticmodel as mm",
             "",
@@ -88,7 +94,7 @@ def micromagnetic(
 def _comment(mark: str, constant: Micromagnetic, source: str, labels: dict[str, Any]) -> list[str]:
     where = ", ".join(f"{axis} {label}" for axis, label in labels.items())
     return [
-        f"{mark} {text}"
+        comment(mark, text)
         for text in (
             f"aiida-dmi: {source}",
             f"at {where}",

@@ -12,6 +12,7 @@ import xarray as xr
 from aiida import orm
 from aiida.common.links import LinkType
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from aiida_dmi import __version__
 from aiida_dmi.engine.atomic import whole_file
@@ -20,7 +21,9 @@ from aiida_dmi.plots.gallery import MESH, Case, draw, possible
 from aiida_dmi.plots.selection import point
 from aiida_dmi.plots.structure import atom_names
 from aiida_dmi.plots.style import Plot
+from aiida_dmi.provenance.protocol import how_known
 from aiida_dmi.structures.film import Film
+from aiida_dmi.text import one_line
 
 from .citations import citations, versions
 from .inputs import protocol_differences
@@ -81,6 +84,7 @@ def render(node: orm.Node, mesh: int = MESH, from_model: bool = True) -> str:
         "warnings": quality.get("warnings", []),
         "film": [] if case.structure is None else _film(case.structure, case.film),
         "protocol": protocol,
+        "how_known": how_known(node),
         "differences": differences,
         "figures": figures,
         "missing": missing,
@@ -94,10 +98,17 @@ def render(node: orm.Node, mesh: int = MESH, from_model: bool = True) -> str:
     }
     if case.response is not None:
         content |= _numbers(node, case)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown)
     environment.filters["pretty"] = _pretty
     template = environment.from_string((files(__package__) / "page.html").read_text(encoding="utf-8"))
     return template.render(content)
+
+
+def _shown(value: Any) -> Any:
+    """What a page takes: HTML has no control characters, and marks of direction would turn what follows."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(one_line(line) for line in value.split("\n"))
 
 
 def _pretty(text: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 import ase
 from aiida import orm
-from aiida.common.exceptions import NotExistent
 
+from aiida_dmi.data.lookup import find_node
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.build.virtual_crystal import formula
 from aiida_dmi.engine.errors import InputError
@@ -177,9 +177,9 @@ def load(what: str, identifier: Any, kind: type) -> Any:
         If there is none of this kind.
     """
     try:
-        node = orm.load_node(identifier)
-    except (NotExistent, ValueError) as error:
-        raise InputError(f"{what}: no node {identifier!r} in this profile; give a pk or uuid") from error
+        node = find_node(str(identifier))
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
     if not isinstance(node, kind):
         raise InputError(f"{what}: node {identifier!r} is a {type(node).__name__}, expected a {kind.__name__}")
     return node

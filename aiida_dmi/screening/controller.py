@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from aiida import orm
 from aiida.engine import ProcessBuilder
-from aiida.manage.caching import enable_caching
 from aiida_submission_controller import BaseSubmissionController
 from pydantic import ConfigDict
 
@@ -28,9 +27,11 @@ from aiida_dmi.screening.campaign import (
 )
 from aiida_dmi.screening.candidates import Candidate, expand
 from aiida_dmi.screening.inputs import MARK, candidate_builder, load_codes
-from aiida_dmi.screening.launchers import IN_PROCESS, Daemon, InProcess, Launcher, lives, this_process
+from aiida_dmi.screening.launchers import Daemon, InProcess, Launcher
 from aiida_dmi.screening.spec import Spec
 from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.reuse import made_by
+from aiida_dmi.workflows.runs import IN_PROCESS, lives, this_process
 
 POLL = 2.0
 REMINDER = 60.0
@@ -55,6 +56,7 @@ class ScreeningController(BaseSubmissionController):
     candidates: dict[str, Candidate]
     codes: dict[str, Any]
     options: Mapping[str, Any] | None = None
+    caching: bool = True
     launcher: Any
 
     def get_all_extras_to_submit(self) -> set[tuple[str]]:
@@ -64,7 +66,9 @@ class ScreeningController(BaseSubmissionController):
 
     def get_inputs_and_processclass_from_extras(self, extras_values: tuple[str]) -> ProcessBuilder:
         """Inputs of a candidate."""
-        return candidate_builder(self.candidates[extras_values[0]], self.codes, self.options)
+        builder = candidate_builder(self.candidates[extras_values[0]], self.codes, self.options)
+        builder.caching = self.caching
+        return builder
 
     def submit_new_batch(
         self, dry_run: bool = False, sort: bool = False, verbose: bool = False, sleep: float = 0
@@ -123,8 +127,7 @@ def screen(
     in_process : bool
         Run here, without a daemon.
     caching : bool
-        In process: take over jobs with the same inputs that any earlier run finished. The daemon's workers do as the
-        profile says (`verdi config set caching.default_enabled true`).
+        Take over jobs with the same inputs that any earlier run finished.
     say : callable
         Takes the lines of progress.
 
@@ -149,7 +152,7 @@ def screen(
             set_aside(
                 group, [e for e in entries(spec.name) if e.key in candidates and e.state in ("failed", "refused")]
             )
-        adopted = adopt(group, candidates)
+        adopted = adopt(group, candidates, found)
         if adopted:
             say(f"{adopted} candidates were computed or started before: taken over")
         controller = ScreeningController(
@@ -158,16 +161,26 @@ def screen(
             candidates=candidates,
             codes=found,
             options=spec.options,
+            caching=caching,
             launcher=launcher,
         )
-        with enable_caching() if in_process and caching else nullcontext():
-            _take_up(group, spec.name, launcher, say)
-            _run(controller, spec.name, say, still_here)
+        _take_up(group, spec.name, launcher, say)
+        _run(controller, spec.name, say, still_here)
     return [entry for entry in entries(spec.name) if entry.key in candidates]
 
 
-def adopt(group: orm.Group, candidates: Mapping[str, Candidate]) -> int:
+def adopt(
+    group: orm.Group, candidates: Mapping[str, Candidate], codes: Mapping[str, orm.AbstractCode] | None = None
+) -> int:
     """Take processes of these candidates into the campaign that are not in it: of others, or cut off while starting.
+
+    Parameters
+    ----------
+    group : Group
+    candidates : dict
+        By their keys.
+    codes : dict, optional
+        Name to code: what other programs, or these before they were replaced, have made stays where it is.
 
     Returns
     -------
@@ -183,7 +196,7 @@ def adopt(group: orm.Group, candidates: Mapping[str, Candidate]) -> int:
     best: dict[str, tuple[bool, int]] = {}
     for description, status, pk in query.all():
         key = description.removeprefix(f"{MARK} ")
-        if key in candidates and key not in known:
+        if key in candidates and key not in known and (codes is None or made_by(orm.load_node(pk), codes.values())):
             # One that ended well, else the newest.
             best[key] = max(best.get(key, (False, 0)), (status == 0, pk))
     for key, (_, pk) in best.items():

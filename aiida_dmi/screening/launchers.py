@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from typing import Any, Protocol
 
-import psutil
 from aiida import engine, orm
 from aiida.engine.daemon.client import get_daemon_client
-from aiida.engine.persistence import get_object_loader
 from aiida.manage import get_manager
-from plumpy.persistence import LoadSaveContext
 
 from aiida_dmi.engine.errors import InputError
-
-IN_PROCESS = "dmi_in_process"
-"""Extra of a process that runs in a `--run`: it does not go on by itself when that ends."""
+from aiida_dmi.workflows.runs import IN_PROCESS, resumable, take_up, this_process
 
 
 class Launcher(Protocol):
@@ -87,15 +80,12 @@ class InProcess:
 
     def take_up(self, node: orm.ProcessNode) -> bool:
         """Go on from the checkpoints that the database holds."""
-        parts = resumable(node)
-        context = LoadSaveContext(loader=get_object_loader(), runner=self._runner)
-        # Callees first: whoever waits for them finds them running.
-        for part in reversed(parts):
-            process = self._runner.persister.load_checkpoint(part.pk).unbundle(context)
-            self._runner.loop.create_task(process.step_until_terminated())
-        if parts:
-            self._own(node)
-        return bool(parts)
+        process = take_up(node, self._runner)
+        if process is None:
+            return False
+        self._runner.loop.create_task(process.step_until_terminated())
+        self._own(node)
+        return True
 
     def wait(self, seconds: float) -> None:
         """Run the event loop for a while."""
@@ -108,29 +98,3 @@ class InProcess:
     def _own(self, node: orm.ProcessNode) -> None:
         self._mine.add(node.pk)
         node.base.extras.set(IN_PROCESS, this_process())
-
-
-def resumable(node: orm.ProcessNode) -> list[orm.ProcessNode]:
-    """An unfinished process and those it called, callers first; empty if one of them has no checkpoint.
-
-    A job or workchain without one was cut off in the instant of its creation; whoever waits for it would wait for ever.
-    Calculation functions have none: the step that called them is done again.
-    """
-    unfinished = [part for part in (node, *node.called_descendants) if not part.is_sealed]
-    parts = [part for part in unfinished if isinstance(part, (orm.WorkChainNode, orm.CalcJobNode))]
-    return [] if any(part.checkpoint is None for part in parts) else parts
-
-
-def this_process() -> dict[str, Any]:
-    """Host, number and time of start: what tells a process from a later one of the same number."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
-
-
-def lives(process: dict[str, Any]) -> bool | None:
-    """Whether a process of `this_process` still runs; None where it ran on another machine."""
-    if process.get("host") != socket.gethostname():
-        return None
-    try:
-        return bool(abs(psutil.Process(process["pid"]).create_time() - process["started"]) < 1.0)
-    except psutil.NoSuchProcess:
-        return False

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.plots.style import plain
 
 LABELS = {
     "meV_angstrom": "meV $\\mathrm{\\AA}$ per cell",
@@ -57,14 +58,15 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     for host, part in lines:
         colour = next(colours)
         x, values, errors = (part[name].to_numpy(float) for name in ("x", column, f"{column}_error"))
-        axes.plot(x, values, color=colour, linewidth=1.2, marker=".", label=f"{host}, rigid shift")
+        axes.plot(x, values, color=colour, linewidth=1.2, marker=".", label=plain(f"{host}, rigid shift"))
         axes.fill_between(x, values - errors, values + errors, color=colour, alpha=0.2, linewidth=0)
     for (host, series), part in groups:
         pure = usable[(usable["host"] == host) & (usable["doping"] != "vca") & (usable["shift_eV"] == 0.0)]
         points = pd.concat([pure, part]).sort_values("x")
         axes.errorbar(
             points["x"], points[column], points[f"{column}_error"],
-            color=next(colours), linestyle=":", marker="s", markersize=4, capsize=2, label=f"{host}, {series}",
+            color=next(colours), linestyle=":", marker="s", markersize=4, capsize=2,
+            label=plain(f"{host}, {series}"),
         )  # fmt: skip
     axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
@@ -114,12 +116,12 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
             text = "-" if np.isnan(value) else f"{value:.3g}"
             text = f"({text})" if doubtful.loc[magnet, substrate] else text
             axes.text(place, row, text, ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(grid.columns)), grid.columns)
-    axes.set_yticks(range(len(grid.index)), grid.index)
+    axes.set_xticks(range(len(grid.columns)), [plain(str(name)) for name in grid.columns])
+    axes.set_yticks(range(len(grid.index)), [plain(str(name)) for name in grid.index])
     axes.set_xlabel("substrate")
     axes.set_ylabel("magnet")
     remark = "; in brackets: failed a gate" if doubtful.any().any() else ""
-    axes.set_title(f"layers {', '.join(sorted(set(films['layers'])))}{remark}", fontsize=8)
+    axes.set_title(f"layers {plain(', '.join(sorted(set(films['layers']))))}{remark}", fontsize=8)
     figure.colorbar(image, ax=axes, label=f"{_symbol(quantity)} ({LABELS[unit]})")
     return figure
 

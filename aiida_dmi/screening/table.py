@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import doping_axis
 from aiida_dmi.engine.results import in_units
 from aiida_dmi.screening.campaign import Entry, entries, plain_rows
+from aiida_dmi.text import csv_text
 
 TENSORS = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
 UNITS = ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
@@ -148,7 +150,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         if path.suffix == ".csv":
-            table.to_csv(temporary, index=False)
+            table.map(csv_text).rename(columns=csv_text).to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)
         elif path.suffix == ".json":
             table.to_json(temporary, orient="records", indent=1, double_precision=15)
         else:

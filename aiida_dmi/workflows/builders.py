@@ -30,6 +30,7 @@ from aiida_dmi.workflows.layout import (
     response_layout,
     size_of,
 )
+from aiida_dmi.workflows.origin import ORIGIN, origin_of
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 WALLTIME = 12 * 3600
@@ -78,7 +79,9 @@ def wannier_model_builder(
         If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
     """
     checked = _checked_film(structure, protocol, overrides, magnetic_moments)
-    return _model_builder(workchain, codes, checked, protocol, overrides, pseudos, options, npool)
+    builder = _model_builder(workchain, codes, checked, protocol, overrides, pseudos, options, npool)
+    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments)
+    return builder
 
 
 def _checked_film(
@@ -192,7 +195,8 @@ def dmi_builder(
     builder = workchain.get_builder()
     model = _model_builder(WannierModelWorkChain, codes, checked, protocol, overrides, pseudos, options, npool)
     builder.structure, builder.film = checked.structure, model.film
-    copy_ports(model, builder.wannier_model, but=("structure", "film"))
+    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments)
+    copy_ports(model, builder.wannier_model, but=("structure", "film", ORIGIN))
     atoms = len(checked.film.symbols)
     functions = atoms * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in model.wannierisation["orbitals"])
     shape = (functions, atoms, model.kpoints.get_kpoints_mesh()[0])
@@ -241,6 +245,7 @@ def response_builder(
         if any(film.magnetic):
             builder.film = orm.Dict(film.record())
     _set_response(builder, code, film or model.load(), shape, inputs, options)
+    builder.origin = origin_of(protocol, overrides)
     return builder
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
+from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
 
 from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import assess_response, quality_summary
@@ -14,12 +14,14 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.builders import dmi_builder, response_builder
+from aiida_dmi.workflows.origin import ORIGIN, define_origin
 from aiida_dmi.workflows.response_base import DmiBaseWorkChain
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import last_words, start
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 
-class DmiWorkChain(WorkChain):
+class DmiWorkChain(ReusingWorkChain):
     """The Dzyaloshinskii-Moriya interaction and the ground-state spin current of a magnetic film.
 
     Starts from a structure, or from a finished `model`: then no DFT is run.
@@ -66,7 +68,7 @@ class DmiWorkChain(WorkChain):
         spec.expose_inputs(
             WannierModelWorkChain,
             namespace="wannier_model",
-            exclude=("structure", "film"),
+            exclude=("structure", "film", ORIGIN),
             namespace_options={
                 "required": False,
                 "populate_defaults": False,
@@ -74,6 +76,7 @@ class DmiWorkChain(WorkChain):
             },
         )
         spec.expose_inputs(DmiBaseWorkChain, namespace="response", exclude=("dmi.model",))
+        define_origin(spec)
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(

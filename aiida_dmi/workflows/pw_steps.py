@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessHandlerReport, ProcessSpec, ToContext, append_, process_handler
+from aiida.engine import ExitCode, ProcessHandlerReport, ProcessSpec, process_handler
 from aiida.plugins import CalculationFactory, WorkflowFactory
-from aiida_quantumespresso.utils.mapping import prepare_process_inputs
 
 from aiida_dmi.calculations.scheduler import ending as ended_by_scheduler
 from aiida_dmi.parsers.quantum_espresso import ending_of
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 PwCalculation = CalculationFactory("quantumespresso.pw")
 Base = WorkflowFactory("quantumespresso.pw.base")
@@ -102,7 +102,7 @@ ONE_POOL = Remedy("one pool of k points", _one_pool)
 ONE_RANK = Remedy("one MPI rank", _one_rank)
 
 
-class PwBaseWorkChain(Base):
+class PwBaseWorkChain(ReusingWorkChain, Base):
     """pw.x with restarts: those of aiida-quantumespresso, and another start where it broke down at once.
 
     What is changed stays changed in the next tries. A run that was ended from outside, or that pw.x ended with a reason
@@ -157,17 +157,9 @@ class PwBaseWorkChain(Base):
         return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_OTHER_START)
 
 
-class PwRelaxWorkChain(Relax):
-    """A relaxation whose runs of pw.x are those of `PwBaseWorkChain` above."""
+class PwRelaxWorkChain(ReusingWorkChain, Relax):
+    """A relaxation by runs of this package's `PwBaseWorkChain`."""
 
-    def run_relax(self) -> ToContext:
-        """As in the parent, which has no place for another class."""
-        self.ctx.iteration += 1
-        inputs = self.ctx.relax_inputs
-        inputs.pw.structure = self.ctx.current_structure
-        if self.ctx.current_number_of_bands is not None:
-            inputs.pw.parameters.setdefault("SYSTEM", {})["nbnd"] = self.ctx.current_number_of_bands
-        inputs.metadata.call_link_label = f"iteration_{self.ctx.iteration:02d}"
-        node = self.submit(PwBaseWorkChain, **prepare_process_inputs(PwBaseWorkChain, inputs))
-        self.report(f"launching PwBaseWorkChain<{node.pk}>")
-        return ToContext(base_relax_workchains=append_(node))
+    def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:
+        """Submit a process; arguments as AiiDA's."""
+        return super().submit(PwBaseWorkChain if process is Base else process, inputs, **kwargs)

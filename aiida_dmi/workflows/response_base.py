@@ -13,11 +13,12 @@ from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning
 from aiida_dmi.workflows.builders import copy_ports, response_builder
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 CUT_OFF = DmiCalculation.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE
 
 
-class DmiBaseWorkChain(BaseRestartWorkChain):
+class DmiBaseWorkChain(ReusingWorkChain, BaseRestartWorkChain):
     """One response job; a job that was cut off by walltime or a crash goes on from its checkpoint."""
 
     _process_class = DmiCalculation

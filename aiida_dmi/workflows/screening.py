@@ -6,19 +6,20 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ExitCode, ProcessSpec, WorkChain, append_, calcfunction, while_
+from aiida.engine import ExitCode, ProcessSpec, append_, calcfunction, while_
 
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.screening.candidates import Candidate, expand
 from aiida_dmi.screening.inputs import candidate_builder
 from aiida_dmi.screening.spec import parse_spec
 from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 MOST = 1000
 """Candidates that one workchain takes; `aiida-dmi screen` has no limit."""
 
 
-class DmiScreeningWorkChain(WorkChain):
+class DmiScreeningWorkChain(ReusingWorkChain):
     """The films of a declarative spec, each by a `DmiWorkChain`; one that fails does not stop the others.
 
     For a bounded set whose one node is to hold everything. For hundreds of films that grow, fail and are tried again

@@ -11,7 +11,12 @@ from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
 from aiida.plugins import CalculationFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import complete_mesh, time_reversal_half, wannier90_parameters
+from aiida_dmi.calculations.functions import (
+    complete_mesh,
+    planned_projections,
+    time_reversal_half,
+    wannier90_parameters,
+)
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
 from aiida_dmi.calculations.scheduler import ending
@@ -21,6 +26,7 @@ from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
 from aiida_dmi.workflows.layout import said
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwCalculation
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
 
@@ -33,7 +39,7 @@ LEAST_WINDOW = 0.5
 """eV above the Fermi energy that the frozen window has to reach: D comes from there."""
 
 
-class WannierFunctionsWorkChain(WorkChain):
+class WannierFunctionsWorkChain(ReusingWorkChain):
     """nscf, overlaps and Wannier functions of both spins and the model file, with one choice of settings."""
 
     @classmethod
@@ -222,7 +228,7 @@ class WannierFunctionsWorkChain(WorkChain):
             return self.exit_codes.ERROR_FROZEN_WINDOW.format(functions=self.inputs.plan["num_wann"], reach=top - fermi)
         cut = f", {asked:g} eV were asked for: above it there are more states than functions" if is_cut else ""
         self.report(f"frozen window: up to {top - fermi:.2f} eV above the Fermi energy{cut}")
-        self.ctx.projections = orm.List(self.inputs.plan["projections"])
+        self.ctx.projections = planned_projections(self.inputs.plan)
         return None
 
     def run_neighbours(self) -> ToContext:

@@ -29,7 +29,9 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import cleaning, scratch, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
+from aiida_dmi.workflows.origin import define_origin
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
+from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import (
     WannierFunctionsWorkChain,
     one_way_to_overlaps,
@@ -44,7 +46,7 @@ MOST_LOST = 3
 Try = WannierFunctionsWorkChain.exit_codes
 
 
-class WannierModelWorkChain(BaseRestartWorkChain):
+class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
     """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
 
     A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
@@ -129,6 +131,7 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         )
         steps = ("nscf", "overlaps", "pw2wannier90", "wannier90", "model")
         spec.expose_inputs(WannierFunctionsWorkChain, include=steps)
+        define_origin(spec)
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(

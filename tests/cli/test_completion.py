@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from aiida import orm
 from aiida.engine import ProcessState
@@ -82,3 +84,28 @@ def test_a_profile_that_is_not_there_offers_nothing(complete):
 def test_every_film_that_is_offered_can_be_built(aiida_profile):
     for name in films():
         film(name)
+
+
+EVIL = [
+    "evil'; touch x; '",
+    'evil"; touch x; "',
+    "evil$(touch x)",
+    "evil`touch x`",
+    "evil\ntouch x",
+    "evil\x1b[2J",
+    "evil!1",
+]
+
+
+@pytest.mark.parametrize("label", EVIL)
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_label_is_one_word_of_the_shell(complete, run, label, quote):
+    """What is completed runs at the next Enter: in whatever quotes, it is a word and no command."""
+    run.label = label
+    labels = orm.QueryBuilder().append(orm.WorkChainNode, project="label").all(flat=True)
+    for value in values(complete(f"aiida-dmi show {quote}evil")):
+        line = f"echo {quote}{value}{quote}" if quote else f"echo {value}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert done.stdout.rstrip("\n") in labels
+        assert done.stderr == ""
+        assert "\n" not in value

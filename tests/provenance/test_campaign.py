@@ -207,6 +207,7 @@ def test_differences_from_the_protocol(table):
     assert name == "fast"
     assert set(differences) == {
         "force",
+        "pseudo_family",
         "response.fermi_shifts",
         "response.mesh",
         "response.soi_scales",
@@ -263,3 +264,6 @@ def test_archive_keeps_all_of_it(invoke, campaign, table, response, pseudo_famil
     assert [line.count("─") for line in fresh.stdout.strip().splitlines()] == [
         line.count("─") for line in trace(response).splitlines()
     ]
+    # What the inputs were made by is known there too: recorded, not guessed.
+    assert "  protocol fast; inputs that differ:" in fresh.stdout
+    assert "pseudo_family = tests/PBE/FR (protocol: " in fresh.stdout

@@ -36,14 +36,16 @@ def finished(aiida_profile, codes, model_file) -> orm.WorkChainNode:
 
 @pytest.fixture
 def stored_inputs(aiida_profile, codes, pseudo_family):
-    """A DmiWorkChain node with the inputs of a builder, not run."""
+    """A DmiWorkChain node with the inputs of a builder, not run; of an early version, nothing is recorded of them."""
 
-    def make(**options) -> orm.WorkChainNode:
+    def make(recorded=False, **options) -> orm.WorkChainNode:
         structure = film("Co/Pt(111):1+1")
         overrides = {"pseudo_family": pseudo_family.label, **options.pop("overrides", {})}
         builder = DmiWorkChain.get_builder_from_protocol(codes, structure, overrides=overrides, **options)
         node = orm.WorkChainNode(process_type="aiida.workflows:dmi.dmi")
         node.set_process_label("DmiWorkChain")
+        if recorded:
+            node.set_metadata_inputs({"origin": builder.origin})
         for label, datum in _flat(builder._inputs(prune=True)).items():
             node.base.links.add_incoming(datum.store(), LinkType.INPUT_WORK, label)
         return node.store()

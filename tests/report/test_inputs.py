@@ -2,14 +2,73 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from aiida import orm
+from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.provenance.protocol import how_known
 from aiida_dmi.report.inputs import protocol_differences
+from aiida_dmi.workflows.origin import origin_of, recorded_origin
+from aiida_dmi.workflows.protocols.utils import load_protocol
+
+FAMILY = ("tests/PBE/FR", "PseudoDojo/0.4/PBE/FR/standard/upf")
+"""Of the tests, and of the protocols."""
 
 
+@pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("protocol", ["fast", "balanced", "stringent"])
-def test_a_protocol_without_overrides_is_recognised(stored_inputs, protocol):
-    assert protocol_differences(stored_inputs(protocol=protocol)) == (protocol, [])
+def test_a_protocol_without_overrides_is_recognised(stored_inputs, protocol, recorded):
+    name, differences = protocol_differences(stored_inputs(protocol=protocol, recorded=recorded))
+    assert name == protocol
+    assert [(row.key, row.used, row.protocol) for row in differences] == [("pseudo_family", *FAMILY)]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_pseudopotentials_given_one_by_one(stored_inputs, pseudo_family, upf_folder, recorded):
+    """Files of no family are named themselves."""
+    pseudos = {kind: pseudo_family.get_pseudo(kind) for kind in ("Co", "Pt")}
+    other = UpfData(io.BytesIO((upf_folder / "Pt.UPF").read_bytes() + b"\n<!-- own -->\n"), filename="own.UPF")
+    node = stored_inputs(pseudos={**pseudos, "Pt": other.store()}, recorded=recorded)
+    (row,) = protocol_differences(node)[1]
+    assert (row.key, row.used) == ("pseudo_family", "Co: Co.UPF, Pt: own.UPF")
+
+
+def test_the_protocols_own_family_is_no_difference(stored_inputs, pseudo_family, monkeypatch):
+    """By the files where nothing is recorded: whatever other families hold them too."""
+    label = "tests/again"
+    family = type(pseudo_family)(label=label).store()
+    family.add_nodes(list(pseudo_family.nodes))
+    node = stored_inputs(recorded=False)
+    expected = load_protocol(None, None) | {"pseudo_family": label}
+    monkeypatch.setattr("aiida_dmi.provenance.protocol.load_protocol", lambda *_: expected)
+    assert protocol_differences(node)[1] == []
+
+
+def test_what_was_given_is_recorded(stored_inputs):
+    """Overrides that happen to be another protocol's values do not make it that protocol."""
+    overrides = {"response": {"mesh": 288}, "scf": {"parameters": {"SYSTEM": {"ecutwfc": 65.0}}}}
+    node = stored_inputs(recorded=True, protocol="fast", overrides=overrides, magnetic_moments={"Co": 1.5})
+    origin = recorded_origin(node)
+    assert origin["protocol"] == "fast"
+    assert origin["overrides"] == {"pseudo_family": "tests/PBE/FR", **overrides}
+    assert (origin["pseudo_family"], origin["magnetic_moments"]) == ("tests/PBE/FR", {"Co": 1.5})
+    assert protocol_differences(node)[0] == "fast"
+    assert how_known(node) == "recorded when it was started"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"digest": "another"}, "this version's protocol of that name is another one"),
+        ({"protocol": "gone"}, "the nearest one"),
+    ],
+)
+def test_a_protocol_that_has_changed_since(aiida_profile, change, words):
+    node = orm.WorkChainNode()
+    node.set_metadata_inputs({"origin": {**origin_of("fast", None), **change}})
+    assert words in how_known(node)
 
 
 def test_overrides_are_listed_once(stored_inputs):
@@ -32,6 +91,7 @@ def test_overrides_are_listed_once(stored_inputs):
         "quality.closure": ("0.5", "0.1"),
         "overlaps": ("pw2wannier90", "dmi-engine"),
         "magnetic_moments": ("Co: 1.5, Pt: 0", "Co: 2, Pt: 0"),
+        "pseudo_family": FAMILY,
     }
 
 

@@ -58,7 +58,7 @@ def test_the_page_has_what_a_reader_asks_for(page, finished):
         finished.uuid,
         "Co/Pt test",
         "closure",
-        "Nearest to the protocol <b>fast</b>",
+        "Protocol <b>fast</b> (recorded when it was started), from which these differ",
         "response.mesh",
         "Phys. Rev. B 96, 054403",
         "aiida-core",
@@ -114,5 +114,7 @@ def test_a_run_that_failed_has_a_report_that_says_why(stored_inputs):
     text = render(node)
     assert "exit 401: step model: the scf did not converge" in text
     assert 'id="figure-structure"' in text
-    assert "As in the protocol <b>fast</b>" in text
+    # The family alone: the protocol's own is not that of the tests.
+    assert "Protocol <b>fast</b> (the nearest one: it is not recorded which one made these inputs)" in text
+    assert "<code>pseudo_family</code>" in text
     assert "D. R. Hamann" in text

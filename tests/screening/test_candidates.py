@@ -119,7 +119,7 @@ def test_finished_nodes(model_node):
         candidates({"model": model_node.uuid}, dopings=[{"vca": {"Co.1": {"Fe": 0.1}}}])
     with pytest.raises(InputError, match="is a WannierModelData, expected a StructureData"):
         candidates({"structure": model_node.uuid})
-    with pytest.raises(InputError, match="model: no node"):
+    with pytest.raises(InputError, match="model: '99999999' was given, no node"):
         candidates({"model": "9" * 8})
 
 

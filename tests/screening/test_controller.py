@@ -61,6 +61,30 @@ def test_each_candidate_once_and_a_refused_one_stops_nobody(model_node, codes, p
     assert jobs() == before
 
 
+def test_what_another_program_made_stays_where_it_is(model_node, codes, unique, tmp_path):
+    """A campaign keeps its results; a new one takes over what its programs made, as they are now."""
+    program = tmp_path / "dmi-engine"
+    program.write_text(f'#!/bin/bash\nexec {codes["engine"].filepath_executable} "$@"\n')
+    program.chmod(0o755)
+    own = orm.InstalledCode(
+        label=f"own-{unique}", computer=codes["engine"].computer, filepath_executable=str(program),
+        default_calc_job_plugin="dmi.response",
+    ).store()  # fmt: skip
+    spec = spec_of(model_node.store(), unique, shifts=[0.14])
+
+    def uuid(name, code):
+        (entry,) = screen(spec_of(model_node, name, shifts=[0.14]), {"engine": code}, in_process=True, say=list)
+        assert entry.state == "finished"
+        return entry.uuid
+
+    (first,) = screen(spec, {"engine": own}, in_process=True, say=list)
+    assert uuid(f"{unique}-2", own) == first.uuid
+    assert uuid(f"{unique}-3", codes["engine"]) != first.uuid
+    program.write_text(f"{program.read_text()}# another release\n")
+    assert uuid(unique, own) == first.uuid
+    assert uuid(f"{unique}-4", own) != first.uuid
+
+
 def test_stopped_before_it_was_entered(model_node, make_chain, unique):
     """The controller died between starting a process and writing it down: the description tells."""
     spec = spec_of(model_node.store(), unique, shifts=[0.11])

@@ -34,9 +34,10 @@ def quick_overrides(pseudo_family):
 def quick_builder(codes, quick_overrides):
     """Inputs of dmi.dmi for Co/Pt(111) 1+1; `changes` replace some of the overrides, `others` some of the codes."""
 
-    def build(changes=None, others=None):
+    def build(changes=None, others=None, **arguments):
+        overrides = {**quick_overrides, **(changes or {})}
         return WorkflowFactory("dmi.dmi").get_builder_from_protocol(
-            {**codes, **(others or {})}, co_pt111(1, 1), overrides={**quick_overrides, **(changes or {})}
+            {**codes, **(others or {})}, co_pt111(1, 1), overrides=overrides, **arguments
         )
 
     return build

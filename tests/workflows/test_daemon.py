@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -210,6 +211,36 @@ def test_pause_play_and_kill(session, quick_overrides):
     assert state["state"] == "killed"
     assert [job[:2] for job in state["jobs"]] == [["PwCalculation", "killed"]]
     wait_until(lambda: not session.pw(), 60, "the ranks of pw.x end")
+
+
+REUSED = """
+import json, sys, time
+from aiida import orm
+
+node, end = orm.load_node(int(sys.argv[1])), time.monotonic() + float(sys.argv[2])
+while not node.is_terminated and time.monotonic() < end:
+    time.sleep(0.5)
+jobs = [n for n in node.called_descendants if isinstance(n, orm.CalcJobNode)]
+print(json.dumps([node.exit_status, [n.base.caching.is_created_from_cache for n in jobs]]))
+"""
+
+
+def test_caching_in_the_daemon_is_that_of_a_run_here(session, model_file):
+    """`--fresh` and its absence reach the daemon's workers, in a profile whose caching is off."""
+    overrides = session.folder / "quick.yaml"
+    overrides.write_text("force: true\nresponse: {mesh: 4, soi_scales: [1.0], temperatures: [1500.0]}\n")
+    launch = ("aiida-dmi", "launch", "response", model_file.absolute(), "--overrides", overrides)
+
+    def by_daemon(*options):
+        said = session.run(*launch, "--daemon", *options)
+        return json.loads(session.script(REUSED, re.search(r" pk (\d+);", said)[1], LONG))
+
+    assert session.run("verdi", "config", "get", "caching.default_enabled").strip() == "False"
+    assert by_daemon() == [0, [False]]
+    assert by_daemon() == [0, [True]]
+    assert by_daemon("--fresh") == [0, [False]]
+    # ... and between the two.
+    assert "reused from an earlier run" in session.run(*launch, "--np", "2")
 
 
 LEFT = """

@@ -81,6 +81,7 @@ def test_provenance_shows_every_step(finished):
     steps = [node.process_label for node in finished.called_descendants]
     for label, count in {
         "scalar_relativistic_average": 2,
+        "planned_projections": 1,
         "PwCalculation": 4,
         "Wannier90Calculation": 3,
         "OverlapsCalculation": 2,
