@@ -15,12 +15,12 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import structure_data, with_kinds
 from aiida_dmi.structures.crystals import CRYSTALS, KNOWN, crystal_of, facet_of, layer_spacing
 from aiida_dmi.structures.film import MAGNETS, Film
 from aiida_dmi.structures.geometry import FACETS, bilayer, check_cap, check_length
 from aiida_dmi.structures.heights import layer_kind
-from aiida_dmi.structures.intake import Choices
 from aiida_dmi.structures.layers import sites_of
 
 TEXT = re.compile(r"([A-Z][a-z]?(?:/[A-Z][a-z]?)+)\((\d+)\)\s*:\s*(\d+(?:\+\d+)+)")

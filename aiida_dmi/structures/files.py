@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from pathlib import Path
@@ -14,12 +15,15 @@ from ase.io.formats import UnknownFileTypeError, filetype
 
 from aiida_dmi.engine.errors import InputError, brief
 from aiida_dmi.structures.convert import check_occupancies, structure_data, with_kinds
-from aiida_dmi.structures.intake import with_moments
+from aiida_dmi.structures.moments import with_moments
 
 FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
 PW_INPUT = "espresso-in"
+LABEL = re.compile(r"^\s*(?!K_POINTS)([A-Za-z]{1,2}[0-9]?[_-]\S*)\s", re.MULTILINE | re.IGNORECASE)
+"""A species of pw.x with a suffix, at the head of a line; not the card of k points."""
 FORMATS = "cif, POSCAR, xsf or extended xyz file, or an input of pw.x"
-MAGNETIC_CIF = "_atom_site_moment"
+MAGNETIC_CIF = ("_atom_site_moment", "_space_group_symop_magn", "_space_group_magn")
+"""What ASE leaves out: moments, and symmetry operations without which most of the atoms are missing."""
 
 
 class Slab(NamedTuple):
@@ -79,10 +83,13 @@ def slab_of_file(text: str, moments_given: bool = False) -> Slab:
     if kind == PW_INPUT:
         atoms, notes = _pw_input(path, moments_given)
     else:
+        _refuse_magnetic_cif(path)
         atoms, notes = _by_ase(path, frame)
     check_occupancies(atoms)
-    named, moments = with_moments(atoms)
-    return Slab(structure_data(named, path.stem), {"moments": moments} if moments else {}, notes)
+    if atoms.constraints:
+        notes.append(f"{path.name}: which atoms are held is not taken over; a relaxation holds those of `relax: fixed`")
+    named, moments, words = with_moments(atoms)
+    return Slab(structure_data(named, path.stem), {"moments": moments} if moments else {}, [*notes, *words])
 
 
 def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
@@ -92,7 +99,8 @@ def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
             warnings.simplefilter("always")
             frames = ase.io.read(path, index=":")
     except Exception as error:  # ASE's readers raise whatever their formats bring up
-        raise InputError(f"{path}: ASE cannot read it ({brief(error, 200)}); give a {FORMATS}") from error
+        why = brief(error, 200) or type(error).__name__
+        raise InputError(f"{path}: ASE cannot read it ({why}); give a {FORMATS}") from error
     frames = frames if isinstance(frames, list) else [frames]
     if not frames:
         raise InputError(f"{path}: holds no structure; give a {FORMATS}")
@@ -104,10 +112,20 @@ def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
     if frame is not None and not -len(frames) <= frame < len(frames):
         raise InputError(f"{path}@{frame}: the file holds {len(frames)} structures, counted from 0")
     atoms = frames[frame or 0]
-    notes = [f"{path.name}: {brief(warning.message, 200)}" for warning in said]
-    if path.suffix.lower() in (".cif", ".mcif") and MAGNETIC_CIF in path.read_text(encoding="utf-8", errors="replace"):
-        notes.append(f"{path.name}: the moments of a magnetic cif are not read; give them (--moment)")
+    notes = [f"{path.name}: {brief(warning.message, 200)}" for warning in said if issubclass(warning.category, UserWarning)]
     return _with_computed_moments(atoms), notes
+
+
+def _refuse_magnetic_cif(path: Path) -> None:
+    """An antiferromagnet would start as a ferromagnet, and without its magnetic symmetry lack atoms."""
+    if path.suffix.lower() not in (".cif", ".mcif"):
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix.lower() == ".mcif" or any(word in text for word in MAGNETIC_CIF):
+        raise InputError(
+            f"{path}: a magnetic cif was given, whose moments and symmetry are not read; write all its atoms as a plain "
+            "cif or POSCAR, and give the moments in mu_B (--moment Mn=4)"
+        )
 
 
 def _with_computed_moments(atoms: ase.Atoms) -> ase.Atoms:
@@ -124,20 +142,25 @@ def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
 
     ASE gives all species of an element the moment of the last one, and so makes a ferromagnet of an antiferromagnet.
     """
-    from qe_tools.exceptions import ParsingError
     from qe_tools.parsers import PwInputFile
 
     try:
-        content = PwInputFile(path.read_text(encoding="utf-8"), validate_species_names=False)
+        text, labels = _plain_labels(path.read_text(encoding="utf-8"))
+        content = PwInputFile(text, validate_species_names=False)
         structure, system = content.structure, content.namelists.get("SYSTEM", {})
-        kinds = [str(name) for name in structure["atom_names"]]
+        kinds = [labels.get(str(name), str(name)) for name in structure["atom_names"]]
         symbols = [_symbol(kind) for kind in kinds]
         atoms = ase.Atoms(symbols, positions=structure["positions"], cell=structure["cell"], pbc=True)
-    except (ParsingError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: no complete input of pw.x ({brief(error, 200)}); mend it, or give a cif") from error
+    except Exception as error:  # as ASE's readers
+        raise InputError(f"{path}: no input of pw.x that can be read ({brief(error, 200)}); give a cif") from error
+    if len(atoms) != system.get("nat"):
+        raise InputError(
+            f"{path}: {len(atoms)} positions were read where nat = {system.get('nat')}; write every atom on a line of "
+            "its own, as a label and three numbers"
+        )
     atoms = with_kinds(atoms, kinds)
     names = structure["species"]["names"]
-    start = {str(name): float(system.get(f"starting_magnetization({n})", 0.0)) for n, name in enumerate(names, 1)}
+    start = {labels.get(str(name), str(name)): float(system.get(f"starting_magnetization({n})", 0.0)) for n, name in enumerate(names, 1)}
     if not moments_given and min(start.values(), default=0.0) < 0 < max(start.values(), default=0.0):
         raise InputError(
             f"{path}: starting magnetisations of both signs ({start}), which pw.x counts in parts of the valence "
@@ -145,6 +168,22 @@ def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
         )
     notes = [f"{path.name}: only the atoms are taken over; its other settings are the protocol's"]
     return atoms, notes
+
+
+def _plain_labels(text: str) -> tuple[str, dict[str, str]]:
+    """An input of pw.x without comments, its labels letters and digits; and the labels that it had.
+
+    At a label such as Fe_up, or at a comment behind the numbers, the parser ends its list of atoms without a word.
+    """
+    text = re.sub(r"!.*", "", text)
+    found = dict.fromkeys(match[1] for match in LABEL.finditer(text))
+    words, labels = set(text.split()), {}
+    for label in found:
+        symbol = re.split("[_-]", label)[0]
+        plain = next(name for n in itertools.count(1) if (name := f"{symbol}{n}") not in words | set(labels))
+        labels[plain] = label
+        text = re.sub(rf"^(\s*){re.escape(label)}(?=\s)", rf"\g<1>{plain}", text, flags=re.MULTILINE)
+    return text, labels
 
 
 def _symbol(kind: str) -> str:

@@ -10,8 +10,9 @@ from aiida.engine import calcfunction
 
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
-from aiida_dmi.structures.intake import Choices, as_it_stands
+from aiida_dmi.structures.intake import as_it_stands
 from aiida_dmi.structures.slab import choices_of, film_of
 
 CALLED = (LinkType.CALL_CALC, LinkType.CALL_WORK)
@@ -39,7 +40,7 @@ def relaxed_film(film: orm.Dict, structure: orm.StructureData) -> orm.Dict:
 
 
 def film_of_run(node: orm.WorkChainNode) -> Film | None:
-    """The film of a DmiWorkChain or WannierModelWorkChain; None for one of a finished model that has no record.
+    """The film of a DmiWorkChain or WannierModelWorkChain; None for one of a bulk model.
 
     Runs from before films had records are read anew.
     """
@@ -47,7 +48,7 @@ def film_of_run(node: orm.WorkChainNode) -> Film | None:
     record = _found(node, "film")
     if structure is None:
         model = _found(node, "model")
-        return None if model is None else film_of_model(model, record)
+        return None if model is None or model.load().dimension != 2 else film_of_model(model, record)
     if record is None:
         return as_it_stands(structure, choices_of(structure))
     return Film.from_record(record.get_dict(), structure)
@@ -62,14 +63,14 @@ def film_of_model(model: WannierModelData, record: orm.Dict | None = None, choic
     record : Dict, optional
         Default: that of the workchain that made the model, where there is one.
     choices : Choices, optional
-        What is said now; a model is not turned: `normal` and `substrate` are refused.
+        What is said now; a model is not turned: `normal` and `vacuum` are refused.
 
     Raises
     ------
     InputError
         If a choice does not fit the model.
     """
-    for key in ("normal", "substrate", "vacuum"):
+    for key in ("normal", "vacuum"):
         if choices is not None and getattr(choices, key) is not None:
             raise InputError(f"{key}: given for a finished model, which is not turned any more; leave it out")
     loaded = model.load()

@@ -11,7 +11,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.structures.bilayer import co_pt111, film
-from aiida_dmi.structures.intake import Choices
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows.estimate import pw_bytes
 from aiida_dmi.workflows.layout import size_of
