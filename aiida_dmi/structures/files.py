@@ -112,7 +112,9 @@ def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
     if frame is not None and not -len(frames) <= frame < len(frames):
         raise InputError(f"{path}@{frame}: the file holds {len(frames)} structures, counted from 0")
     atoms = frames[frame or 0]
-    notes = [f"{path.name}: {brief(warning.message, 200)}" for warning in said if issubclass(warning.category, UserWarning)]
+    notes = [
+        f"{path.name}: {brief(warning.message, 200)}" for warning in said if issubclass(warning.category, UserWarning)
+    ]
     return _with_computed_moments(atoms), notes
 
 
@@ -123,8 +125,8 @@ def _refuse_magnetic_cif(path: Path) -> None:
     text = path.read_text(encoding="utf-8", errors="replace")
     if path.suffix.lower() == ".mcif" or any(word in text for word in MAGNETIC_CIF):
         raise InputError(
-            f"{path}: a magnetic cif was given, whose moments and symmetry are not read; write all its atoms as a plain "
-            "cif or POSCAR, and give the moments in mu_B (--moment Mn=4)"
+            f"{path}: a magnetic cif was given, whose moments and symmetry are not read; write all its atoms as a "
+            "plain cif or POSCAR, and give the moments in mu_B (--moment Mn=4)"
         )
 
 
@@ -160,7 +162,10 @@ def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
         )
     atoms = with_kinds(atoms, kinds)
     names = structure["species"]["names"]
-    start = {labels.get(str(name), str(name)): float(system.get(f"starting_magnetization({n})", 0.0)) for n, name in enumerate(names, 1)}
+    start = {
+        labels.get(str(name), str(name)): float(system.get(f"starting_magnetization({n})", 0.0))
+        for n, name in enumerate(names, 1)
+    }
     if not moments_given and min(start.values(), default=0.0) < 0 < max(start.values(), default=0.0):
         raise InputError(
             f"{path}: starting magnetisations of both signs ({start}), which pw.x counts in parts of the valence "

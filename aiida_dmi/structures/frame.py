@@ -195,8 +195,8 @@ def _open_axis(slab: ase.Atoms) -> tuple[int, float]:
         )
     if open_axes:
         raise InputError(
-            f"structure: it does not repeat along a{open_axes[0] + 1} (pbc), and there is empty space of "
-            f"{gaps[open_axes[0]]:.1f} Angstrom; expected at least {MIN_VACUUM:g}: add vacuum, or set pbc to True"
+            f"structure: empty space of {found} Angstrom was given, expected at least {MIN_VACUUM:g} along "
+            f"a{open_axes[0] + 1}, along which it does not repeat (pbc); add vacuum"
         )
     if wide:
         raise InputError(

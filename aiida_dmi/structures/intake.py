@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import ase
 import numpy as np
+
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures import frame
 from aiida_dmi.structures.choices import Choices
@@ -27,6 +28,8 @@ MOST_KINDS = 10
 """Species that pw.x takes (its NSX)."""
 NOISE = 0.1
 """Angstrom; heights of layers that are this near to the tolerance may be on either side of it by chance."""
+
+
 class Taken(NamedTuple):
     """What the intake gives: the atoms of the film, and the film.
 
@@ -241,11 +244,11 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
     elif choices.substrate is not None:
         over = _named_above(film, sides, choices.substrate)
     elif below == above:
-        sides_words = f"neither side of the magnet has more layers ({elements[0]} below, {elements[1]} above)"
-        return False, AS_GIVEN, [
-            f"{sides_words if below else 'magnetic layers alone'}: +z as given; the other way D has the other sign "
-            f"({'--substrate, ' if below else ''}--normal)"
-        ]
+        why, otherwise = "magnetic layers alone", "--normal"
+        if below:
+            why = f"neither side of the magnet has more layers ({elements[0]} below, {elements[1]} above)"
+            otherwise = "--substrate, --normal"
+        return False, AS_GIVEN, [f"{why}: +z as given ({otherwise})"]
     else:
         over = above > below
         if below and above:

@@ -143,8 +143,8 @@ def read_film(structure: orm.StructureData, choices: Choices | None = None) -> T
     taken = take_in(atoms_of(structure), choices_of(structure).changed(choices or Choices()))
     if taken.changed and getattr(structure, "hubbard", None):
         raise InputError(
-            "structure: one with Hubbard parameters was given that does not lie as a film does; they would be lost when "
-            f"it is turned ({'; '.join(taken.done) or 'kinds, cell or pbc change'}): turn it first, or leave them out"
+            "structure: one with Hubbard parameters was given that does not lie as a film does, and they would be lost "
+            f"on the way ({'; '.join(taken.done) or 'kinds, cell or pbc change'}); turn it first, or leave them out"
         )
     decisions = dict.fromkeys([*decisions_of(structure), *taken.film.decisions])
     return taken._replace(film=dataclasses.replace(taken.film, decisions=tuple(decisions)))
