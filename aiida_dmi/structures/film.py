@@ -25,6 +25,7 @@ from aiida import orm
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.heights import LAYER_TOLERANCE, cluster_layers, heights_of
+from aiida_dmi.structures.symmetry import FOR_EVERY_N
 
 MAGNETS = ("Cr", "Mn", "Fe", "Co", "Ni")
 """Elements that carry a film's magnetism unless others are named."""
@@ -342,7 +343,7 @@ class Film:
         dict
             `layer` and `part` (one an atom), `layers` (atom numbers, from the lowest up), `magnets`, `substrate`,
             `spacer`, `cap` (elements), `normal`, `thickness_angstrom`, `thickness_rule`, `area_angstrom2`, `order`,
-            `moments_bohr` (by kind), `vanishing`, `decisions`.
+            `moments_bohr` (by kind), `vanishing`, `vanishing_for_every_n`, `decisions`.
         """
         part = {site: own for layer, own in zip(self.layers, self.parts, strict=True) for site in layer}
         return {
@@ -361,6 +362,7 @@ class Film:
             "order": self.order,
             "moments_bohr": dict(self.moments),
             "vanishing": self.vanishing,
+            "vanishing_for_every_n": bool(self.vanishing) and str(self.vanishing).startswith(FOR_EVERY_N),
             "decisions": list(self.decisions),
         }
 

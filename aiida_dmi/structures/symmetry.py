@@ -17,6 +17,7 @@ TOLERANCE = 1e-3
 LOOSE = 0.03
 """Angstrom; what rounding to two digits, or a relaxation that ended early, leaves of a symmetry."""
 NEARLY = "nearly symmetric"
+FOR_EVERY_N = "D = 0 by symmetry, for every direction of n"
 VACUUM = 20.0
 """Angstrom between the film and its image: no operation then relates the two."""
 
@@ -40,7 +41,7 @@ class Allowed:
     def why_none(self) -> str | None:
         """Why D vanishes altogether, in words; None where it need not."""
         if self.inversion:
-            return "D = 0 by symmetry, for every direction of n: the film has a centre of inversion"
+            return f"{FOR_EVERY_N}: the film has a centre of inversion"
         if not self.components:
             return "D = 0 by symmetry for n along z: an operation turns the film over, such as a mirror plane in it"
         return None

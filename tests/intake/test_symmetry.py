@@ -6,14 +6,19 @@ import itertools
 
 import numpy as np
 import pytest
+from aiida import orm
 
+from aiida_dmi.calculations.quality import assess_response
+from aiida_dmi.data.response import DmiData
+from aiida_dmi.engine import compute
+from aiida_dmi.engine.results import save_result
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.intake import take_in, with_starting_moments
 from aiida_dmi.structures.symmetry import allowed_components
 
 from .notation import read_films
 from .test_descriptions import without_symmetry
-from .tight_binding import density_of_d
+from .tight_binding import density_of_d, p_model
 
 FILMS = {entry.name: entry for entry in read_films()}
 NOTHING = 1e-10
@@ -94,3 +99,28 @@ def test_symmetry_but_for_rounding():
     assert any(line.startswith("nearly symmetric, to 0.03 Angstrom") for line in film.decisions)
     atoms.positions[0, 2] += 0.1
     assert not any("nearly symmetric" in line for line in take_in(atoms).film.decisions)
+
+
+@pytest.mark.usefixtures("aiida_profile")
+@pytest.mark.parametrize(
+    ("name", "directions", "masks", "judged"),
+    [
+        ("CrTe2, 1T", [(0, 0, 1), TILTED], {"all": [1, 1, 1]}, {"vanishing"}),
+        ("VSe2, 2H", [(0, 0, 1)], {"all": [1, 1, 1]}, {"vanishing"}),
+        ("VSe2, 2H", [(0, 0, 2), TILTED], {"all": [1, 1, 1]}, {"vanishing", "closure"}),
+        # Of one layer alone it need not vanish, and nothing says whether it does.
+        ("CrTe2, 1T", [(0, 0, 1)], {"below": [1, 0, 0]}, set()),
+        ("MnSeTe Janus", [(0, 0, 1)], {"all": [1, 1, 1]}, {"closure"}),
+    ],
+)
+def test_gate_of_films_without_dmi(name, directions, masks, judged, tmp_path):
+    """Where D is zero its size is judged, not what is relative to it; elsewhere as for any film."""
+    film = taken(name)
+    result = compute(p_model(film.atoms, film.film), 4, temperatures=[4000.0], directions=directions, soi_masks=masks)
+    save_result(result, tmp_path / "result.nc")
+    limits = {"vanishing": 1e-6, "closure": 1e9}
+    gate = assess_response(
+        DmiData((tmp_path / "result.nc").absolute()), orm.Dict(limits), orm.Dict(film.film.record())
+    ).get_dict()
+    assert {key for key in limits if gate["quantities"][key]["value"] is not None} == judged
+    assert gate["failed"] == []
