@@ -17,7 +17,7 @@ from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import JOBS, run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
-from aiida_dmi.structures.choices import KINDS, NORMALS
+from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.film import Film
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
@@ -108,18 +108,17 @@ def kinds(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-SAID_OF_FILM = ("magnets", "substrate", "normal", "thickness", "kinds", "moments")
+SAID_OF_FILM = ("magnets", "substrate", "normal", "thickness", "kinds")
 
 
-def _with_film(overrides: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The overrides, with what the options say of the film."""
-    said = {key: options[key] for key in SAID_OF_FILM if options.get(key) is not None}
-    if not said:
-        return overrides
+def _with_film(overrides: dict[str, Any], options: dict[str, Any], own: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The overrides, with what the options say of the film; `own`: what it says of itself, which they go before."""
     section = overrides.get("film") or {}
     if not isinstance(section, dict):
         raise InputError(f"overrides: film {section!r} was given, expected a mapping")
-    return {**overrides, "film": {**section, **said}}
+    said = Choices.checked({key: options[key] for key in SAID_OF_FILM if options.get(key) is not None})
+    said = Choices.checked(own).changed(Choices.checked(section)).changed(said)
+    return {**overrides, "film": said.given()} if said.given() else overrides
 
 
 @launch.command()
@@ -191,7 +190,7 @@ def _launch_film(
 ) -> None:
     load_profile(click.get_current_context())
     slab = inputs.load_film(text, bool(moments))
-    overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), {**slab.said, **options})
+    overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), options, slab.said)
     overrides.setdefault("pseudo_family", family)
     builder = workchain.get_builder_from_protocol(
         _codes(options["computer"]),
@@ -264,6 +263,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         for layer, height in zip(decided.layers, decided.layer_heights, strict=True)
     )
     system = ports.scf.pw.parameters["SYSTEM"]
+    starting = system["starting_magnetization"]
     meshes = {name: "x".join(map(str, node.get_kpoints_mesh()[0][:2])) for name, node in
               (("scf", ports.scf.kpoints), ("wannier", ports.kpoints))}  # fmt: skip
     resources = ports.scf.pw.metadata.options["resources"]
@@ -275,7 +275,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
         *decided.described(),
         f"pw.x       {system['ecutwfc']:g} Ry, scf mesh {meshes['scf']}, {ranks} ranks",
-        f"moments    starting_magnetization {system['starting_magnetization']}",
+        f"moments    starting_magnetization {', '.join(f'{kind} {m:.4g}' for kind, m in starting.items())}",
         f"Wannier    mesh {meshes['wannier']}, orbitals {' '.join(settings['orbitals'])} on every atom, window to "
         f"E_F + {settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",

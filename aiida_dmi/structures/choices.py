@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +16,6 @@ from aiida_dmi.engine.errors import InputError
 
 KINDS = ("element", "layer")
 NORMALS = ("up", "down")
-BY_ELEMENT = ("kinds", "element")
-"""What `kinds` is where nothing was said."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Choices:
         t of the magnetic film, Angstrom; rule: `Film.thickness`.
     vacuum : float or None
         To set, Angstrom; rule: as in the slab.
-    kinds : {'element', 'layer'}
-        'element' keeps the slab's kinds; 'layer': one kind a layer.
+    kinds : {'element', 'layer'} or None
+        One kind an element, or one a layer; rule: the slab's own.
     moments : mapping or None
         Kind to starting moment, mu_B, as the structure came with them.
     """
@@ -47,7 +47,7 @@ class Choices:
     normal: str | None = None
     thickness: float | None = None
     vacuum: float | None = None
-    kinds: str = "element"
+    kinds: str | None = None
     moments: Mapping[str, float] | None = dataclasses.field(default=None, hash=False)
 
     @classmethod
@@ -65,7 +65,7 @@ class Choices:
             raise InputError(f"film: {', '.join(unknown)} is unknown; expected some of {', '.join(known)}")
         magnets, substrate, normal = (values.get(key) for key in ("magnets", "substrate", "normal"))
         if isinstance(magnets, str):
-            magnets = [part.strip() for part in magnets.split(",")]
+            magnets = [part for part in re.split(r"[,\s]+", magnets) if part]
         if magnets is not None:
             if not isinstance(magnets, Sequence) or not magnets or not all(_element(name) for name in magnets):
                 raise InputError(f"magnets: {values['magnets']!r} was given, expected elements, such as [Co, Fe]")
@@ -80,8 +80,8 @@ class Choices:
         moments = values.get("moments")
         if moments is not None and not (isinstance(moments, Mapping) and all(_number(m) for m in moments.values())):
             raise InputError(f"moments: {moments!r} was given, expected kinds and their moments in mu_B")
-        kinds = values.get("kinds") or "element"
-        if kinds not in KINDS:
+        kinds = values.get("kinds")
+        if kinds is not None and kinds not in KINDS:
             raise InputError(f"kinds: {kinds!r} was given, expected 'element' or 'layer'")
         if substrate is not None and normal is not None:
             raise InputError("normal: given beside substrate; either of them says which way is up, give one")
@@ -100,14 +100,12 @@ class Choices:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         stored = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         stored = {key: dict(value) if isinstance(value, Mapping) else value for key, value in stored.items()}
-        return {
-            key: value for key, value in stored.items() if value is not None and (key, value) != ("kinds", "element")
-        }
+        return {key: value for key, value in stored.items() if value is not None}
 
     def changed(self, other: Choices) -> Choices:
         """These choices where the other says nothing."""
         said = {field.name: getattr(other, field.name) for field in dataclasses.fields(other)}
-        said = {key: value for key, value in said.items() if value is not None and (key, value) != BY_ELEMENT}
+        said = {key: value for key, value in said.items() if value is not None}
         # One word on which way is up takes the place of the other.
         if "substrate" in said or "normal" in said:
             said = {"substrate": None, "normal": None, **said}
@@ -119,7 +117,7 @@ def _element(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def _length(value: Any) -> bool:

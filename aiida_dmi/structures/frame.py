@@ -23,6 +23,8 @@ ROUNDED = 1e-3
 """Angstrom by which a lattice vector may miss its lattice: what rounding to three digits leaves. More is a strain."""
 NEARLY = 0.03
 """Angstrom; a lattice missed by less than this is meant, as a cell of two digits does, or strained by a per cent."""
+HALF = 5e-3
+"""Parts of a lattice vector; a cell of two digits is no sheared one, though its a2 ends beyond the middle of a1."""
 OVERLAP = 0.6
 """Atoms nearer than this part of the sum of their covalent radii lie on one another."""
 APART = 1.45
@@ -277,10 +279,10 @@ def shortest_cell(film: ase.Atoms) -> tuple[ase.Atoms, str | None]:
     new = np.eye(2)
     while True:
         # a2 is taken nearer first, so that x stays along a1. A centred cell, a2 above the middle of a1, may stay.
-        if abs(a1 @ a2) > (a1 @ a1) * (0.5 + 1e-4):
+        if abs(a1 @ a2) > (a1 @ a1) * (0.5 + HALF):
             times = np.round((a1 @ a2) / (a1 @ a1))
             a2, new[1] = a2 - times * a1, new[1] - times * new[0]
-        elif abs(a1 @ a2) > (a2 @ a2) * (1.0 - 1e-4):
+        elif abs(a1 @ a2) > (a2 @ a2) * (1.0 - HALF):
             times = np.round((a1 @ a2) / (a2 @ a2))
             a1, new[0] = a1 - times * a2, new[0] - times * new[1]
         else:

@@ -103,13 +103,13 @@ def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False)
         given_thickness=choices.thickness,
         moments=moments,
     )
-    if choices.kinds == "layer":
-        atoms, film = _kinds_by_layer(atoms, film)
+    if choices.kinds is not None:
+        atoms, film, words = _kinds_by(choices.kinds, atoms, film)
+        done += [words] if words else []
     if len(set(film.kinds)) > MOST_KINDS:
         raise InputError(
-            f"kinds: {len(set(film.kinds))} ({', '.join(dict.fromkeys(film.kinds))}), pw.x takes {MOST_KINDS}; use "
-            "kinds by element (--kinds element), or name kinds of your own (species of a pw.x input, kinds of a "
-            "StructureData) and give moments by kind (--moment)"
+            f"kinds: {len(set(film.kinds))} were given ({', '.join(dict.fromkeys(film.kinds))}), pw.x takes "
+            f"{MOST_KINDS}; use one an element (--kinds element), and give kinds of their own to fewer atoms"
         )
     missed = frame.missed_lattice(atoms)
     rules += [*([missed] if missed else []), *_doubtful_layers(film)]
@@ -282,18 +282,24 @@ def _layers(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"
 
 
-def _kinds_by_layer(atoms: ase.Atoms, film: Film) -> tuple[ase.Atoms, Film]:
-    """One kind a layer, each with the moment that its atoms had."""
-    kinds = [layer_kind(name) for name in film.names]
+def _kinds_by(how: str, atoms: ase.Atoms, film: Film) -> tuple[ase.Atoms, Film, str | None]:
+    """One kind an element or a layer, each with the moment that its atoms had; and in words what else was done."""
+    kinds, words = list(film.symbols), None
+    if how == "layer":
+        kinds = [layer_kind(name) for name in film.names]
+        if len(set(kinds)) > MOST_KINDS:
+            magnet = film.group("magnet")
+            kinds = [kind if site in magnet else film.symbols[site] for site, kind in enumerate(kinds)]
+            words = f"kinds by layer in the magnet alone: of the whole film they are more than the {MOST_KINDS} of pw.x"
     moments: dict[str, float] = {}
     for old, new in zip(film.kinds, kinds, strict=True) if film.moments else ():
         moment = float(film.moments.get(old, 0.0))
         if moments.setdefault(new, moment) != moment:
             raise InputError(
-                f"kinds: by layer {new} would stand for moments of {moments[new]:g} and {moment:g} mu_B; use "
-                "kinds='element', which keeps them apart"
+                f"kinds: by {how} {new} would stand for moments of {moments[new]:g} and {moment:g} mu_B; leave kinds "
+                "out, which keeps them apart"
             )
-    return with_kinds(atoms, kinds), dataclasses.replace(film, kinds=tuple(kinds), moments=moments)
+    return with_kinds(atoms, kinds), dataclasses.replace(film, kinds=tuple(kinds), moments=moments), words
 
 
 def _stands(slab: ase.Atoms) -> bool:

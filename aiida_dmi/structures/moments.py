@@ -15,7 +15,7 @@ from aiida_dmi.structures.heights import layer_kind
 ALIKE = 0.25
 """mu_B within which moments of one kind start as one: no guess is better, and pw.x has ten species at most."""
 NO_SIGN = 0.1
-"""mu_B; moments of opposite signs are alike only within this."""
+"""mu_B; moments of opposite signs are alike only where they are smaller than this."""
 LONGEST_KIND = 3
 
 
@@ -69,8 +69,8 @@ def alike(moments: Sequence[float]) -> list[list[int]]:
     groups: list[list[int]] = []
     for place in sorted(range(len(moments)), key=lambda number: (moments[number], number)):
         lowest = moments[groups[-1][0]] if groups else 0.0
-        within = NO_SIGN if lowest < 0.0 < moments[place] else ALIKE
-        if groups and moments[place] - lowest <= within:
+        opposite = lowest < -NO_SIGN and moments[place] > NO_SIGN
+        if groups and not opposite and moments[place] - lowest <= ALIKE:
             groups[-1].append(place)
         else:
             groups.append([place])

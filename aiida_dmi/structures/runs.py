@@ -13,7 +13,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.intake import as_it_stands
-from aiida_dmi.structures.slab import choices_of, film_of
+from aiida_dmi.structures.slab import choices_of, film_of, read_film
 
 CALLED = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
@@ -52,6 +52,21 @@ def film_of_run(node: orm.WorkChainNode) -> Film | None:
     if record is None:
         return as_it_stands(structure, choices_of(structure))
     return Film.from_record(record.get_dict(), structure)
+
+
+def said_of_run(node: orm.WorkChainNode) -> dict[str, Any]:
+    """What its record says of the film of a run, as keys of `Choices` for another run of it: not what rules find."""
+    record, structure = _found(node, "film"), _found(node, "structure")
+    if record is None or structure is None:
+        return {}
+    film = Film.from_record(record.get_dict(), structure)
+    said: dict[str, Any] = {"magnets": list(film.magnets), "moments": dict(film.moments) or None}
+    said["thickness"] = film.given_thickness
+    # It lies as it was to lie; where the rule would say otherwise, that is said.
+    by_rule = Choices.checked({"magnets": said["magnets"]})
+    if film.multilayer or read_film(structure, by_rule).film.normal != film.normal:
+        said["normal"] = "up"
+    return said
 
 
 def film_of_model(model: WannierModelData, record: orm.Dict | None = None, choices: Choices | None = None) -> Film:

@@ -82,7 +82,7 @@ def film_from_structure(
     slab: orm.StructureData,
     magnets: Sequence[str] | None = None,
     substrate: str | None = None,
-    kinds: str = "element",
+    kinds: str | None = None,
     vacuum: float | None = None,
     normal: str | None = None,
     thickness: float | None = None,
