@@ -13,24 +13,21 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.intake import as_it_stands
-from aiida_dmi.structures.slab import choices_of, film_of, read_film
+from aiida_dmi.structures.slab import choices_of, read_film
 
 CALLED = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
 
 @calcfunction
 def film_record(structure: orm.StructureData) -> orm.Dict:
-    """What the intake decides of a film whose workchain was given none (`Film.record`).
+    """The record (`Film.record`) of a film whose workchain was given none; as it stands, it is not turned.
 
     Raises
     ------
     InputError
-        If the structure does not lie as a film does.
+        If no element of it is known as magnetic.
     """
-    taken = film_of(structure)
-    if taken.structure.uuid != structure.uuid:
-        raise InputError("structure: it does not lie as a film does; use get_builder_from_protocol, which turns it")
-    return orm.Dict(taken.film.record())
+    return orm.Dict(as_it_stands(structure, choices_of(structure)).record())
 
 
 @calcfunction

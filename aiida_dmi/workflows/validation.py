@@ -19,6 +19,8 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.film import NEEDED, Film
 from aiida_dmi.structures.geometry import MIN_VACUUM
 from aiida_dmi.structures.heights import heights_of
+from aiida_dmi.structures.intake import as_it_stands
+from aiida_dmi.structures.slab import choices_of
 
 SAME_PLACE = 1e-3
 """Angstrom within which atoms of a model and of a structure are the same."""
@@ -56,9 +58,11 @@ def film(node: orm.Dict | None, _: Any = None) -> str | None:
 
 
 def film_of_structure(record: orm.Dict | None, node: orm.StructureData) -> str | None:
-    """Whether a record is that of a structure."""
+    """Whether a record is that of a structure, or without one, whether the structure is a film."""
     try:
-        if record is not None:
+        if record is None:
+            as_it_stands(node, choices_of(node)).record()
+        else:
             Film.from_record(record.get_dict(), node)
     except InputError as error:
         return str(error)

@@ -190,6 +190,9 @@ class WannierModelWorkChain(BaseRestartWorkChain):
         if message is not None or "structure" not in inputs:
             return message
         kinds = inputs["structure"].get_kind_names()
+        message = validation.film_of_structure(inputs.get("film"), inputs["structure"])
+        if message is not None:
+            return message
         if sorted(inputs.get("pseudos", {})) != sorted(kinds):
             return f"pseudos: given for {sorted(inputs.get('pseudos', {}))}, the structure's kinds are {sorted(kinds)}"
         if "parent_folder" not in inputs:
