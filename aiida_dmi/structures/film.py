@@ -149,6 +149,14 @@ class Film:
         """Whether each layer holds a magnetic element."""
         return tuple(any(self.symbols[site] in self.magnets for site in layer) for layer in self.layers)
 
+    @property
+    def in_one_block(self) -> bool:
+        """Whether there is a magnet, and nothing else between its layers unless the film is a multilayer."""
+        if not any(self.magnetic):
+            return False
+        first, last = self.magnetic.index(True), len(self.layers) - 1 - self.magnetic[::-1].index(True)
+        return self.multilayer or all(self.magnetic[first : last + 1])
+
     @cached_property
     def magnetic_block(self) -> tuple[int, int]:
         """First and last magnetic layer, as indices into `layers`.
@@ -165,7 +173,7 @@ class Film:
                 "magnetism"
             )
         first, last = self.magnetic.index(True), len(self.layers) - 1 - self.magnetic[::-1].index(True)
-        if not self.multilayer and not all(self.magnetic[first : last + 1]):
+        if not self.in_one_block:
             raise InputError(
                 f"structure: two magnets with other layers in between were given (upwards: "
                 f"{self._upwards(first, last)}), one was expected; give `magnets` (--magnets), the elements of the one "

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
-from ase.geometry import get_distances, minkowski_reduce
+from ase.geometry import minkowski_reduce
+from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.geometry import FLOOR, MIN_VACUUM
 from aiida_dmi.structures.heights import in_one_piece, widest_gap
 
 Floats = NDArray[np.float64]
 
+FLOOR = 5.0
+"""Height of the lowest layer above the cell's floor, Angstrom; half the vacuum where that is less."""
+MIN_VACUUM = 6.0
+"""Angstrom; the film and its periodic image overlap below."""
 ROUNDED = 1e-3
 """Angstrom by which a lattice vector may miss its lattice: what rounding to three digits leaves. More is a strain."""
 NEARLY = 0.03
@@ -94,30 +98,34 @@ def check_atoms(atoms: ase.Atoms) -> None:
     for number in atoms.numbers:
         if not 0 < number < len(chemical_symbols):
             raise InputError("structure: an atom without a chemical element (X) was given, expected elements")
-    _, distances = get_distances(positions, cell=cell, pbc=True)
-    least = OVERLAP * np.add.outer(covalent_radii[atoms.numbers], covalent_radii[atoms.numbers])
-    np.fill_diagonal(distances, np.inf)
-    first, second = np.unravel_index(int(np.argmin(distances / least)), distances.shape)
-    if distances[first, second] < least[first, second]:
-        symbols = atoms.get_chemical_symbols()
-        raise InputError(
-            f"structure: atoms {first + 1} ({symbols[first]}) and {second + 1} ({symbols[second]}) lie "
-            f"{distances[first, second]:.2f} Angstrom apart, expected at least {least[first, second]:.2f}; remove one "
-            "of them, or give lengths in Angstrom"
-        )
+    _check_distances(atoms)
+
+
+def _check_distances(atoms: ase.Atoms) -> None:
+    """Refuse atoms on one another, and lengths in other units than Angstrom."""
+    cell, radii = np.array(atoms.cell[:]), covalent_radii[atoms.numbers]
     repeat = shortest_vector(cell)
-    images = repeat / (2 * covalent_radii[atoms.numbers].max())
-    nearest = min(float((distances / least).min()) * OVERLAP, images)
-    if nearest > APART:
-        raise InputError(
-            f"structure: the nearest atoms are {nearest:.1f} times as far apart as atoms that touch; give lengths in "
-            "Angstrom (these may be in bohr)"
-        )
-    widest = OVERLAP * 2 * covalent_radii[atoms.numbers].max()
-    if repeat < widest:
+    if repeat < OVERLAP * 2 * radii.max():
         raise InputError(
             f"structure: a lattice vector of {repeat:.2f} Angstrom was given, atoms would lie on their own images; "
             "give lengths in Angstrom"
+        )
+    everywhere = atoms.copy()
+    everywhere.pbc = True
+    first, second, distances = neighbor_list("ijd", everywhere, OVERLAP * radii)
+    if len(distances):
+        worst = int(np.argmin(distances / (radii[first] + radii[second])))
+        pair, symbols = sorted((first[worst], second[worst])), atoms.get_chemical_symbols()
+        least = OVERLAP * radii[pair].sum()
+        raise InputError(
+            f"structure: atoms {pair[0] + 1} ({symbols[pair[0]]}) and {pair[1] + 1} ({symbols[pair[1]]}) lie "
+            f"{distances[worst]:.2f} Angstrom apart, expected at least {least:.2f}; remove one of them, or give "
+            "lengths in Angstrom"
+        )
+    if not len(neighbor_list("i", everywhere, APART * radii)):
+        raise InputError(
+            f"structure: no two atoms are nearer than {APART:g} times the sum of their radii; give lengths in Angstrom "
+            "(these may be in bohr)"
         )
 
 

@@ -163,19 +163,40 @@ def as_it_stands(structure: Any, choices: Choices | None = None) -> Film:
     InputError
         If a choice does not fit.
     """
-    choices = choices or Choices()
-    symbols = [str(symbol) for symbol in Film.of(structure).symbols]
-    magnets = _magnets(symbols, choices)
-    film = Film.of(structure, magnets, multilayer=True, given_thickness=choices.thickness)
+    film = layers_as_they_stand(structure, choices, multilayer=True)
     atoms, moments, _ = with_moments(_atoms_of(structure, film))
     film = dataclasses.replace(film, kinds=tuple(str(kind) for kind in atoms.arrays["kinds"]), moments=moments)
-    if not any(film.magnetic):
+    return _with_symmetry(film, atoms) if any(film.magnetic) else film
+
+
+def layers_as_they_stand(structure: Any, choices: Choices | None = None, multilayer: bool = False) -> Film:
+    """The layers of something that is not to be turned, and which way up it is.
+
+    Parameters
+    ----------
+    structure : StructureData, ase.Atoms or WannierModel
+        Normal z.
+    choices : Choices, optional
+    multilayer : bool
+        Whether layers that are not magnetic may lie between magnetic ones though no `normal` was stated; else that is
+        refused once a layer's name is asked for: elements have sites without.
+
+    Raises
+    ------
+    InputError
+        If a choice does not fit.
+    """
+    choices = choices or Choices()
+    multilayer = multilayer or choices.normal is not None
+    magnets = _magnets(list(Film.of(structure).symbols), choices)
+    film = Film.of(structure, magnets, multilayer=multilayer, given_thickness=choices.thickness)
+    if not film.in_one_block:
         return dataclasses.replace(film, normal=AS_GIVEN)
-    over, normal, words = _which_way(film, Choices(normal=choices.normal, substrate=choices.substrate))
+    over, normal, words = _which_way(film, choices)
     if over:
         normal = TO_SUBSTRATE
         words = ["on its head: +z points from the magnet to the substrate, and D_yx has the sign for this +z"]
-    return _with_symmetry(dataclasses.replace(film, normal=normal, decisions=tuple(words)), atoms)
+    return dataclasses.replace(film, normal=normal, decisions=tuple(words))
 
 
 def _atoms_of(structure: Any, film: Film) -> ase.Atoms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aiida import orm
@@ -89,10 +90,14 @@ def film_of_model(model: WannierModelData, record: orm.Dict | None = None, choic
     maker = _maker(model)
     if record is None and maker is not None:
         record = _found(maker, "film")
-    if record is None or (choices is not None and choices.given()):
-        earlier = Choices(magnets=tuple(record["magnets"])) if record is not None else Choices()
-        return as_it_stands(loaded, earlier.changed(choices or Choices()))
-    return Film.from_record(record.get_dict(), loaded)
+    said = choices or Choices()
+    if record is None:
+        return as_it_stands(loaded, said)
+    film = Film.from_record(record.get_dict(), loaded)
+    if said.magnets is not None or said.substrate is not None:
+        earlier = Choices(magnets=film.magnets, thickness=film.given_thickness)
+        return as_it_stands(loaded, earlier.changed(said))
+    return film if said.thickness is None else dataclasses.replace(film, given_thickness=said.thickness)
 
 
 def _maker(node: orm.Node) -> orm.WorkChainNode | None:

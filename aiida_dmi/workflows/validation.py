@@ -17,7 +17,7 @@ from aiida_dmi.engine.build.ghost_states import can_be_searched, require_no_ghos
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.film import NEEDED, Film
-from aiida_dmi.structures.geometry import MIN_VACUUM
+from aiida_dmi.structures.frame import MIN_VACUUM
 from aiida_dmi.structures.heights import heights_of
 from aiida_dmi.structures.intake import as_it_stands
 from aiida_dmi.structures.slab import choices_of

@@ -157,6 +157,7 @@ def test_named_magnets_are_remembered(make):
     atoms = stacked("CrPtPtCo", [3.0, 5.1, 7.4, 9.4], cell=[2.77, 2.77, 24.0, 90, 90, 120])
     made = make(atoms, magnets=["Co"], thickness=2.5)
     assert choices_of(made) == Choices(magnets=("Co",), thickness=2.5)
+    assert layer_names(made) == ["Cr.1", "Pt.2", "Pt.1", "Co.1"]
     checked = film_of(made).film
     assert checked.names == ("Cr.1", "Pt.2", "Pt.1", "Co.1")
     assert (checked.magnets, checked.thickness) == (("Co",), 2.5)
