@@ -19,6 +19,8 @@ from aiida_dmi.structures.moments import with_moments
 
 FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
 PW_INPUT = "espresso-in"
+XYZ = ("xyz", "extxyz")
+COLUMNS = re.compile(r":[A-Z]:(\d+)")
 LABEL = re.compile(r"^\s*(?!K_POINTS)([A-Za-z]{1,2}[0-9]?[_-]\S*)\s", re.MULTILINE | re.IGNORECASE)
 """A species of pw.x with a suffix, at the head of a line; not the card of k points."""
 FORMATS = "cif, POSCAR, xsf or extended xyz file, or an input of pw.x"
@@ -57,8 +59,25 @@ def structure_file(text: str) -> tuple[Path, int | None] | None:
     return None
 
 
+class FileContent(NamedTuple):
+    """Atoms of a file with the array `kinds`, the moments of those kinds (mu_B), and what is not taken over."""
+
+    atoms: ase.Atoms
+    moments: dict[str, float]
+    notes: list[str]
+
+
 def slab_of_file(text: str, moments_given: bool = False) -> Slab:
-    """The structure of a file.
+    """The structure of a file; parameters and errors as `read_structure`."""
+    content = read_structure(text, moments_given)
+    found = structure_file(text)
+    label = found[0].stem if found else ""
+    said = {"moments": content.moments} if content.moments else {}
+    return Slab(structure_data(content.atoms, label), said, content.notes)
+
+
+def read_structure(text: str, moments_given: bool = False) -> FileContent:
+    """The atoms of a file.
 
     Parameters
     ----------
@@ -84,16 +103,18 @@ def slab_of_file(text: str, moments_given: bool = False) -> Slab:
         atoms, notes = _pw_input(path, moments_given)
     else:
         _refuse_magnetic_cif(path)
-        atoms, notes = _by_ase(path, frame)
+        atoms, notes = _by_ase(path, kind, frame)
     check_occupancies(atoms)
     if atoms.constraints:
         notes.append(f"{path.name}: which atoms are held is not taken over; a relaxation holds those of `relax: fixed`")
     named, moments, words = with_moments(atoms)
-    return Slab(structure_data(named, path.stem), {"moments": moments} if moments else {}, [*notes, *words])
+    return FileContent(named, moments, [*notes, *words])
 
 
-def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
+def _by_ase(path: Path, kind: str, frame: int | None) -> tuple[ase.Atoms, list[str]]:
     """One structure of a file, and ASE's warnings."""
+    if kind in XYZ:
+        _check_counts(path)
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -116,6 +137,23 @@ def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
         f"{path.name}: {brief(warning.message, 200)}" for warning in said if issubclass(warning.category, UserWarning)
     ]
     return _with_computed_moments(atoms), notes
+
+
+def _check_counts(path: Path) -> None:
+    """Refuse an xyz file that counts more atoms or columns than it has: ASE would look for them for ever."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    start = 0
+    while start < len(lines):
+        try:
+            count = int(lines[start])
+        except ValueError:
+            return
+        if count < 0 or start + 2 + count > len(lines):
+            raise InputError(f"{path}: line {start + 1} counts {count} atoms, the file ends before; mend it")
+        columns = sum(int(number[:9]) for number in COLUMNS.findall(lines[start + 1]))
+        if columns > max(map(len, lines[start + 2 : start + 2 + count]), default=0):
+            raise InputError(f"{path}: line {start + 2} counts {columns} columns, the atoms have fewer; mend it")
+        start += 2 + count
 
 
 def _refuse_magnetic_cif(path: Path) -> None:

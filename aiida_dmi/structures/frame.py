@@ -5,19 +5,21 @@ Everything here turns, shifts or replaces lattice vectors; nothing mirrors, sinc
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.heights import in_one_piece, widest_gap
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 FLOOR = 5.0
 """Height of the lowest layer above the cell's floor, Angstrom; half the vacuum where that is less."""
@@ -103,35 +105,41 @@ def check_atoms(atoms: ase.Atoms) -> None:
 
 def _check_distances(atoms: ase.Atoms) -> None:
     """Refuse atoms on one another, and lengths in other units than Angstrom."""
-    cell, radii = np.array(atoms.cell[:]), covalent_radii[atoms.numbers]
-    repeat = shortest_vector(cell)
+    radii, symbols = covalent_radii[atoms.numbers], atoms.get_chemical_symbols()
+    cell = minkowski_reduce(np.array(atoms.cell[:]))[0]
+    repeat = float(np.linalg.norm(cell, axis=1).min())
     if repeat < OVERLAP * 2 * radii.max():
         raise InputError(
             f"structure: a lattice vector of {repeat:.2f} Angstrom was given, atoms would lie on their own images; "
             "give lengths in Angstrom"
         )
-    everywhere = atoms.copy()
-    everywhere.pbc = True
-    first, second, distances = neighbor_list("ijd", everywhere, OVERLAP * radii)
-    if len(distances):
-        worst = int(np.argmin(distances / (radii[first] + radii[second])))
-        pair, symbols = sorted((first[worst], second[worst])), atoms.get_chemical_symbols()
-        least = OVERLAP * radii[pair].sum()
-        raise InputError(
-            f"structure: atoms {pair[0] + 1} ({symbols[pair[0]]}) and {pair[1] + 1} ({symbols[pair[1]]}) lie "
-            f"{distances[worst]:.2f} Angstrom apart, expected at least {least:.2f}; remove one of them, or give "
-            "lengths in Angstrom"
-        )
-    if not len(neighbor_list("i", everywhere, APART * radii)):
+    first, second, distances = _neighbours(atoms.positions, cell, 2 * APART * float(radii.max()))
+    parts = distances / (radii[first] + radii[second])
+    if not len(parts) or parts.min() > APART:
         raise InputError(
             f"structure: no two atoms are nearer than {APART:g} times the sum of their radii; give lengths in Angstrom "
             "(these may be in bohr)"
         )
+    if parts.min() < OVERLAP:
+        one, other = sorted((first[parts.argmin()], second[parts.argmin()]))
+        raise InputError(
+            f"structure: atoms {one + 1} ({symbols[one]}) and {other + 1} ({symbols[other]}) lie "
+            f"{distances[parts.argmin()]:.2f} Angstrom apart, expected at least "
+            f"{OVERLAP * (radii[one] + radii[other]):.2f}; remove one of them, or give lengths in Angstrom"
+        )
 
 
-def shortest_vector(cell: Floats) -> float:
-    """Length of the shortest lattice vector, Angstrom."""
-    return float(np.linalg.norm(minkowski_reduce(cell)[0], axis=1).min())
+def _neighbours(positions: Floats, cell: Floats, cutoff: float) -> tuple[Ints, Ints, Floats]:
+    """Pairs of atoms and their distances, Angstrom, their nearest images among them.
+
+    In a reduced cell the nearest image of an atom lies in the cell itself or in one of those around it.
+    """
+    fractions = np.linalg.solve(cell.T, positions.T).T % 1.0
+    shifts = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    images = ((fractions[None] + shifts[:, None]) @ cell).reshape(-1, 3)
+    pairs = KDTree(fractions @ cell).sparse_distance_matrix(KDTree(images), cutoff, output_type="ndarray")
+    own = pairs["j"] == len(positions) * (len(shifts) // 2) + pairs["i"]
+    return pairs["i"][~own], pairs["j"][~own] % len(positions), pairs["v"][~own]
 
 
 def vacuum_along_a_vector(slab: ase.Atoms) -> tuple[ase.Atoms, str | None]:

@@ -267,6 +267,13 @@ BROKEN = {
     "letter.txt": (b"Dear colleagues,\n", FORMATS),
     "a.py": (b"import ase\n", FORMATS),
     "POSCAR": (b"my slab\n1.0\n2.7 0 0\n0 2.7 0\n0 0 20\n1 2\nDirect\n0 0 .1\n0 0 .2\n0 0 .3\n", FORMATS),
+    "many.xyz": (b"99999999999999999999\n\nPt 0 0 0\nCo 0 0 2\n", "line 1 counts 99999999999999999999 atoms"),
+    "more.xyz": (b"99_999_999_999\n\nPt 0 0 0\nCo 0 0 2\n", "line 1 counts 99999999999 atoms"),
+    "wide.xyz": (
+        b'1\nLattice="3 0 0 0 3 0 0 0 20" Properties=species:S:1:pos:R:99999999\nCo 0 0 2\n',
+        "line 2 counts 100000000 columns, the atoms have fewer",
+    ),
+    "second.xyz": (b"1\n\nCo 0 0 0\n3\n\nCo 0 0 2\n", "line 4 counts 3 atoms, the file ends before"),
     "atoms.xyz": (b"2\n\nPt 0 0 0\nCo 0 0 2\n", None),
     "two.cif": (
         CIF.format(name="x", sites=PURE).encode() + CIF.format(name="y", sites=PURE).encode(),
