@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from aiida import orm
 from aiida.engine import calcfunction
 
@@ -152,8 +154,8 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
     limits : Dict
         Quantity to limit.
     film : Dict, optional
-        The film's record. Where D vanishes by symmetry, what is relative to D is nothing beside nothing: the size of
-        the largest component is judged in its place.
+        The film's record. Where D vanishes by symmetry, for the directions for which it does, what is relative to D is
+        nothing beside nothing: the size of the largest component is judged in its place.
 
     Returns
     -------
@@ -165,16 +167,30 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
     if "all" in point["mask"].values:
         # Of one layer alone D may be next to nothing, and so large beside nothing is no fault.
         point = point.sel(mask=["all"])
-    size = float(abs(point.D).max())
-    if film is not None and film.get_dict().get("vanishing"):
-        return orm.Dict(judged(RESPONSE, {"vanishing": size}, limits.get_dict()))
-    numbers: dict[str, float | None] = {
-        "closure": _worst(point.closure),
-        "k_error": _worst(point.D_error / size) if size > 0 else None,
-    }
-    if "symmetry_residual" in point:
-        numbers["symmetry_residual"] = _worst(point.symmetry_residual)
+    record = {} if film is None else film.get_dict()
+    numbers: dict[str, float | None] = {}
+    if record.get("vanishing"):
+        # A mask may lower the symmetry, and may not: nothing can be asked of one that is not the same on all atoms.
+        point = point.isel(mask=np.ptp(point.mask_weights.values, axis=1) == 0.0)
+        zero = _along_z(point) | bool(record.get("vanishing_for_every_n"))
+        if zero.any():
+            numbers["vanishing"] = float(abs(point.isel(direction=zero).D).max()) if point.sizes["mask"] else None
+        point = point.isel(direction=~zero)
+    if point.D.size:
+        size = float(abs(point.D).max())
+        numbers |= {
+            "closure": _worst(point.closure),
+            "k_error": _worst(point.D_error / size) if size > 0 else None,
+        }
+        if "symmetry_residual" in point:
+            numbers["symmetry_residual"] = _worst(point.symmetry_residual)
     return orm.Dict(judged(RESPONSE, numbers, limits.get_dict()))
+
+
+def _along_z(point: Any) -> npt.NDArray[np.bool_]:
+    """Which of a result's directions are the film's normal."""
+    vectors = point.direction_vector.values
+    return np.asarray(np.abs(vectors[:, 2]) > (1 - 1e-9) * np.linalg.norm(vectors, axis=1))
 
 
 def _worst(values: Any) -> float | None:

@@ -17,6 +17,7 @@ from aiida_dmi.engine.errors import InputError, brief
 from aiida_dmi.engine.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import film
 from aiida_dmi.structures.files import Slab, slab_of_file, structure_file
+from aiida_dmi.structures.runs import said_of_run
 
 PRESET = re.compile(r"^[A-Z][A-Za-z/]*\(\d+\)(:[\d+]+)?$")
 """Such as Mn/W(001):1+9."""
@@ -75,7 +76,7 @@ def load_film(text: str, moments_given: bool = False) -> Slab:
         return Slab(node, {}, [])
     for found in (getattr(node, "outputs", None), getattr(node, "inputs", None)):
         if found is not None and "structure" in found:
-            return Slab(found.structure, {}, [])
+            return Slab(found.structure, said_of_run(node) if isinstance(node, orm.WorkChainNode) else {}, [])
     raise click.UsageError(f"{text}: {type(node).__name__}<{node.pk}> has no structure; give a StructureData")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,8 @@ from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
+from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.film import Film
-from aiida_dmi.structures.intake import KINDS, NORMALS
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
@@ -78,14 +79,20 @@ def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def what_film(function: Callable[..., Any]) -> Callable[..., Any]:
     """What is said of a film in place of the rules: the same keys as `overrides: film`."""
+    normal = click.option(
+        "--normal",
+        type=click.Choice(NORMALS),
+        help="+z along the cell's vacuum vector, or against it; layers that are not magnetic may then lie between the "
+        "magnet's (multilayers).",
+    )
+    return what_model(normal(function))
+
+
+def what_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What may be said of a finished model, which is not turned any more."""
     options = [
         click.option("--magnets", metavar="A,B", help="Elements that carry the magnetism.  [default: Cr Mn Fe Co Ni]"),
-        click.option("--substrate", metavar="A", help="An element of the substrate.  [default: the thicker side]"),
-        click.option(
-            "--normal",
-            type=click.Choice(NORMALS),
-            help="Which way +z is, along the cell's vacuum vector or against it.",
-        ),
+        click.option("--substrate", metavar="A", help="An element of the substrate.  [default: side with more layers]"),
         click.option("--thickness", type=float, metavar="T", help="Of the magnetic film, angstrom, for mJ/m^2."),
     ]
     for option in reversed(options):
@@ -100,18 +107,17 @@ def kinds(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-SAID_OF_FILM = ("magnets", "substrate", "normal", "thickness", "kinds", "moments")
+SAID_OF_FILM = ("magnets", "substrate", "normal", "thickness", "kinds")
 
 
-def _with_film(overrides: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The overrides, with what the options say of the film."""
-    said = {key: options[key] for key in SAID_OF_FILM if options.get(key) is not None}
-    if not said:
-        return overrides
+def _with_film(overrides: dict[str, Any], options: dict[str, Any], own: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The overrides, with what the options say of the film; `own`: what it says of itself, which they go before."""
     section = overrides.get("film") or {}
     if not isinstance(section, dict):
         raise InputError(f"overrides: film {section!r} was given, expected a mapping")
-    return {**overrides, "film": {**section, **said}}
+    said = Choices.checked({key: options[key] for key in SAID_OF_FILM if options.get(key) is not None})
+    said = Choices.checked(own).changed(Choices.checked(section)).changed(said)
+    return {**overrides, "film": said.given()} if said.given() else overrides
 
 
 @launch.command()
@@ -144,7 +150,7 @@ def model(film: str, family: str, moments: tuple[str, ...], pools: int | None, *
 
 @launch.command()
 @click.argument("source", metavar="MODEL", type=NodeName(MODEL_RUNS, [MODEL], files=True))
-@what_film
+@what_model
 @common
 def response(source: str, **options: Any) -> None:
     """From a finished model to D and its decomposition: another xi, direction, shift or mask.
@@ -183,7 +189,7 @@ def _launch_film(
 ) -> None:
     load_profile(click.get_current_context())
     slab = inputs.load_film(text, bool(moments))
-    overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), {**slab.said, **options})
+    overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), options, slab.said)
     overrides.setdefault("pseudo_family", family)
     builder = workchain.get_builder_from_protocol(
         _codes(options["computer"]),
@@ -251,9 +257,12 @@ def _scheduling(options: dict[str, Any]) -> dict[str, Any] | None:
 
 def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> list[str]:
     decided = Film.from_record(record.get_dict(), film)
-    atoms = sorted(zip(decided.names, decided.heights, strict=True), key=lambda atom: atom[1])
-    layers = ", ".join(f"{name} at {height:.2f}" for name, height in atoms)
+    layers = ", ".join(
+        f"{_counted([decided.names[site] for site in layer])} at {height:.2f}"
+        for layer, height in zip(decided.layers, decided.layer_heights, strict=True)
+    )
     system = ports.scf.pw.parameters["SYSTEM"]
+    starting = system["starting_magnetization"]
     meshes = {name: "x".join(map(str, node.get_kpoints_mesh()[0][:2])) for name, node in
               (("scf", ports.scf.kpoints), ("wannier", ports.kpoints))}  # fmt: skip
     resources = ports.scf.pw.metadata.options["resources"]
@@ -266,12 +275,18 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
         *decided.described(),
         f"pw.x       {system['ecutwfc']:g} Ry, scf mesh {meshes['scf']}, {ranks} ranks",
-        f"moments    starting_magnetization {system['starting_magnetization']}",
+        f"moments    starting_magnetization {', '.join(f'{kind} {m:.4g}' for kind, m in starting.items())}",
         f"Wannier    mesh {meshes['wannier']}, orbitals {' '.join(settings['orbitals'])} on every atom, window to "
         f"E_F + {settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
         *([f"neighbours {neighbours}"] if neighbours else []),
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
     ]
+
+
+def _counted(names: list[str]) -> str:
+    """Such as 'Pt.1', or '2 Fe.1 + 3 Ge.1' where a layer has several atoms."""
+    counts = Counter(names)
+    return " + ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
 
 
 def _describe_response(parameters: dict[str, Any]) -> list[str]:

@@ -161,6 +161,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *([("moment per cell", f"{moment:.2f} mu_B")] if moment is not None else []),
         *([("film", _film_words(film))] if film else []),
         *([("film normal", film["normal"])] if film else []),
+        *([("symmetry", film["vanishing"])] if film.get("vanishing") else []),
         *[("note", decision) for decision in film.get("decisions", [])],
         ("sign", summary["sign"]),
     ]

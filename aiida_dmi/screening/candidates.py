@@ -22,11 +22,12 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.filling import ELEMENTS
 from aiida_dmi.screening.spec import Dopings, Spec, System
 from aiida_dmi.structures.bilayer import film_arguments, film_label
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import atoms_of
 from aiida_dmi.structures.crystals import SURFACES, crystal_of
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.geometry import bilayer
-from aiida_dmi.structures.intake import Choices, take_in
+from aiida_dmi.structures.intake import take_in
 from aiida_dmi.structures.runs import film_of_model
 from aiida_dmi.structures.slab import choices_of, choices_of_bilayer
 from aiida_dmi.workflows.protocols.utils import load_protocol

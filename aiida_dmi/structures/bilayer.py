@@ -15,13 +15,12 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import structure_data, with_kinds
 from aiida_dmi.structures.crystals import CRYSTALS, KNOWN, crystal_of, facet_of, layer_spacing
 from aiida_dmi.structures.film import MAGNETS, Film
 from aiida_dmi.structures.geometry import FACETS, bilayer, check_cap, check_length
 from aiida_dmi.structures.heights import layer_kind
-from aiida_dmi.structures.intake import Choices
-from aiida_dmi.structures.layers import sites_of
 
 TEXT = re.compile(r"([A-Z][a-z]?(?:/[A-Z][a-z]?)+)\((\d+)\)\s*:\s*(\d+(?:\+\d+)+)")
 
@@ -76,10 +75,10 @@ def film_label(arguments: Mapping[str, Any]) -> str:
 
 def magnet_elements(arguments: Mapping[str, Any]) -> list[str]:
     """The magnet's elements, those that replace some of its layers included."""
-    unchanged = bilayer(**{**arguments, "substitutions": None})
-    magnet = set(sites_of(unchanged, "magnet", [arguments["magnet"]]))
+    unchanged = Film.of(bilayer(**{**arguments, "substitutions": None}), [arguments["magnet"]])
+    magnet = set(unchanged.group("magnet"))
     changes = (arguments.get("substitutions") or {}).items()
-    new = [element for name, element in changes if magnet & set(sites_of(unchanged, name, [arguments["magnet"]]))]
+    new = [element for name, element in changes if magnet & set(unchanged.sites(name))]
     return [arguments["magnet"], *new]
 
 

@@ -71,8 +71,9 @@ def check_occupancies(atoms: ase.Atoms) -> None:
     InputError
     """
     for site in dict(atoms.info.get("occupancy") or {}).values():
-        if len(site) != 1 or min(site.values()) < 1.0:
-            shares = ", ".join(f"{symbol} {share:g}" for symbol, share in site.items())
+        # A question mark or a dot, which cif has for what is not said, comes as text.
+        if len(site) != 1 or any(isinstance(share, (int, float)) and share < 1.0 for share in site.values()):
+            shares = ", ".join(f"{symbol} {share}" for symbol, share in site.items())
             raise InputError(partial_occupancy(f"a site of {shares}"))
 
 

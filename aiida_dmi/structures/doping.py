@@ -20,9 +20,11 @@ from aiida_dmi.calculations.virtual_crystal import virtual_crystal_pseudo
 from aiida_dmi.engine.build.ghost_states import require_no_ghost_states
 from aiida_dmi.engine.build.virtual_crystal import check_fraction, formula, virtual_crystal
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.heights import layer_kind
-from aiida_dmi.structures.layers import sites_of
+from aiida_dmi.structures.intake import layers_as_they_stand
+from aiida_dmi.structures.slab import choices_of
 
 Mixture = tuple[str, float]
 """The element that replaces part of the host, and the part, 0 to 1."""
@@ -57,7 +59,7 @@ def dope(
     pseudos : str or mapping
         Label of an installed family of fully relativistic pseudopotentials, or UpfData by element.
     magnets : sequence of str, optional
-        As for `sites_of`.
+        Magnetic elements; default what was said when the film was made, else Cr, Mn, Fe, Co, Ni.
 
     Returns
     -------
@@ -71,8 +73,8 @@ def dope(
         If a name is no part of the film, an atom is doped twice, a pseudopotential is missing, two elements cannot be
         mixed, or their mixture has ghost states; nothing has been stored then.
     """
-    film = Film.of(structure, magnets)
-    mixtures = _mixtures(structure, doping, magnets)
+    film = _host(structure, magnets)
+    mixtures = _mixtures(film, doping)
     kinds = _kinds(film, mixtures)
     of_element = _pseudopotentials(pseudos)
     wanted = {kind: (film.symbols[site], mixtures.get(site)) for site, kind in enumerate(kinds)}
@@ -106,36 +108,39 @@ def doped_structure(structure: orm.StructureData, arguments: orm.Dict) -> orm.St
         `doping` and `magnets` of `dope`.
     """
     changes = arguments["doping"]
-    film = Film.of(structure, arguments["magnets"])
-    kinds = _kinds(film, _mixtures(structure, changes, film.magnets))
+    film = _host(structure, arguments["magnets"])
+    kinds = _kinds(film, _mixtures(film, changes))
     doped = orm.StructureData(cell=structure.cell, pbc=structure.pbc)
     for site, symbol, name in zip(structure.sites, film.symbols, kinds, strict=True):
         mass = structure.get_kind(site.kind_name).mass
         doped.append_atom(symbols=symbol, name=name, position=site.position, mass=mass)
     words = []
     for name, (element, fraction) in sorted(changes.items()):
-        hosts = dict.fromkeys(film.symbols[site] for site in sites_of(structure, name, film.magnets))
+        hosts = dict.fromkeys(film.symbols[site] for site in film.sites(name))
         words.append(f"{name} = {'/'.join(formula(host, element, fraction) for host in hosts)}")
     doped.label = ", ".join([structure.label or structure.get_formula(), *words])
     return doped
 
 
-def _mixtures(
-    structure: orm.StructureData, doping: Mapping[str, Sequence[Any]], magnets: Sequence[str] | None
-) -> dict[int, Mixture]:
+def _host(structure: orm.StructureData, magnets: Sequence[str] | None) -> Film:
+    """The host film, with what was said of it when it was made; other magnets where they are named."""
+    said = choices_of(structure)
+    return layers_as_they_stand(structure, said.changed(Choices(magnets=tuple(magnets))) if magnets else said)
+
+
+def _mixtures(film: Film, doping: Mapping[str, Sequence[Any]]) -> dict[int, Mixture]:
     """What every doped atom is mixed with."""
     if not doping:
         raise InputError("doping: none was given, expected such as {'Co.1': ('Fe', 0.2)}")
     mixtures: dict[int, Mixture] = {}
-    symbols = Film.of(structure, magnets).symbols
     for name, value in doping.items():
         try:
             element, fraction = _mixture(value)
-            sites = sites_of(structure, name, magnets)
+            sites = film.sites(name)
         except InputError as error:
             raise InputError(f"doping: {name}: {error}") from error
         for site in sites:
-            if symbols[site] == element:
+            if film.symbols[site] == element:
                 raise InputError(f"doping: {name}: {element} is to replace {element}; give another element")
             if site in mixtures:
                 raise InputError(f"doping: {name}: atom {site} is doped by another name too; name each atom once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from pathlib import Path
@@ -14,12 +15,17 @@ from ase.io.formats import UnknownFileTypeError, filetype
 
 from aiida_dmi.engine.errors import InputError, brief
 from aiida_dmi.structures.convert import check_occupancies, structure_data, with_kinds
-from aiida_dmi.structures.intake import with_moments
+from aiida_dmi.structures.moments import with_moments
 
 FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
 PW_INPUT = "espresso-in"
+XYZ = ("xyz", "extxyz")
+COLUMNS = re.compile(r":[A-Z]:(\d+)")
+LABEL = re.compile(r"^\s*(?!K_POINTS)([A-Za-z]{1,2}[0-9]?[_-]\S*)\s", re.MULTILINE | re.IGNORECASE)
+"""A species of pw.x with a suffix, at the head of a line; not the card of k points."""
 FORMATS = "cif, POSCAR, xsf or extended xyz file, or an input of pw.x"
-MAGNETIC_CIF = "_atom_site_moment"
+MAGNETIC_CIF = ("_atom_site_moment", "_space_group_symop_magn", "_space_group_magn")
+"""What ASE leaves out: moments, and symmetry operations without which most of the atoms are missing."""
 
 
 class Slab(NamedTuple):
@@ -53,8 +59,25 @@ def structure_file(text: str) -> tuple[Path, int | None] | None:
     return None
 
 
+class FileContent(NamedTuple):
+    """Atoms of a file with the array `kinds`, the moments of those kinds (mu_B), and what is not taken over."""
+
+    atoms: ase.Atoms
+    moments: dict[str, float]
+    notes: list[str]
+
+
 def slab_of_file(text: str, moments_given: bool = False) -> Slab:
-    """The structure of a file.
+    """The structure of a file; parameters and errors as `read_structure`."""
+    content = read_structure(text, moments_given)
+    found = structure_file(text)
+    label = found[0].stem if found else ""
+    said = {"moments": content.moments} if content.moments else {}
+    return Slab(structure_data(content.atoms, label), said, content.notes)
+
+
+def read_structure(text: str, moments_given: bool = False) -> FileContent:
+    """The atoms of a file.
 
     Parameters
     ----------
@@ -79,20 +102,26 @@ def slab_of_file(text: str, moments_given: bool = False) -> Slab:
     if kind == PW_INPUT:
         atoms, notes = _pw_input(path, moments_given)
     else:
-        atoms, notes = _by_ase(path, frame)
+        _refuse_magnetic_cif(path)
+        atoms, notes = _by_ase(path, kind, frame)
     check_occupancies(atoms)
-    named, moments = with_moments(atoms)
-    return Slab(structure_data(named, path.stem), {"moments": moments} if moments else {}, notes)
+    if atoms.constraints:
+        notes.append(f"{path.name}: which atoms are held is not taken over; a relaxation holds those of `relax: fixed`")
+    named, moments, words = with_moments(atoms)
+    return FileContent(named, moments, [*notes, *words])
 
 
-def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
+def _by_ase(path: Path, kind: str, frame: int | None) -> tuple[ase.Atoms, list[str]]:
     """One structure of a file, and ASE's warnings."""
+    if kind in XYZ:
+        _check_counts(path)
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             frames = ase.io.read(path, index=":")
     except Exception as error:  # ASE's readers raise whatever their formats bring up
-        raise InputError(f"{path}: ASE cannot read it ({brief(error, 200)}); give a {FORMATS}") from error
+        why = brief(error, 200) or type(error).__name__
+        raise InputError(f"{path}: ASE cannot read it ({why}); give a {FORMATS}") from error
     frames = frames if isinstance(frames, list) else [frames]
     if not frames:
         raise InputError(f"{path}: holds no structure; give a {FORMATS}")
@@ -104,10 +133,39 @@ def _by_ase(path: Path, frame: int | None) -> tuple[ase.Atoms, list[str]]:
     if frame is not None and not -len(frames) <= frame < len(frames):
         raise InputError(f"{path}@{frame}: the file holds {len(frames)} structures, counted from 0")
     atoms = frames[frame or 0]
-    notes = [f"{path.name}: {brief(warning.message, 200)}" for warning in said]
-    if path.suffix.lower() in (".cif", ".mcif") and MAGNETIC_CIF in path.read_text(encoding="utf-8", errors="replace"):
-        notes.append(f"{path.name}: the moments of a magnetic cif are not read; give them (--moment)")
+    notes = [
+        f"{path.name}: {brief(warning.message, 200)}" for warning in said if issubclass(warning.category, UserWarning)
+    ]
     return _with_computed_moments(atoms), notes
+
+
+def _check_counts(path: Path) -> None:
+    """Refuse an xyz file that counts more atoms or columns than it has: ASE would look for them for ever."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    start = 0
+    while start < len(lines):
+        try:
+            count = int(lines[start])
+        except ValueError:
+            return
+        if count < 0 or start + 2 + count > len(lines):
+            raise InputError(f"{path}: line {start + 1} counts {count} atoms, the file ends before; mend it")
+        columns = sum(int(number[:9]) for number in COLUMNS.findall(lines[start + 1]))
+        if columns > max(map(len, lines[start + 2 : start + 2 + count]), default=0):
+            raise InputError(f"{path}: line {start + 2} counts {columns} columns, the atoms have fewer; mend it")
+        start += 2 + count
+
+
+def _refuse_magnetic_cif(path: Path) -> None:
+    """An antiferromagnet would start as a ferromagnet, and without its magnetic symmetry lack atoms."""
+    if path.suffix.lower() not in (".cif", ".mcif"):
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix.lower() == ".mcif" or any(word in text for word in MAGNETIC_CIF):
+        raise InputError(
+            f"{path}: a magnetic cif was given, whose moments and symmetry are not read; write all its atoms as a "
+            "plain cif or POSCAR, and give the moments in mu_B (--moment Mn=4)"
+        )
 
 
 def _with_computed_moments(atoms: ase.Atoms) -> ase.Atoms:
@@ -124,20 +182,28 @@ def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
 
     ASE gives all species of an element the moment of the last one, and so makes a ferromagnet of an antiferromagnet.
     """
-    from qe_tools.exceptions import ParsingError
     from qe_tools.parsers import PwInputFile
 
     try:
-        content = PwInputFile(path.read_text(encoding="utf-8"), validate_species_names=False)
+        text, labels = _plain_labels(path.read_text(encoding="utf-8"))
+        content = PwInputFile(text, validate_species_names=False)
         structure, system = content.structure, content.namelists.get("SYSTEM", {})
-        kinds = [str(name) for name in structure["atom_names"]]
+        kinds = [labels.get(str(name), str(name)) for name in structure["atom_names"]]
         symbols = [_symbol(kind) for kind in kinds]
         atoms = ase.Atoms(symbols, positions=structure["positions"], cell=structure["cell"], pbc=True)
-    except (ParsingError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: no complete input of pw.x ({brief(error, 200)}); mend it, or give a cif") from error
+    except Exception as error:  # as ASE's readers
+        raise InputError(f"{path}: no input of pw.x that can be read ({brief(error, 200)}); give a cif") from error
+    if len(atoms) != system.get("nat"):
+        raise InputError(
+            f"{path}: {len(atoms)} positions were read where nat = {system.get('nat')}; write every atom on a line of "
+            "its own, as a label and three numbers"
+        )
     atoms = with_kinds(atoms, kinds)
     names = structure["species"]["names"]
-    start = {str(name): float(system.get(f"starting_magnetization({n})", 0.0)) for n, name in enumerate(names, 1)}
+    start = {
+        labels.get(str(name), str(name)): float(system.get(f"starting_magnetization({n})", 0.0))
+        for n, name in enumerate(names, 1)
+    }
     if not moments_given and min(start.values(), default=0.0) < 0 < max(start.values(), default=0.0):
         raise InputError(
             f"{path}: starting magnetisations of both signs ({start}), which pw.x counts in parts of the valence "
@@ -145,6 +211,22 @@ def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
         )
     notes = [f"{path.name}: only the atoms are taken over; its other settings are the protocol's"]
     return atoms, notes
+
+
+def _plain_labels(text: str) -> tuple[str, dict[str, str]]:
+    """An input of pw.x without comments, its labels letters and digits; and the labels that it had.
+
+    At a label such as Fe_up, or at a comment behind the numbers, the parser ends its list of atoms without a word.
+    """
+    text = re.sub(r"!.*", "", text)
+    found = dict.fromkeys(match[1] for match in LABEL.finditer(text))
+    words, labels = set(text.split()), {}
+    for label in found:
+        symbol = re.split("[_-]", label)[0]
+        plain = next(name for n in itertools.count(1) if (name := f"{symbol}{n}") not in words | set(labels))
+        labels[plain] = label
+        text = re.sub(rf"^(\s*){re.escape(label)}(?=\s)", rf"\g<1>{plain}", text, flags=re.MULTILINE)
+    return text, labels
 
 
 def _symbol(kind: str) -> str:

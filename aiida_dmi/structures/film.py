@@ -3,7 +3,8 @@
 A film lies in the xy plane. Layers are named by element and number, counted from the interface: `Pt.1` is the substrate
 layer next to the magnet, `Pt.2` the one below it; `Co.1` is the magnet's layer at the interface, `Co.2` the one above
 it. Layers that are not magnetic between the magnet's (spacers of a multilayer) and a cap on top of it count upwards and
-go on where the substrate's layers of the same element end.
+go on where the substrate's layers of the same element end. In a film on its head, +z from the magnet to the substrate,
+the substrate is above: names and parts are those of the film the other way up.
 
 `intake.take_in` decides everything here once, from whatever a user has; the decision travels with the run as the
 mapping of `Film.record`.
@@ -12,6 +13,7 @@ mapping of `Film.record`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,8 @@ import numpy as np
 from aiida import orm
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.heights import cluster_layers, heights_of
+from aiida_dmi.structures.heights import LAYER_TOLERANCE, cluster_layers, heights_of
+from aiida_dmi.structures.symmetry import FOR_EVERY_N
 
 MAGNETS = ("Cr", "Mn", "Fe", "Co", "Ni")
 """Elements that carry a film's magnetism unless others are named."""
@@ -35,14 +38,18 @@ GROUPS = ("all", *PARTS, "interface")
 
 LAYER_NAME = re.compile(r"([A-Z][a-z]?)\.(\d+)(?:-(\d+))?")
 
+FLAT = 1e-3
+"""Angstrom by which a lattice vector of the plane may rise out of it."""
 RECORD_VERSION = 1
 NEEDED = (
     "symbols", "layers", "magnets", "multilayer", "normal", "thickness_angstrom", "thickness_rule", "moments_bohr",
     "vanishing", "decisions",
 )  # fmt: skip
 """Keys of a record without which it is none."""
+LEAST_STEP = 0.6
+"""Angstrom; layers nearer than this are terraces or a rumpled layer, and their distance is no thickness."""
 COMPENSATED = 0.05
-"""Part of the sum of all moments' sizes below which their sum counts as none."""
+"""Part of the sum of all moments' sizes below which a sum of some of them counts as none."""
 ORDERS = ("ferromagnetic", "ferrimagnetic", "antiferromagnetic")
 
 FROM_SUBSTRATE = "+z from the substrate to the magnet"
@@ -73,7 +80,7 @@ class Film:
     given_thickness : float or None
         t as the user gave it, Angstrom.
     moments : mapping
-        Starting moment of every kind, mu_B, as far as it is known.
+        Moment of every kind, mu_B, as far as it is known: the starting ones; of a model its own.
     vanishing : str or None
         Why D vanishes by symmetry, in words; None where it need not.
     decisions : tuple of str
@@ -105,6 +112,11 @@ class Film:
             Magnetic elements; default `MAGNETS`.
         **known
             Further attributes.
+
+        Raises
+        ------
+        InputError
+            If its first two lattice vectors do not lie in the xy plane.
         """
         if isinstance(structure, orm.StructureData):
             kinds = tuple(site.kind_name for site in structure.sites)
@@ -113,8 +125,13 @@ class Film:
             symbols = tuple(str(symbol) for symbol in structure.symbols)
             arrays = getattr(structure, "arrays", {})
             kinds = tuple(str(kind) for kind in arrays["kinds"]) if "kinds" in arrays else symbols
-        heights = heights_of(structure)
         cell = np.asarray(structure.cell, dtype=float)
+        if np.abs(cell[:2, 2]).max() > FLAT:
+            raise InputError(
+                "structure: its first two lattice vectors do not lie in the xy plane, heights are no layers then; "
+                "`structures.slab.film_from_ase` or `film_from_structure` turn it"
+            )
+        heights = heights_of(structure)
         return cls(
             symbols,
             kinds,
@@ -132,6 +149,14 @@ class Film:
         """Whether each layer holds a magnetic element."""
         return tuple(any(self.symbols[site] in self.magnets for site in layer) for layer in self.layers)
 
+    @property
+    def in_one_block(self) -> bool:
+        """Whether there is a magnet, and nothing else between its layers unless the film is a multilayer."""
+        if not any(self.magnetic):
+            return False
+        first, last = self.magnetic.index(True), len(self.layers) - 1 - self.magnetic[::-1].index(True)
+        return self.multilayer or all(self.magnetic[first : last + 1])
+
     @cached_property
     def magnetic_block(self) -> tuple[int, int]:
         """First and last magnetic layer, as indices into `layers`.
@@ -148,7 +173,7 @@ class Film:
                 "magnetism"
             )
         first, last = self.magnetic.index(True), len(self.layers) - 1 - self.magnetic[::-1].index(True)
-        if not self.multilayer and not all(self.magnetic[first : last + 1]):
+        if not self.in_one_block:
             raise InputError(
                 f"structure: two magnets with other layers in between were given (upwards: "
                 f"{self._upwards(first, last)}), one was expected; give `magnets` (--magnets), the elements of the one "
@@ -157,11 +182,18 @@ class Film:
         return first, last
 
     @cached_property
+    def outward(self) -> tuple[int, ...]:
+        """Layers (indices into `layers`) from the substrate to the cap: upwards, downwards in a film on its head."""
+        indices = tuple(range(len(self.layers)))
+        return indices[::-1] if self.normal == TO_SUBSTRATE else indices
+
+    @cached_property
     def parts(self) -> tuple[str, ...]:
         """Which of `PARTS` each layer is."""
         first, last = self.magnetic_block
+        below, above = ("cap", "substrate") if self.normal == TO_SUBSTRATE else ("substrate", "cap")
         return tuple(
-            "substrate" if index < first else "cap" if index > last else "magnet" if self.magnetic[index] else "spacer"
+            below if index < first else above if index > last else "magnet" if self.magnetic[index] else "spacer"
             for index in range(len(self.layers))
         )
 
@@ -169,12 +201,11 @@ class Film:
     def names(self) -> tuple[str, ...]:
         """Layer name of every atom, such as `Pt.1`.
 
-        Each element's layers are numbered in the order magnet upwards, substrate downwards, spacers and cap upwards.
+        Each element's layers are numbered in the order magnet outwards, substrate inwards, spacers and cap outwards.
         """
-        indices = range(len(self.layers))
-        order = [index for index in indices if self.parts[index] == "magnet"]
-        order += [index for index in reversed(indices) if self.parts[index] == "substrate"]
-        order += [index for part in ("spacer", "cap") for index in indices if self.parts[index] == part]
+        order = [index for index in self.outward if self.parts[index] == "magnet"]
+        order += [index for index in reversed(self.outward) if self.parts[index] == "substrate"]
+        order += [index for part in ("spacer", "cap") for index in self.outward if self.parts[index] == part]
         counts: dict[str, int] = {}
         names = [""] * len(self.symbols)
         for index in order:
@@ -194,9 +225,9 @@ class Film:
         """Atoms of one of `GROUPS`; empty where the film has no such part."""
         if name == "all":
             return list(range(len(self.symbols)))
-        first, _ = self.magnetic_block
         if name == "interface":
-            chosen = list(self.layers[max(first - 1, 0) : first + 1])
+            first = next(place for place, index in enumerate(self.outward) if self.magnetic[index])
+            chosen = [self.layers[index] for index in self.outward[max(first - 1, 0) : first + 1]]
         else:
             chosen = [layer for layer, part in zip(self.layers, self.parts, strict=True) if part == name]
         return sorted(site for layer in chosen for site in layer)
@@ -255,31 +286,58 @@ class Film:
 
         Given, or the sum over its layers of the distance to the layer below. A single magnetic layer thus counts with
         its distance from the substrate; the lowest layer of a film without substrate with the mean distance of the
-        others. None for a single layer with nothing below: no distance is its thickness.
+        others. None for a single layer with nothing below, and where layers lie too near for their distance to be one.
         """
         if self.given_thickness is not None:
             return self.given_thickness
-        chosen = [index for index, part in enumerate(self.parts) if part == "magnet"]
-        steps = [self.layer_heights[index] - self.layer_heights[index - 1] for index in chosen if index > 0]
-        return float(np.mean(steps) * len(chosen)) if steps else None
+        if self._no_thickness is not None:
+            return None
+        return float(np.mean(self._steps) * self.parts.count("magnet"))
 
     @property
     def thickness_rule(self) -> str:
         """Where t comes from, in words."""
         if self.given_thickness is not None:
             return "given"
-        if self.thickness is None:
-            return "not defined: a single layer with nothing below; give `thickness` (--thickness) for mJ/m^2"
+        if self._no_thickness is not None:
+            return f"not defined: {self._no_thickness}; give `thickness` (--thickness) for mJ/m^2"
         return "distances of the magnetic layers to the layers below"
 
     @property
+    def _steps(self) -> list[float]:
+        """Distance of each magnetic layer to the layer below it, towards the substrate, as far as there is one."""
+        pairs = itertools.pairwise(self.outward)
+        chosen = [(below, index) for below, index in pairs if self.parts[index] == "magnet"]
+        return [abs(self.layer_heights[index] - self.layer_heights[below]) for below, index in chosen]
+
+    @property
+    def _no_thickness(self) -> str | None:
+        """Why the distances of the layers are no thickness, in words."""
+        if not self._steps:
+            return "a single layer with nothing below"
+        if min(self._steps) < LEAST_STEP:
+            return f"layers {min(self._steps):.2f} Angstrom apart"
+        return "layers that run into each other" if self.sloped else None
+
+    @cached_property
+    def sloped(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of atoms of two layers, the lower one first, that are no further apart than atoms of one layer."""
+        pairs = []
+        for low, high in itertools.pairwise(self.layers):
+            first, second = max(low, key=self.heights.__getitem__), min(high, key=self.heights.__getitem__)
+            if self.heights[second] - self.heights[first] <= LAYER_TOLERANCE:
+                pairs.append((first, second))
+        return tuple(pairs)
+
+    @property
     def order(self) -> str | None:
-        """Magnetic order of the starting moments, one of `ORDERS`; None where none is known."""
+        """Magnetic order of the moments, one of `ORDERS`; None where none is known."""
         moments = [float(self.moments.get(kind, 0.0)) for kind in self.kinds]
         up, down = sum(m for m in moments if m > 0), -sum(m for m in moments if m < 0)
         if up == down == 0.0:
             return None
-        if not up or not down:
+        # What a magnet induces in its neighbours, against itself, makes no ferrimagnet of it.
+        if min(up, down) < COMPENSATED * (up + down):
             return ORDERS[0]
         return ORDERS[2] if abs(up - down) < COMPENSATED * (up + down) else ORDERS[1]
 
@@ -293,7 +351,7 @@ class Film:
         dict
             `layer` and `part` (one an atom), `layers` (atom numbers, from the lowest up), `magnets`, `substrate`,
             `spacer`, `cap` (elements), `normal`, `thickness_angstrom`, `thickness_rule`, `area_angstrom2`, `order`,
-            `moments_bohr` (by kind), `vanishing`, `decisions`.
+            `moments_bohr` (by kind), `vanishing`, `vanishing_for_every_n`, `decisions`.
         """
         part = {site: own for layer, own in zip(self.layers, self.parts, strict=True) for site in layer}
         return {
@@ -312,6 +370,7 @@ class Film:
             "order": self.order,
             "moments_bohr": dict(self.moments),
             "vanishing": self.vanishing,
+            "vanishing_for_every_n": bool(self.vanishing) and str(self.vanishing).startswith(FOR_EVERY_N),
             "decisions": list(self.decisions),
         }
 
@@ -351,20 +410,24 @@ class Film:
 
     def described(self) -> list[str]:
         """The film in a few lines: layers, normal, thickness, order, and what rules decided."""
-        names = dict.fromkeys(name for layer in reversed(self.layers) for name in (self.names[site] for site in layer))
+        names = ["+".join(dict.fromkeys(self.names[site] for site in layer)) for layer in reversed(self.layers)]
         parts = {
             part: "/".join(self.elements(part))
             for part in ("substrate", "magnet", "spacer", "cap")
             if part in self.parts
         }
-        t = "not defined" if self.thickness is None else f"{self.thickness:.4f} Angstrom"
+        t, rule = self.thickness, self.thickness_rule
+        sign = "; the other way D has the other sign" if self.normal == AS_GIVEN and self.vanishing is None else ""
         lines = [
             f"layers     from the top: {', '.join(names)}; "
             + ", ".join(f"{part} {elements}" for part, elements in parts.items()),
-            f"normal     {self.normal}",
-            f"thickness  t = {t} ({self.thickness_rule}); cell area {self.area:.4f} Angstrom^2",
+            f"normal     {self.normal}{sign}",
+            f"thickness  t {rule if t is None else f'= {t:.4f} Angstrom ({rule})'}; "
+            f"cell area {self.area:.4f} Angstrom^2",
         ]
         if self.order is not None:
             moments = ", ".join(f"{kind} {moment:g}" for kind, moment in sorted(self.moments.items()) if moment)
-            lines.append(f"order      {self.order} (starting moments, mu_B: {moments})")
+            lines.append(f"order      {self.order} (moments, mu_B: {moments})")
+        if self.vanishing is not None:
+            lines.append(f"symmetry   {self.vanishing}")
         return [*lines, *(f"note       {decision}" for decision in self.decisions)]

@@ -11,18 +11,13 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.layers import sites_of
+from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.frame import FLOOR, MIN_VACUUM
 
 FACETS = {"fcc111": "(111)", "bcc001": "(001)", "bcc110": "(110)", "hcp0001": "(0001)"}
 """Supported surfaces and how a label writes them."""
 
 HEXAGONAL = ("fcc111", "hcp0001")
-
-FLOOR = 5.0
-"""Height of the lowest layer above the cell's floor, Angstrom; half the vacuum where that is less."""
-
-MIN_VACUUM = 6.0
-"""Angstrom; the film and its periodic image overlap below."""
 
 
 def bilayer(
@@ -69,7 +64,7 @@ def bilayer(
         Layers on top of the magnet, from below: `element`, `layers` (default 1), `interface_spacing` to what is
         below and, from two layers on, `spacing` between them, Angstrom. They stack as the substrate.
     substitutions : mapping, optional
-        Layers (names as in `layers.sites_of`, before any substitution) to the element that replaces theirs:
+        Layers (names as of `film.Film`, before any substitution) to the element that replaces theirs:
         `{"Pt.1": "Ir", "Co.1": "Fe"}`. Spacings stay.
     strain : float or pair of float
         Relative change of the lattice in the plane, of both axes or of x and y. Spacings stay: give them, or relax.
@@ -146,7 +141,7 @@ def _substitute(atoms: ase.Atoms, magnet: str, substitutions: Mapping[str, str])
     for name, element in substitutions.items():
         _check_element(element)
         try:
-            sites = sites_of(atoms, name, [magnet])
+            sites = Film.of(atoms, [magnet]).sites(name)
         except InputError as error:
             raise InputError(f"substitutions: {error}") from error
         for site in sites:

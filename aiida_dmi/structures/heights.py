@@ -11,8 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from aiida_dmi.engine.errors import InputError
 
-LAYER_TOLERANCE = 0.3
-"""Atoms whose heights follow each other within this, Angstrom, are one layer."""
+LAYER_TOLERANCE = 0.5
+"""Atoms whose heights follow each other within this, Angstrom, are one layer: more than layers are rumpled by (surface
+alloys 0.3, the puckered layers of CrSBr 0.45), less than the layers of open surfaces are apart (bcc(111) 0.8)."""
+WIDEST_LAYER = 1.0
+"""Angstrom; what is higher is no layer but a slope, such as the rows of a vicinal surface."""
+SAME_STEP = 0.01
+"""Angstrom within which gaps count as equal, so that noise does not choose between them."""
 
 
 def heights_of(structure: Any) -> tuple[float, ...]:
@@ -66,7 +71,8 @@ def cluster_layers(heights: Sequence[float], tolerance: float = LAYER_TOLERANCE)
     heights : sequence of float
         z of every atom, Angstrom.
     tolerance : float
-        An atom higher than the one before it by more than this, Angstrom, opens a new layer.
+        An atom higher than the one before it by more than this, Angstrom, opens a new layer. What would be thicker
+        than `WIDEST_LAYER` then is cut at its widest gaps.
 
     Returns
     -------
@@ -80,7 +86,19 @@ def cluster_layers(heights: Sequence[float], tolerance: float = LAYER_TOLERANCE)
             layers[-1].append(site)
         else:
             layers.append([site])
-    return tuple(tuple(sorted(layer)) for layer in layers)
+    return tuple(tuple(sorted(part)) for layer in layers for part in _cut(layer, heights))
+
+
+def _cut(layer: list[int], heights: Sequence[float]) -> list[list[int]]:
+    """Atoms in the order of their heights, cut at their widest gaps until no part is thicker than `WIDEST_LAYER`."""
+    if heights[layer[-1]] - heights[layer[0]] <= WIDEST_LAYER:
+        return [layer]
+    ordered = np.array([heights[site] for site in layer])
+    gaps, middles = np.diff(ordered), (ordered[1:] + ordered[:-1]) / 2
+    widest = np.flatnonzero(gaps > gaps.max() - SAME_STEP)
+    # Of equal ones that in the middle.
+    at = int(min(widest, key=lambda gap: abs(middles[gap] - (ordered[0] + ordered[-1]) / 2))) + 1
+    return [*_cut(layer[:at], heights), *_cut(layer[at:], heights)]
 
 
 def layer_kind(name: str) -> str:

@@ -8,123 +8,26 @@ user says (`Choices`) goes before every rule; a rule that might surprise says so
 from __future__ import annotations
 
 import dataclasses
-import math
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ase
 import numpy as np
-from ase.data import chemical_symbols
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures import frame
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import with_kinds
-from aiida_dmi.structures.film import AS_GIVEN, FROM_SUBSTRATE, MAGNETS, ORDERS, TO_SUBSTRATE, Film
-from aiida_dmi.structures.heights import layer_kind
-from aiida_dmi.structures.symmetry import allowed_components
+from aiida_dmi.structures.film import AS_GIVEN, FROM_SUBSTRATE, MAGNETS, TO_SUBSTRATE, Film
+from aiida_dmi.structures.heights import LAYER_TOLERANCE, layer_kind
+from aiida_dmi.structures.moments import check_order, with_moments
+from aiida_dmi.structures.symmetry import NEARLY, vanishing
 
-KINDS = ("element", "layer")
-NORMALS = ("up", "down")
-NEITHER = "neither side of the magnet has more layers"
-BY_ELEMENT = ("kinds", "element")
-"""What `kinds` is where nothing was said."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a user says of a film; None leaves it to the rule.
-
-    Attributes
-    ----------
-    magnets : tuple of str or None
-        Elements that carry the magnetism; rule: those of Cr, Mn, Fe, Co, Ni that the film has.
-    substrate : str or None
-        An element of the substrate, on one side of the magnet alone.
-    normal : {'up', 'down'} or None
-        +z along the lattice vector that crosses the vacuum, or against it. Rule: from the side of the magnet with more
-        layers, the substrate, to the magnet; as given where neither side has more. Stated, it also allows layers that
-        are not magnetic between magnetic ones.
-    thickness : float or None
-        t of the magnetic film, Angstrom; rule: `Film.thickness`.
-    vacuum : float or None
-        To set, Angstrom; rule: as in the slab.
-    kinds : {'element', 'layer'}
-        'element' keeps the slab's kinds; 'layer': one kind a layer.
-    moments : mapping or None
-        Kind to starting moment, mu_B, as the structure came with them.
-    """
-
-    magnets: tuple[str, ...] | None = None
-    substrate: str | None = None
-    normal: str | None = None
-    thickness: float | None = None
-    vacuum: float | None = None
-    kinds: str = "element"
-    moments: Mapping[str, float] | None = dataclasses.field(default=None, hash=False)
-
-    @classmethod
-    def checked(cls, given: Mapping[str, Any] | None = None) -> Choices:
-        """From a mapping as it stands in overrides, on the command line or in the database.
-
-        Raises
-        ------
-        InputError
-            Naming the key, what was given and what is expected.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        values = dict(given or {})
-        if unknown := [str(key) for key in values if key not in known]:
-            raise InputError(f"film: {', '.join(unknown)} is unknown; expected some of {', '.join(known)}")
-        magnets, substrate, normal = (values.get(key) for key in ("magnets", "substrate", "normal"))
-        if isinstance(magnets, str):
-            magnets = [part.strip() for part in magnets.split(",")]
-        if magnets is not None:
-            if not isinstance(magnets, Sequence) or not magnets or not all(_element(name) for name in magnets):
-                raise InputError(f"magnets: {values['magnets']!r} was given, expected elements, such as [Co, Fe]")
-            magnets = tuple(dict.fromkeys(magnets))
-        if substrate is not None and not _element(substrate):
-            raise InputError(f"substrate: {substrate!r} was given, expected an element, such as Pt")
-        if normal is not None and normal not in NORMALS:
-            raise InputError(f"normal: {normal!r} was given, expected up or down")
-        for key in ("thickness", "vacuum"):
-            if values.get(key) is not None and not _length(values[key]):
-                raise InputError(f"{key}: {values[key]!r} was given, expected a positive number of Angstrom")
-        moments = values.get("moments")
-        if moments is not None and not (isinstance(moments, Mapping) and all(_number(m) for m in moments.values())):
-            raise InputError(f"moments: {moments!r} was given, expected kinds and their moments in mu_B")
-        kinds = values.get("kinds") or "element"
-        if kinds not in KINDS:
-            raise InputError(f"kinds: {kinds!r} was given, expected 'element' or 'layer'")
-        if substrate is not None and normal is not None:
-            raise InputError("normal: given beside substrate; either of them says which way is up, give one")
-        return cls(
-            magnets,
-            substrate,
-            normal,
-            None if values.get("thickness") is None else float(values["thickness"]),
-            None if values.get("vacuum") is None else float(values["vacuum"]),
-            kinds,
-            None if moments is None else {str(kind): float(moment) for kind, moment in moments.items()},
-        )
-
-    def given(self) -> dict[str, Any]:
-        """What differs from the rules, for the database."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        stored = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-        stored = {key: dict(value) if isinstance(value, Mapping) else value for key, value in stored.items()}
-        return {
-            key: value for key, value in stored.items() if value is not None and (key, value) != ("kinds", "element")
-        }
-
-    def changed(self, other: Choices) -> Choices:
-        """These choices where the other says nothing."""
-        said = {field.name: getattr(other, field.name) for field in dataclasses.fields(other)}
-        said = {key: value for key, value in said.items() if value is not None and (key, value) != BY_ELEMENT}
-        # One word on which way is up takes the place of the other.
-        if "substrate" in said or "normal" in said:
-            said = {"substrate": None, "normal": None, **said}
-        return dataclasses.replace(self, **said)
+MOST_KINDS = 10
+"""Species that pw.x takes (its NSX)."""
+NOISE = 0.1
+"""Angstrom; heights of layers that are this near to the tolerance may be on either side of it by chance."""
 
 
 class Taken(NamedTuple):
@@ -137,11 +40,14 @@ class Taken(NamedTuple):
     film : Film
     changed : bool
         Whether atoms, cell or kinds are others than those given.
+    done : tuple of str
+        Those of the film's decisions that say how it was changed; the others say how it is read.
     """
 
     atoms: ase.Atoms
     film: Film
     changed: bool
+    done: tuple[str, ...]
 
 
 def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False) -> Taken:
@@ -167,37 +73,79 @@ def take_in(slab: ase.Atoms, choices: Choices | None = None, anew: bool = False)
     """
     choices = choices or Choices()
     frame.check_atoms(slab)
-    given, moments = with_moments(slab)
+    given, moments, done = with_moments(slab)
+    moments = _moments(given, choices.moments, moments)
+    if not given.pbc.any():
+        done.append("pbc is False along all lattice vectors: taken to repeat in the film's plane")
+    given, words = frame.vacuum_along_a_vector(given)
+    done += [words] if words else []
     magnets = _magnets(given.get_chemical_symbols(), choices)
     up = frame.upright(given)
-    over, normal, decisions = _which_way(Film.of(up.atoms, magnets, multilayer=choices.normal is not None), choices)
+    over, normal, rules = _which_way(Film.of(up.atoms, magnets, multilayer=choices.normal is not None), choices)
+    if over:
+        done.append(f"turned over: {'down was asked for' if choices.normal else 'the magnet lay below the substrate'}")
     if _stands(given) and not over and not anew:
         atoms = given
     else:
         up = frame.turned_over(up) if over else up
         atoms = frame.with_vacuum(up.atoms, up.vacuum)
-        decisions += up.words
+        done += up.words
     if choices.vacuum is not None:
         atoms = frame.with_vacuum(atoms, choices.vacuum)
     for change in (frame.shortest_cell, frame.on_lattice):
         atoms, words = change(atoms)
-        decisions += [words] if words else []
+        done += [words] if words else []
     film = Film.of(
         atoms,
         magnets,
         multilayer=choices.normal is not None,
         normal=normal,
         given_thickness=choices.thickness,
-        moments=dict(choices.moments or moments),
+        moments=moments,
     )
-    if choices.kinds == "layer":
-        atoms, film = _kinds_by_layer(atoms, film)
-    vanishing = allowed_components(atoms).why_none
-    if vanishing:
-        # Which way is up then makes no difference.
-        decisions = [*(words for words in decisions if not words.startswith(NEITHER)), vanishing]
-    film = dataclasses.replace(film, vanishing=vanishing, decisions=tuple(decisions))
-    return Taken(atoms, film, _differs(slab, atoms))
+    if choices.kinds is not None:
+        atoms, film, words = _kinds_by(choices.kinds, atoms, film)
+        done += [words] if words else []
+    if len(set(film.kinds)) > MOST_KINDS:
+        raise InputError(
+            f"kinds: {len(set(film.kinds))} were given ({', '.join(dict.fromkeys(film.kinds))}), pw.x takes "
+            f"{MOST_KINDS}; use one an element (--kinds element), and give kinds of their own to fewer atoms"
+        )
+    missed = frame.missed_lattice(atoms)
+    rules += [*([missed] if missed else []), *_doubtful_layers(film)]
+    film = dataclasses.replace(film, decisions=(*done, *rules))
+    return Taken(atoms, _with_symmetry(film, atoms), _differs(slab, atoms), tuple(done))
+
+
+def with_starting_moments(film: Film, atoms: ase.Atoms, moments: Mapping[str, float]) -> Film:
+    """The film once the starting moments of all its kinds are known.
+
+    Parameters
+    ----------
+    film : Film
+    atoms : ase.Atoms
+        Of the film, kinds as the array `kinds`.
+    moments : mapping
+        Kind to starting moment, mu_B.
+
+    Raises
+    ------
+    InputError
+        If they cancel: the theory here is not of antiferromagnets.
+    """
+    started = _with_symmetry(dataclasses.replace(film, moments=dict(moments)), atoms)
+    check_order(started)
+    carrying = {symbol for symbol, kind in zip(film.symbols, film.kinds, strict=True) if moments.get(kind)}
+    quiet = [element for element in MAGNETS if element in film.symbols and element not in carrying]
+    words = [f"{element} starts without a moment (--moment {element}=MU_B)" for element in quiet]
+    return dataclasses.replace(started, decisions=tuple(dict.fromkeys([*started.decisions, *words])))
+
+
+def _with_symmetry(film: Film, atoms: ase.Atoms) -> Film:
+    """The film with what the symmetry of its atoms and moments says of D."""
+    zero, nearly = vanishing(atoms, film.moments)
+    decisions = [line for line in film.decisions if not line.startswith(NEARLY)]
+    return dataclasses.replace(film, vanishing=zero, decisions=(*decisions, *([nearly] if nearly else [])))
 
 
 def as_it_stands(structure: Any, choices: Choices | None = None) -> Film:
@@ -208,71 +156,88 @@ def as_it_stands(structure: Any, choices: Choices | None = None) -> Film:
     structure : WannierModel or StructureData
         Normal z.
     choices : Choices, optional
+        `substrate` and `normal` only say what +z is.
 
     Raises
     ------
     InputError
-        If a choice does not fit, or asks to turn it.
+        If a choice does not fit.
+    """
+    film = layers_as_they_stand(structure, choices, multilayer=True)
+    atoms, moments, _ = with_moments(_atoms_of(structure, film))
+    film = dataclasses.replace(film, kinds=tuple(str(kind) for kind in atoms.arrays["kinds"]), moments=moments)
+    return _with_symmetry(film, atoms) if any(film.magnetic) else film
+
+
+def layers_as_they_stand(structure: Any, choices: Choices | None = None, multilayer: bool = False) -> Film:
+    """The layers of something that is not to be turned, and which way up it is.
+
+    Parameters
+    ----------
+    structure : StructureData, ase.Atoms or WannierModel
+        Normal z.
+    choices : Choices, optional
+    multilayer : bool
+        Whether layers that are not magnetic may lie between magnetic ones though no `normal` was stated; else that is
+        refused once a layer's name is asked for: elements have sites without.
+
+    Raises
+    ------
+    InputError
+        If a choice does not fit.
     """
     choices = choices or Choices()
-    magnets = _magnets([str(symbol) for symbol in Film.of(structure).symbols], choices)
-    film = Film.of(structure, magnets, multilayer=True, given_thickness=choices.thickness)
-    if not any(film.magnetic):
+    multilayer = multilayer or choices.normal is not None
+    magnets = _magnets(list(Film.of(structure).symbols), choices)
+    film = Film.of(structure, magnets, multilayer=multilayer, given_thickness=choices.thickness)
+    if not film.in_one_block:
         return dataclasses.replace(film, normal=AS_GIVEN)
-    over, normal, words = _which_way(film, Choices(normal=choices.normal))
+    over, normal, words = _which_way(film, choices)
     if over:
         normal = TO_SUBSTRATE
         words = ["on its head: +z points from the magnet to the substrate, and D_yx has the sign for this +z"]
     return dataclasses.replace(film, normal=normal, decisions=tuple(words))
 
 
-def check_order(film: Film) -> None:
-    """Refuse what the theory here is not of.
-
-    Raises
-    ------
-    InputError
-        If the starting moments cancel.
-    """
-    if film.order == ORDERS[2]:
-        given = ", ".join(f"{kind} {moment:+g}" for kind, moment in sorted(film.moments.items()) if moment)
-        raise InputError(
-            f"moments: antiferromagnetic starting moments were given ({given} mu_B); D here is of one magnetisation "
-            "that turns as a whole, of ferromagnets and ferrimagnets; give other moments (--moment), or magnetic "
-            "layers that do not cancel"
-        )
+def _atoms_of(structure: Any, film: Film) -> ase.Atoms:
+    """Atoms of a structure or a model that stands as it is, with the kinds and moments that it has."""
+    positions = [site.position for site in structure.sites] if hasattr(structure, "sites") else structure.positions
+    atoms = ase.Atoms(film.symbols, positions=positions, cell=structure.cell, pbc=(True, True, False))
+    moments = getattr(structure, "moments", None)
+    if moments is not None:
+        atoms.set_initial_magnetic_moments(moments)
+    return with_kinds(atoms, film.kinds)
 
 
-def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float]]:
-    """The slab with the array `kinds`, and the moment (mu_B) of each kind; empty where the slab has none.
-
-    Atoms of one kind with different moments would end in one species of pw.x, and their moments in its mean: they get
-    kinds of their own.
-    """
-    atoms = slab.copy()
-    kinds = [str(kind) for kind in slab.arrays["kinds"]] if "kinds" in slab.arrays else slab.get_chemical_symbols()
-    moments = np.asarray(slab.get_initial_magnetic_moments(), dtype=float)
-    if moments.ndim > 1:
-        raise InputError("moments: vectors were given, expected one number an atom: the film is collinear")
-    if not np.isfinite(moments).all():
-        raise InputError("moments: numbers that are not finite were given, expected mu_B, one an atom")
-    moments = np.round(moments, 3)
-    symbols = slab.get_chemical_symbols()
-    for kind in dict.fromkeys(kinds):
-        sites = [site for site, own in enumerate(kinds) if own == kind]
-        different = list(dict.fromkeys(moments[sites].tolist()))
-        if len(different) > 1:
-            for site in sites:
-                kinds[site] = _free_kind(symbols[site], different.index(moments[site]) + 1, set(kinds) - {kind})
-    atoms.set_initial_magnetic_moments(None)
-    found = dict(zip(kinds, moments.tolist(), strict=True)) if moments.any() else {}
-    return with_kinds(atoms, kinds), found
+def _moments(atoms: ase.Atoms, said: Mapping[str, float] | None, found: dict[str, float]) -> dict[str, float]:
+    """Moments of the kinds: those said, else those that the atoms came with."""
+    if not said:
+        return found
+    kinds = {str(kind) for kind in atoms.arrays["kinds"]}
+    if unknown := sorted(set(said) - kinds):
+        raise InputError(f"moments: {', '.join(unknown)} is no kind of the film, which has {', '.join(sorted(kinds))}")
+    return dict(said)
 
 
-def _free_kind(symbol: str, number: int, taken: set[str]) -> str:
-    """A kind of a number, such as Mn1, that no other kind has."""
-    names = (layer_kind(f"{symbol}.{n}") for n in range(number, 36))
-    return next(name for name in names if name not in taken)
+def _doubtful_layers(film: Film) -> list[str]:
+    """A word on layers that might as well have been read otherwise."""
+    if film.sloped:
+        low, high = film.sloped[0]
+        return [
+            f"layers run into each other, such as {film.names[low]} and {film.names[high]}, "
+            f"{film.heights[high] - film.heights[low]:.2f} Angstrom apart; masks can also give one weight an atom"
+        ]
+    words = {}
+    order = sorted(range(len(film.heights)), key=lambda site: film.heights[site])
+    for low, high in itertools.pairwise(order):
+        gap = film.heights[high] - film.heights[low]
+        if abs(gap - LAYER_TOLERANCE) <= NOISE:
+            taken = "two layers" if gap > LAYER_TOLERANCE else "one layer"
+            words[film.names[low], film.names[high]] = (
+                f"{film.names[low]} and {film.names[high]}, {gap:.2f} Angstrom apart, are {taken}: one is what follows "
+                f"within {LAYER_TOLERANCE:g} Angstrom"
+            )
+    return list(words.values())
 
 
 def _magnets(symbols: Sequence[str], choices: Choices) -> tuple[str, ...]:
@@ -300,13 +265,11 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
     elif choices.substrate is not None:
         over = _named_above(film, sides, choices.substrate)
     elif below == above:
-        over = False
+        why, otherwise = "magnetic layers alone", "--normal"
         if below:
-            words.append(
-                f"{NEITHER} ({elements[0]} below, {elements[1]} above): +z as given; "
-                "turned over, D has the other sign (--substrate, --normal)"
-            )
-        return over, AS_GIVEN, words
+            why = f"neither side of the magnet has more layers ({elements[0]} below, {elements[1]} above)"
+            otherwise = "--substrate, --normal"
+        return False, AS_GIVEN, [f"{why}: +z as given ({otherwise})"]
     else:
         over = above > below
         if below and above:
@@ -316,8 +279,6 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
                 f"{_layers(len(sides[cap]))}, the cap; the other way D has the other sign (--substrate, --normal)"
             )
     if over:
-        why = "down was asked for" if choices.normal else "the magnet lay below the substrate"
-        words.insert(0, f"turned over: {why}")
         below, above = above, below
     return over, FROM_SUBSTRATE if below else TO_SUBSTRATE if above else AS_GIVEN, words
 
@@ -342,18 +303,24 @@ def _layers(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"
 
 
-def _kinds_by_layer(atoms: ase.Atoms, film: Film) -> tuple[ase.Atoms, Film]:
-    """One kind a layer, each with the moment that its atoms had."""
-    kinds = [layer_kind(name) for name in film.names]
+def _kinds_by(how: str, atoms: ase.Atoms, film: Film) -> tuple[ase.Atoms, Film, str | None]:
+    """One kind an element or a layer, each with the moment that its atoms had; and in words what else was done."""
+    kinds, words = list(film.symbols), None
+    if how == "layer":
+        kinds = [layer_kind(name) for name in film.names]
+        if len(set(kinds)) > MOST_KINDS:
+            magnet = film.group("magnet")
+            kinds = [kind if site in magnet else film.symbols[site] for site, kind in enumerate(kinds)]
+            words = f"kinds by layer in the magnet alone: of the whole film they are more than the {MOST_KINDS} of pw.x"
     moments: dict[str, float] = {}
     for old, new in zip(film.kinds, kinds, strict=True) if film.moments else ():
         moment = float(film.moments.get(old, 0.0))
         if moments.setdefault(new, moment) != moment:
             raise InputError(
-                f"kinds: by layer {new} would stand for moments of {moments[new]:g} and {moment:g} mu_B; use "
-                "kinds='element', which keeps them apart"
+                f"kinds: by {how} {new} would stand for moments of {moments[new]:g} and {moment:g} mu_B; leave kinds "
+                "out, which keeps them apart"
             )
-    return with_kinds(atoms, kinds), dataclasses.replace(film, kinds=tuple(kinds), moments=moments)
+    return with_kinds(atoms, kinds), dataclasses.replace(film, kinds=tuple(kinds), moments=moments), words
 
 
 def _stands(slab: ase.Atoms) -> bool:
@@ -361,8 +328,8 @@ def _stands(slab: ase.Atoms) -> bool:
     cell = np.array(slab.cell[:])
     flat = np.abs(cell[:2, 2]).max() < frame.SAID and np.abs(cell[2, :2]).max() < frame.SAID
     upward = cell[2, 2] > 0 and np.linalg.det(cell) > 0
-    whole = np.ptp(Film.of(slab).heights) > np.ptp(slab.positions[:, 2]) - frame.SAID
-    return bool(flat and upward and whole and tuple(slab.pbc) == (True, True, False))
+    whole = flat and np.ptp(Film.of(slab).heights) > np.ptp(slab.positions[:, 2]) - frame.SAID
+    return bool(whole and upward and tuple(slab.pbc) == (True, True, False))
 
 
 def _differs(slab: ase.Atoms, film: ase.Atoms) -> bool:
@@ -370,15 +337,3 @@ def _differs(slab: ase.Atoms, film: ase.Atoms) -> bool:
     kinds = slab.arrays["kinds"] if "kinds" in slab.arrays else np.array(slab.get_chemical_symbols())
     same = tuple(slab.pbc) == tuple(film.pbc) and list(kinds) == list(film.arrays["kinds"])
     return not (same and np.array_equal(slab.cell[:], film.cell[:]) and np.array_equal(slab.positions, film.positions))
-
-
-def _element(value: Any) -> bool:
-    return isinstance(value, str) and value in chemical_symbols[1:]
-
-
-def _number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _length(value: Any) -> bool:
-    return _number(value) and value > 0

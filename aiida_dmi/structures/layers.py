@@ -9,8 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from aiida import orm
+
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
+from aiida_dmi.structures.intake import layers_as_they_stand
 
 
 def layer_names(structure: Any, magnets: Sequence[str] | None = None) -> list[str]:
@@ -20,7 +24,7 @@ def layer_names(structure: Any, magnets: Sequence[str] | None = None) -> list[st
     ----------
     structure : Film, StructureData, ase.Atoms or WannierModel
     magnets : sequence of str, optional
-        Of a structure: magnetic elements; default Cr, Mn, Fe, Co, Ni.
+        Of a structure: magnetic elements; default what was said when its node was made, else Cr, Mn, Fe, Co, Ni.
 
     Raises
     ------
@@ -31,7 +35,16 @@ def layer_names(structure: Any, magnets: Sequence[str] | None = None) -> list[st
 
 
 def _film(structure: Any, magnets: Sequence[str] | None) -> Film:
-    return structure if isinstance(structure, Film) else Film.of(structure, magnets)
+    """The film that is meant; what was said of a node when it was made holds unless other magnets are named."""
+    if isinstance(structure, Film):
+        return structure
+    if magnets is not None:
+        return layers_as_they_stand(structure, Choices(magnets=tuple(magnets)))
+    # Not above: what makes films by name is built on this module.
+    from aiida_dmi.structures.slab import choices_of
+
+    said = choices_of(structure) if isinstance(structure, orm.StructureData) else None
+    return layers_as_they_stand(structure, said)
 
 
 def sites_of(structure: Any, names: str | Iterable[str], magnets: Sequence[str] | None = None) -> list[int]:
@@ -45,7 +58,7 @@ def sites_of(structure: Any, names: str | Iterable[str], magnets: Sequence[str] 
         An element `Co`, a layer `Pt.1` or layers `Pt.1-3`, a kind `Pt1`, or a group: `all`, `substrate`, `magnet`,
         `spacer`, `cap`, `interface` (the magnet's first layer and the substrate's first).
     magnets : sequence of str, optional
-        Magnetic elements; default Cr, Mn, Fe, Co, Ni.
+        As `layer_names`.
 
     Returns
     -------

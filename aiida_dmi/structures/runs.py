@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aiida import orm
@@ -10,26 +11,24 @@ from aiida.engine import calcfunction
 
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
-from aiida_dmi.structures.intake import Choices, as_it_stands
-from aiida_dmi.structures.slab import choices_of, film_of
+from aiida_dmi.structures.intake import as_it_stands
+from aiida_dmi.structures.slab import choices_of, read_film
 
 CALLED = (LinkType.CALL_CALC, LinkType.CALL_WORK)
 
 
 @calcfunction
 def film_record(structure: orm.StructureData) -> orm.Dict:
-    """What the intake decides of a film whose workchain was given none (`Film.record`).
+    """The record (`Film.record`) of a film whose workchain was given none; as it stands, it is not turned.
 
     Raises
     ------
     InputError
-        If the structure does not lie as a film does.
+        If no element of it is known as magnetic.
     """
-    taken = film_of(structure)
-    if taken.structure.uuid != structure.uuid:
-        raise InputError("structure: it does not lie as a film does; use get_builder_from_protocol, which turns it")
-    return orm.Dict(taken.film.record())
+    return orm.Dict(as_it_stands(structure, choices_of(structure)).record())
 
 
 @calcfunction
@@ -39,7 +38,7 @@ def relaxed_film(film: orm.Dict, structure: orm.StructureData) -> orm.Dict:
 
 
 def film_of_run(node: orm.WorkChainNode) -> Film | None:
-    """The film of a DmiWorkChain or WannierModelWorkChain; None for one of a finished model that has no record.
+    """The film of a DmiWorkChain or WannierModelWorkChain; None for one of a bulk model.
 
     Runs from before films had records are read anew.
     """
@@ -47,10 +46,25 @@ def film_of_run(node: orm.WorkChainNode) -> Film | None:
     record = _found(node, "film")
     if structure is None:
         model = _found(node, "model")
-        return None if model is None else film_of_model(model, record)
+        return None if model is None or model.load().dimension != 2 else film_of_model(model, record)
     if record is None:
         return as_it_stands(structure, choices_of(structure))
     return Film.from_record(record.get_dict(), structure)
+
+
+def said_of_run(node: orm.WorkChainNode) -> dict[str, Any]:
+    """What its record says of the film of a run, as keys of `Choices` for another run of it: not what rules find."""
+    record, structure = _found(node, "film"), _found(node, "structure")
+    if record is None or structure is None:
+        return {}
+    film = Film.from_record(record.get_dict(), structure)
+    said: dict[str, Any] = {"magnets": list(film.magnets), "moments": dict(film.moments) or None}
+    said["thickness"] = film.given_thickness
+    # It lies as it was to lie; where the rule would say otherwise, that is said.
+    by_rule = Choices.checked({"magnets": said["magnets"]})
+    if film.multilayer or read_film(structure, by_rule).film.normal != film.normal:
+        said["normal"] = "up"
+    return said
 
 
 def film_of_model(model: WannierModelData, record: orm.Dict | None = None, choices: Choices | None = None) -> Film:
@@ -62,24 +76,28 @@ def film_of_model(model: WannierModelData, record: orm.Dict | None = None, choic
     record : Dict, optional
         Default: that of the workchain that made the model, where there is one.
     choices : Choices, optional
-        What is said now; a model is not turned: `normal` and `substrate` are refused.
+        What is said now; a model is not turned: `normal` and `vacuum` are refused.
 
     Raises
     ------
     InputError
         If a choice does not fit the model.
     """
-    for key in ("normal", "substrate", "vacuum"):
+    for key in ("normal", "vacuum"):
         if choices is not None and getattr(choices, key) is not None:
             raise InputError(f"{key}: given for a finished model, which is not turned any more; leave it out")
     loaded = model.load()
     maker = _maker(model)
     if record is None and maker is not None:
         record = _found(maker, "film")
-    if record is None or (choices is not None and choices.given()):
-        earlier = Choices(magnets=tuple(record["magnets"])) if record is not None else Choices()
-        return as_it_stands(loaded, earlier.changed(choices or Choices()))
-    return Film.from_record(record.get_dict(), loaded)
+    said = choices or Choices()
+    if record is None:
+        return as_it_stands(loaded, said)
+    film = Film.from_record(record.get_dict(), loaded)
+    if said.magnets is not None or said.substrate is not None:
+        earlier = Choices(magnets=film.magnets, thickness=film.given_thickness)
+        return as_it_stands(loaded, earlier.changed(said))
+    return film if said.thickness is None else dataclasses.replace(film, given_thickness=said.thickness)
 
 
 def _maker(node: orm.Node) -> orm.WorkChainNode | None:

@@ -12,9 +12,11 @@ from aiida.engine import calcfunction
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.bilayer import magnet_elements
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import atoms_of, check_occupancies, partial_occupancy, structure_data
 from aiida_dmi.structures.film import Film
-from aiida_dmi.structures.intake import Choices, take_in, with_moments
+from aiida_dmi.structures.intake import Taken, take_in
+from aiida_dmi.structures.moments import with_moments
 
 
 class CheckedFilm(NamedTuple):
@@ -68,7 +70,7 @@ def film_from_ase(atoms: ase.Atoms, magnets: Sequence[str] | None = None, **opti
     and constraints are left behind.
     """
     check_occupancies(atoms)
-    named, moments = with_moments(atoms)
+    named, moments, _ = with_moments(atoms)
     choices = Choices.checked({"magnets": magnets, **options, **({"moments": moments} if moments else {})})
     # What is no film is refused before anything is stored.
     take_in(named, choices)
@@ -80,7 +82,7 @@ def film_from_structure(
     slab: orm.StructureData,
     magnets: Sequence[str] | None = None,
     substrate: str | None = None,
-    kinds: str = "element",
+    kinds: str | None = None,
     vacuum: float | None = None,
     normal: str | None = None,
     thickness: float | None = None,
@@ -129,13 +131,23 @@ def film_of(structure: orm.StructureData, choices: Choices | None = None) -> Che
     InputError
         As `intake.take_in`; nothing has been stored then.
     """
-    asked = choices_of(structure).changed(choices or Choices())
-    taken = take_in(atoms_of(structure), asked)
-    before = decisions_of(structure)
-    film = dataclasses.replace(taken.film, decisions=tuple(dict.fromkeys([*before, *taken.film.decisions])))
+    taken = read_film(structure, choices)
     if not taken.changed:
-        return CheckedFilm(structure, film)
-    return CheckedFilm(orient_film(structure, orm.Dict({**asked.given(), "sort": False})), film)
+        return CheckedFilm(structure, taken.film)
+    asked = choices_of(structure).changed(choices or Choices())
+    return CheckedFilm(orient_film(structure, orm.Dict({**asked.given(), "sort": False})), taken.film)
+
+
+def read_film(structure: orm.StructureData, choices: Choices | None = None) -> Taken:
+    """As `film_of`, and nothing is stored; with how the film was changed when it was made among its decisions."""
+    taken = take_in(atoms_of(structure), choices_of(structure).changed(choices or Choices()))
+    if taken.changed and getattr(structure, "hubbard", None):
+        raise InputError(
+            "structure: one with Hubbard parameters was given that does not lie as a film does, and they would be lost "
+            f"on the way ({'; '.join(taken.done) or 'kinds, cell or pbc change'}); turn it first, or leave them out"
+        )
+    decisions = dict.fromkeys([*decisions_of(structure), *taken.film.decisions])
+    return taken._replace(film=dataclasses.replace(taken.film, decisions=tuple(decisions)))
 
 
 def _oriented(slab: orm.StructureData, choices: Choices) -> orm.StructureData:
@@ -155,20 +167,20 @@ def orient_film(slab: orm.StructureData, parameters: orm.Dict) -> orm.StructureD
     Returns
     -------
     StructureData
-        Its description holds what was decided, a line each.
+        Its description says how it was changed, a line each.
     """
     options = parameters.get_dict()
     sort = options.pop("sort", True)
-    atoms, film, _ = take_in(atoms_of(slab), Choices.checked(options), anew=sort)
+    atoms, film, _, done = take_in(atoms_of(slab), Choices.checked(options), anew=sort)
     label = slab.label or f"{slab.get_formula()} film, {len(film.layers)} layers"
     order = [site for layer in film.layers for site in layer] if sort else range(len(atoms))
     made = structure_data(atoms[list(order)], label)
-    made.description = "\n".join(film.decisions)
+    made.description = "\n".join(done)
     return made
 
 
 def decisions_of(structure: orm.StructureData) -> list[str]:
-    """What was decided of a film when it was made; doping and relaxation leave it as it is."""
+    """How a film was changed when it was made of a slab; doping and relaxation leave it as it is."""
     creator = structure.creator
     if creator is None:
         return []
@@ -191,12 +203,21 @@ def choices_of(structure: orm.StructureData) -> Choices:
         return choices_of_bilayer(creator.inputs.parameters.get_dict())
     if made_by == "orient_film":
         given = creator.inputs.parameters.get_dict()
-        kept = {key: given.get(key) for key in ("magnets", "thickness", "moments")}
+        kept = {key: given.get(key) for key in ("magnets", "thickness")}
+        if given.get("moments"):
+            # Of the kinds as they have become.
+            given.pop("sort", None)
+            kept["moments"] = dict(take_in(atoms_of(creator.inputs.slab), Choices.checked(given)).film.moments)
         # It lies as it should; what said so is no word on the film that it has become.
         up = {"normal": "up"} if given.get("normal") or given.get("substrate") else {}
         return Choices.checked({**kept, **up})
     host = _host(creator)
-    return Choices() if host is None else choices_of(host)
+    if host is None:
+        return Choices()
+    said = choices_of(host)
+    # Doping makes kinds of its own.
+    fits = said.moments is None or set(said.moments) == set(structure.get_kind_names())
+    return said if fits else dataclasses.replace(said, moments=None)
 
 
 def choices_of_bilayer(arguments: Mapping[str, Any]) -> Choices:

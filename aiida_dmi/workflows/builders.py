@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from aiida import orm
@@ -13,11 +12,13 @@ from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, read_pseudo
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
-from aiida_dmi.structures.intake import Choices, check_order
+from aiida_dmi.structures.intake import with_starting_moments
 from aiida_dmi.structures.layers import mask_weights, moments_by_name, sites_of
+from aiida_dmi.structures.moments import check_order
 from aiida_dmi.structures.runs import film_of_model
-from aiida_dmi.structures.slab import CheckedFilm, film_of
+from aiida_dmi.structures.slab import CheckedFilm, film_of, read_film
 from aiida_dmi.workflows import neighbours, validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
 from aiida_dmi.workflows.layout import (
@@ -92,11 +93,12 @@ def _checked_film(
 ) -> CheckedFilm:
     """The film with its starting moments."""
     inputs = load_protocol(protocol, overrides)
-    checked = film_of(structure, Choices.checked(inputs["film"]))
-    moments = starting_moments(checked.film, magnetic_moments, inputs["magnetic_moments"])
-    film = dataclasses.replace(checked.film, moments=moments)
-    check_order(film)
-    return CheckedFilm(checked.structure, film)
+    choices = Choices.checked(inputs["film"])
+    taken = read_film(structure, choices)
+    moments = starting_moments(taken.film, magnetic_moments, inputs["magnetic_moments"])
+    film = with_starting_moments(taken.film, taken.atoms, moments)
+    # Nothing is stored before it is known to be one.
+    return CheckedFilm(film_of(structure, choices).structure, film)
 
 
 def _model_builder(

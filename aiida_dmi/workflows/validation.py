@@ -18,8 +18,10 @@ from aiida_dmi.engine.build.ghost_states import can_be_searched, require_no_ghos
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.film import NEEDED, Film
-from aiida_dmi.structures.geometry import MIN_VACUUM
+from aiida_dmi.structures.frame import MIN_VACUUM
 from aiida_dmi.structures.heights import heights_of
+from aiida_dmi.structures.intake import as_it_stands
+from aiida_dmi.structures.slab import choices_of
 from aiida_dmi.workflows import neighbours
 
 SAME_PLACE = 1e-3
@@ -60,9 +62,11 @@ def film(node: orm.Dict | None, _: Any = None) -> str | None:
 
 
 def film_of_structure(record: orm.Dict | None, node: orm.StructureData) -> str | None:
-    """Whether a record is that of a structure."""
+    """Whether a record is that of a structure, or without one, whether the structure is a film."""
     try:
-        if record is not None:
+        if record is None:
+            as_it_stands(node, choices_of(node)).record()
+        else:
             Film.from_record(record.get_dict(), node)
     except InputError as error:
         return str(error)
@@ -306,7 +310,9 @@ def model_of_film(inputs: Mapping[str, Any]) -> str | None:
     if message is not None:
         return message
     if "parent_folder" not in inputs:
-        return magnetic_start(scf, structure_.get_kind_names())
-    if inputs.get("relax"):
-        return "parent_folder: given with relax; the density of another geometry would be used, give one"
-    return scf_of_another_film(inputs["parent_folder"], structure_)
+        message = magnetic_start(scf, structure_.get_kind_names())
+    elif inputs.get("relax"):
+        message = "parent_folder: given with relax; the density of another geometry would be used, give one"
+    else:
+        message = scf_of_another_film(inputs["parent_folder"], structure_)
+    return message or film_of_structure(inputs.get("film"), structure_)

@@ -35,6 +35,9 @@ from aiida_dmi.engine.spec import load_spec
 from aiida_dmi.parsers.overlaps import read_summary
 from aiida_dmi.parsers.wannier90 import find_error, parse_bands, parse_wout
 from aiida_dmi.screening.spec import read_spec
+from aiida_dmi.structures.choices import Choices
+from aiida_dmi.structures.files import read_structure
+from aiida_dmi.structures.intake import take_in
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 REFUSALS = (InputError,)
@@ -192,6 +195,13 @@ def result(path):
     return units, [int(m) for m in found.attrs["mesh"]], [str(x) for x in found.direction.values]
 
 
+def film(path):
+    """A structure file, as far as nothing of it is stored."""
+    content = read_structure(str(path))
+    taken = take_in(content.atoms, Choices(moments=content.moments or None))
+    return taken.film.described(), taken.film.record()
+
+
 READERS = {
     "UPF": Reader("text", upf_and_whole, upf),
     "data-file-schema.xml": Reader("text", beside("x.save/data-file-schema.xml"), schema),
@@ -215,6 +225,11 @@ READERS = {
     "spec of run (Rashba)": Reader("text", beside("rashba.yaml"), run_spec),
     "spec of screen": Reader("text", alone("screen.yaml"), read_spec),
     "overrides": Reader("text", alone("overrides.yaml"), overrides, (click.UsageError, InputError)),
+    "film of a cif": Reader("text", alone("slab.cif"), film),
+    "film of a POSCAR": Reader("text", alone("POSCAR"), film),
+    "film of an xsf": Reader("text", alone("slab.xsf"), film),
+    "film of an xyz": Reader("text", alone("slab.xyz"), film),
+    "film of a pw.x input": Reader("text", alone("slab.in"), film),
     "model": Reader("hdf5", alone("model.h5"), WannierModel.load),
     "result": Reader("hdf5", alone("result.nc"), result),
     "checkpoint": Reader("bytes", alone("checkpoint"), checkpoint),

@@ -108,6 +108,33 @@ SPECS = {
 }
 
 POINT = "direction: '0,0,1', mask: all, soi_scale: 1.0, temperature: 300, fermi_shift: 0.0"
+SITES = (("Pt", 0.0, 0.0, 2.0), ("Pt", 1.386, 0.80021, 4.26), ("Co", 2.772, 1.60042, 6.3))
+LATTICE = ((2.772, 0.0, 0.0), (1.386, 2.40062, 0.0), (0.0, 0.0, 20.0))
+
+
+def slabs() -> dict[str, str]:
+    """Co/Pt(111) in the formats that people have."""
+    cell = "".join(f"{x} {y} {z}\n" for x, y, z in LATTICE)
+    atoms = "".join(f"{symbol} {x} {y} {z}\n" for symbol, x, y, z in SITES)
+    fractions = [(symbol, number / 3, z / 20) for number, (symbol, _, _, z) in enumerate(SITES)]
+    return {
+        "slab.cif": "data_slab\n_cell_length_a 2.772\n_cell_length_b 2.772\n_cell_length_c 20.0\n"
+        "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 60\n"
+        "_symmetry_space_group_name_H-M 'P 1'\n_symmetry_Int_Tables_number 1\n"
+        "loop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'\nloop_\n_atom_site_label\n_atom_site_type_symbol\n"
+        "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n_atom_site_occupancy\n"
+        + "".join(f"{symbol}{n} {symbol} {u:.6f} {u:.6f} {z} 1.0\n" for n, (symbol, u, z) in enumerate(fractions)),
+        "POSCAR": f"Pt Co\n1.0\n{cell}Pt Co\n2 1\nSelective dynamics\nCartesian\n"
+        + "".join(f"{x} {y} {z} T T F\n" for _, x, y, z in SITES),
+        "slab.xsf": f"CRYSTAL\nPRIMVEC\n{cell}PRIMCOORD\n3 1\n{atoms}",
+        "slab.xyz": '3\nLattice="' + cell.replace("\n", " ").strip() + '" pbc="T T F" '
+        "Properties=species:S:1:pos:R:3:initial_magmoms:R:1\n"
+        + "".join(f"{symbol} {x} {y} {z} {1.9 if symbol == 'Co' else 0.0}\n" for symbol, x, y, z in SITES),
+        "slab.in": "&CONTROL\n calculation='scf'\n/\n&SYSTEM\n ibrav=0, nat=3, ntyp=2, ecutwfc=60, nspin=2\n"
+        " starting_magnetization(2)=0.3\n/\n&ELECTRONS\n/\nATOMIC_SPECIES\nPt 195.1 Pt.upf\nCo_1 58.9 Co.upf\n"
+        f"CELL_PARAMETERS angstrom\n{cell}ATOMIC_POSITIONS angstrom\n{atoms.replace('Co', 'Co_1')}"
+        "K_POINTS automatic\n6 6 1 0 0 0\n",
+    }
 
 
 def short(pseudo: Pseudopotential, points: int = 24) -> Pseudopotential:
@@ -152,6 +179,8 @@ def make(folder: Path, upf_folder: Path) -> None:
     _engine(folder, "run", "rashba")
     for name in ("screen", "overrides"):
         (folder / f"{name}.yaml").write_text(SPECS[name])
+    for name, text in slabs().items():
+        (folder / name).write_text(text)
     write_hdf5(folder / "wfcup1.hdf5", records(folder / "x.save" / "wfcup1.dat"))
     sums = {"D": np.linspace(0, 1, 6).reshape(2, 3), "weights": np.ones(4), "history": "[]"}
     Checkpoint(folder / "checkpoint", "key").save("4x4", 3, sums, force=True)

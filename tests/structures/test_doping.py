@@ -1,5 +1,6 @@
 """Doped films: kinds, pseudopotentials, provenance and what is refused."""
 
+import ase
 import pytest
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
@@ -9,7 +10,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.structures.doping import dope
 from aiida_dmi.structures.layers import mask_weights
-from aiida_dmi.structures.slab import film_of
+from aiida_dmi.structures.slab import film_from_ase, film_of
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.builders import starting_moments
 
@@ -55,6 +56,21 @@ def test_layers_doped_differently(pseudos):
     assert electrons == pytest.approx({"Pt": 18, "Pt3": 17.9, "Pt2": 17.9, "Pt1": 17.7, "Co": 17})
     # One mixture for two kinds.
     assert chosen["Pt2"].uuid == chosen["Pt3"].uuid
+
+
+def test_layers_are_those_of_the_film(pseudos):
+    """With what was said of the host when it was made: a seed that is no magnet, a stated normal."""
+    sites = [(0.0, 0.0), (1.386, 0.8), (2.772, 1.6)]
+    heights = [3.0, 5.1, 7.4, 9.4]
+    atoms = ase.Atoms("NiPtPtCo", positions=[[*sites[n % 3], z] for n, z in enumerate(heights)], pbc=True)
+    atoms.set_cell([2.772, 2.772, 24.0, 90, 90, 60])
+    doped, _ = dope(film_from_ase(atoms, magnets=["Co"]), {"Pt.1": ("Ir", 0.2)}, pseudos)
+    assert kinds(doped) == ["Ni", "Pt", "Pt1", "Co"]
+    assert film_of(doped).film.names == ("Ni.1", "Pt.2", "Pt.1", "Co.1")
+    over, _ = dope(film_from_ase(atoms, magnets=["Co"], normal="down"), {"Pt.1": ("Ir", 0.2)}, pseudos)
+    assert kinds(over) == ["Co", "Pt1", "Pt", "Ni"]
+    with pytest.raises(InputError, match="two magnets with other layers in between"):
+        dope(film_from_ase(atoms, magnets=["Co"]), {"Pt.1": ("Ir", 0.2)}, pseudos, magnets=["Ni", "Co"])
 
 
 def test_kinds_by_layer_stay(pseudos):

@@ -12,7 +12,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.structures.bilayer import co_pt111, film
-from aiida_dmi.structures.intake import Choices
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows.estimate import pw_bytes
 from aiida_dmi.workflows.layout import size_of
@@ -328,7 +328,9 @@ def test_thickness_counts_magnetic_layers():
     film = co_pt111(magnet_layers=3, substrate_layers=2)
     assert film_of(film).film.thickness == pytest.approx(2.0432130552 + 2 * 1.9165)
     substrate = film_of(film, Choices(magnets=("Pt",)))
-    assert substrate.film.thickness == pytest.approx(2 * 3.92 / 3**0.5)
+    # What lies on it, the Co, is the substrate then: the film counts from there.
+    assert substrate.film.normal == "+z from the magnet to the substrate"
+    assert substrate.film.thickness == pytest.approx(2.0432130552 + 3.92 / 3**0.5)
 
 
 def test_pseudopotential_with_a_ghost_state_is_refused(codes, overrides, pseudo_family, upf_folder):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from aiida import engine, orm
 
+from aiida_dmi.structures.runs import film_of_run
+
 from .conftest import jobs_of, said
 
 # So loose that two steps will do: what is tested is who sees the film that comes out.
@@ -44,6 +46,19 @@ def test_bottom_layer_stays_and_the_magnet_moves(relaxed):
     np.testing.assert_allclose(after.cell, before.cell)
     assert tuple(after.pbc) == (True, True, False)
     assert "relax: PwRelaxWorkChain" in said(relaxed)
+
+
+def test_t_follows_the_relaxed_film(relaxed):
+    """mJ/m^2 are those of the film that was computed, in the run as in its report."""
+    heights = [site.position[2] for site in relaxed.outputs.structure.sites]
+    t = heights[1] - heights[0]
+    assert relaxed.inputs.film["thickness_angstrom"] == pytest.approx(2.0432130552)
+    assert t < 2.03
+    assert relaxed.outputs.film["thickness_angstrom"] == pytest.approx(t)
+    assert relaxed.outputs.output_parameters["thickness_angstrom"] == pytest.approx(t)
+    assert film_of_run(relaxed).thickness == pytest.approx(t)
+    values = relaxed.outputs.output_parameters["values"]["D_yx"]
+    assert values["mJ_per_m2"] == pytest.approx(values["pJ_per_m"] / t * 10, rel=1e-6)
 
 
 def test_every_later_step_sees_the_relaxed_film(relaxed):

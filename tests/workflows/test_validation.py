@@ -29,7 +29,7 @@ def film(cell=None, pbc=(True, True, False), kinds=("Co", "Pt"), height=2.1):
         ({"pbc": (True, True, True)}, "pbc (True, True, True) was given, a film needs (True, True, False)"),
         ({"cell": [[2.5, 0, 0.1], [0, 2.5, 0], [0, 0, 20]]}, "turn the film's normal to z"),
         ({"cell": [[2.5, 0, 0], [0, 2.5, 0], [0.1, 0, 20]]}, "the third along z"),
-        ({"height": 19.0}, "1.00 Angstrom of vacuum along z, at least"),
+        ({"cell": np.diag([2.5, 2.5, 7.1])}, "5.00 Angstrom of vacuum along z, at least"),
         ({"kinds": ("Co", "Pt_1")}, "kinds Co, Pt_1 were given, expected letters and digits, three at most"),
         ({"kinds": ("Co", "P-1")}, "kinds Co, P-1 were given"),
     ],

@@ -13,7 +13,7 @@ from aiida_dmi.calculations.wannier90_input import format_parameter
 from aiida_dmi.calculations.wannier90_keywords import KeywordError as Wannier90KeywordError
 from aiida_dmi.calculations.wannier90_keywords import check_keyword
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.structures.intake import Choices
+from aiida_dmi.structures.choices import Choices
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
 from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity, shown
