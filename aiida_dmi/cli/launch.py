@@ -23,6 +23,8 @@ from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_st
 from aiida_dmi.workflows.protocols.utils import read_protocols
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
+OF_MODEL = ("response", "quality", "force", "clean_workdir")
+"""Sections of the overrides that mean something to a finished model."""
 PROTOCOLS = list(read_protocols()["protocols"])
 
 
@@ -119,6 +121,8 @@ def response(source: str, **options: Any) -> None:
     load_profile(click.get_current_context())
     node = inputs.load_model(source)
     overrides = inputs.load_overrides(options["overrides"], options["settings"])
+    if unused := sorted(set(map(str, overrides)) - set(OF_MODEL)):
+        raise click.UsageError(f"{', '.join(unused)}: not used with a finished model; expected {', '.join(OF_MODEL)}")
     builder = DmiWorkChain.get_builder_from_model(
         _codes(options["computer"])["engine"],
         node,

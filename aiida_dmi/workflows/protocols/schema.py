@@ -15,7 +15,7 @@ from aiida_dmi.calculations.wannier90_keywords import check_keyword
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
-from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity, shown
+from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity
 
 OVERLAPS = ("dmi-engine", "pw2wannier90")
 MOST_POINTS = 400
@@ -193,12 +193,6 @@ class Response(Strict):
     max_mesh: int | None = None
 
 
-def _program(given: Any) -> Any:
-    if given not in OVERLAPS:
-        raise PlacedError((), f": {shown(given)} was given, expected one of {', '.join(OVERLAPS)}")
-    return given
-
-
 def _moments(given: dict[str, float]) -> dict[str, float]:
     for element in given:
         if element not in chemical_symbols[1:]:
@@ -218,7 +212,7 @@ class Overrides(Strict):
     bands: Bands = Field(default_factory=Bands)
     check_spin_orbit: bool = False
     spin_orbit_bands: SpinOrbitBands = Field(default_factory=SpinOrbitBands)
-    overlaps: Annotated[Any, AfterValidator(_program)] = OVERLAPS[0]
+    overlaps: Annotated[Any, AfterValidator(fits(OVERLAPS.__contains__, f"one of {', '.join(OVERLAPS)}"))] = OVERLAPS[0]
     wannierisation: Wannierisation = Field(default_factory=Wannierisation)
     response: Response = Field(default_factory=Response)
     quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]
@@ -273,7 +267,7 @@ def check_inputs(inputs: dict[str, Any]) -> None:
         least = NORM_CONSERVING * system["ecutwfc"]
         if not system["ecutrho"] >= least:
             raise InputError(
-                f"overrides: {step}.parameters.SYSTEM.ecutrho {system['ecutrho']:g} was given, expected at least "
+                f"overrides: {step}.parameters.SYSTEM.ecutrho: {system['ecutrho']:g} was given, expected at least "
                 f"{least:g} Ry, {NORM_CONSERVING:g} times ecutwfc; leave it out"
             )
     # Names of atoms in masks mean something in a film only.
