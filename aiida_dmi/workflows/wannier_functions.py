@@ -181,8 +181,9 @@ class WannierFunctionsWorkChain(WorkChain):
         inputs.pw.pseudos = dict(self.inputs.averaged)
         inputs.pw.parent_folder = self.inputs.scf_folder
         inputs.kpoints = time_reversal_half(self.ctx.kpoints) if "overlaps" in self.inputs else self.ctx.kpoints
-        density = self.inputs.scf_folder
-        if scratch.is_gone(density) and not scratch.served_from_cache(density, inputs.kpoints):
+        density, above = self.inputs.scf_folder, self.node.caller or self.node
+        known = scratch.is_fresh(density, above)
+        if not known and scratch.is_gone(density) and not scratch.served_from_cache(density, inputs.kpoints):
             return self._gone([density], "nscf")
         computed, points = len(inputs.kpoints.get_kpoints()), len(self.ctx.kpoints.get_kpoints())
         mesh = f"{computed} of {points} k points, the others by time reversal"

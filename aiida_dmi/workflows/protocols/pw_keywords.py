@@ -204,7 +204,7 @@ def checked(
     calculation : str
         What the step runs, pw.x's `calculation`.
     unchecked : collection of str
-        Keywords that are passed on as they are.
+        Keywords that are passed on as they are, unless the workflow decides them.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def checked(
             )
         for keyword, value in content.items():
             place = (namelist, keyword)
-            if keyword in passed:
+            if keyword in passed and keyword not in {*OWNED, *FIXED}:
                 _require_plain(place, value)
             elif keyword == "calculation":
                 _require_fixed(place, value, calculation, f"this is what the step {step} runs")

@@ -15,7 +15,7 @@ from aiida_dmi.calculations.wannier90_keywords import check_keyword
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
-from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity
+from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, or_none, quantity
 
 OVERLAPS = ("dmi-engine", "pw2wannier90")
 MOST_POINTS = 400
@@ -37,8 +37,9 @@ WANNIER90_OWNED: dict[str, str] = {
         ("postproc_setup", "restart", "write_u_matrices", "calc_only_a", "cp_pp", "effective_model", "devel_flag"),
         "the workflow decides what is run and written"),
     **dict.fromkeys(("spinors", "gamma_only", "num_elec_per_state"), "the two spins are collinear, on a mesh"),
-    **dict.fromkeys(
-        ("wannier_plot", "transport", "bands_plot"), "it needs files that no step here writes"),
+    **dict.fromkeys(("wannier_plot", "transport"), "it needs files that no step here writes"),
+    "bands_plot": "no path of k points belongs to it here; see `aiida-dmi plot bands`",
+    "num_shells": "wannier90.x does not use it any more; give shell_list",
 }  # fmt: skip
 """Keywords of wannier90.x that cannot be given, with the reason."""
 
@@ -157,6 +158,10 @@ class Wannierisation(Mesh):
         return self
 
 
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 Limit = quantity(least=0.0) | None
 Quality = create_model(
     "Quality",
@@ -190,7 +195,7 @@ class Response(Strict):
         AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),
     ] = None
     tolerance: quantity(above=0.0) | None = None
-    max_mesh: int | None = None
+    max_mesh: Annotated[Any, AfterValidator(or_none(fits(_positive, "an integer above 0")))] = None
 
 
 def _moments(given: dict[str, float]) -> dict[str, float]:

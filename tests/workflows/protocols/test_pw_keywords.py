@@ -164,6 +164,15 @@ def test_unchecked():
         assert "text without quotes" in refusal({"SYSTEM": {"newest": value}}, unchecked=["newest"])
 
 
+@pytest.mark.parametrize(
+    "parameters", [{"SYSTEM": {"nat": 3}}, {"SYSTEM": {"nspin": 1}}, {"CONTROL": {"calculation": "relax"}}]
+)
+def test_unchecked_is_no_way_around(parameters):
+    """What the workflow decides stays its own."""
+    ((_, keywords),) = parameters.items()
+    assert refusal(parameters, unchecked=list(keywords))
+
+
 def test_normalising_loses_nothing():
     given = {"system": {"ecutwfc": 1}, "Control": {"Title": "x"}, "SYSTEM": {"degauss": 2}}
     assert normalised(given) == {"SYSTEM": {"ecutwfc": 1, "degauss": 2}, "CONTROL": {"title": "x"}}
