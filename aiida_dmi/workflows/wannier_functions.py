@@ -24,7 +24,10 @@ from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwCalculation
 
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
 
-ESPRESSO = tuple(program.build_process_type() for program in (PwCalculation, Pw2wannier90Calculation))
+ESPRESSO = {
+    PwCalculation.build_process_type(): "pw.x",
+    Pw2wannier90Calculation.build_process_type(): "pw2wannier90.x",
+}
 """Jobs that say themselves why they stopped, between lines of '%'."""
 SPINS = ("up", "down")
 CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")
@@ -389,7 +392,8 @@ def last_words(node: Any) -> str:
     if not isinstance(node, orm.CalcJobNode) or not node.is_failed:
         return words
     how = ending(node)
-    own = ending_of(node).words if node.process_type in ESPRESSO else None
+    program = ESPRESSO.get(node.process_type)
+    own = None if program is None else ending_of(node).words(program)
     said = [line for line in (own, None if how is None else how.message) if line and line not in words]
     return "; ".join([words.rstrip(".") if said else words, *said])
 
