@@ -54,7 +54,7 @@ def check_keyword(name: str, value: Any) -> None:
         raise KeywordError(" is a block of the .win file, which other inputs write; leave it out")
     fits, words = KINDS[kind]
     if value is not None and not fits(value):
-        raise KeywordError(f" {value!r} was given, expected {words}")
+        raise KeywordError(f": {value!r} was given, expected {words}")
 
 
 def _integer(value: Any) -> bool:

@@ -63,10 +63,9 @@ class Ending:
     killed: bool
     output: str
 
-    @property
-    def words(self) -> str | None:
-        """One line of both."""
-        said = [f"pw.x said: {self.reason}"] if self.reason else []
+    def words(self, program: str = "pw.x") -> str | None:
+        """One line of both; None where nothing was said."""
+        said = [f"{program} said: {self.reason}"] if self.reason else []
         said += [self.breakdown] if self.breakdown else []
         return "; ".join(said) or None
 

@@ -135,7 +135,7 @@ def parse_spec(content: Mapping[str, Any]) -> Spec:
     InputError
         Naming the place, what was given and what is expected.
     """
-    given = checked(schema.Content, content, "", separator=": ")
+    given = checked(schema.Content, content, "", terse=True)
     overrides = _with_response(given)
     try:
         load_protocol(given.protocol, overrides)

@@ -375,12 +375,11 @@ def starting_moments(film: Film, given: dict[str, float] | None, table: dict[str
 
 
 def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]:
-    from aiida.common.exceptions import NotExistent
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
     try:
-        family = orm.load_group(label)
-        return dict(family.get_pseudos(structure=structure))
-    except (NotExistent, ValueError) as error:
+        return dict(orm.load_group(label).get_pseudos(structure=structure))
+    except (NotExistent, MultipleObjectsError, ValueError, AttributeError) as error:  # some groups are no families
         raise ValueError(
             f"pseudo_family: {label!r} is not installed or lacks an element ({error}); run `aiida-pseudo install "
             "pseudo-dojo -x PBE -r FR`, or name another fully relativistic family in the overrides"

@@ -71,17 +71,17 @@ def sharing(folder: RemoteData) -> list[RemoteData]:
 
 def _users(folder: RemoteData, workchain: orm.WorkChainNode) -> Iterator[orm.ProcessNode]:
     """Running processes that were given the folder, or made it on the way to something else."""
-    own = {node.uuid for node in (workchain, *_callers(workchain))}
+    own = {node.uuid for node in (workchain, *callers(workchain))}
     links = (LinkType.INPUT_CALC, LinkType.INPUT_WORK)
     nodes = [link.node for link in folder.base.links.get_outgoing(link_type=links).all()]
     if folder.creator is not None:
-        nodes += _callers(folder.creator)
+        nodes += callers(folder.creator)
     for node in nodes:
         if node.uuid not in own and not node.is_terminated:
             yield node
 
 
-def _callers(node: orm.ProcessNode) -> list[orm.ProcessNode]:
+def callers(node: orm.ProcessNode) -> list[orm.ProcessNode]:
     """The workchains above a process, the nearest first."""
     callers = []
     while node.caller is not None:

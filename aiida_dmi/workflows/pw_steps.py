@@ -147,7 +147,7 @@ class PwBaseWorkChain(ReusingWorkChain, Base):
         return self._try(calculation, [RANDOM, ONE_POOL, GRADIENTS, ONE_RANK])
 
     def _try(self, calculation: orm.CalcJobNode, remedies: list[Remedy]) -> ProcessHandlerReport:
-        words = ending_of(calculation).words or calculation.exit_message
+        words = ending_of(calculation).words() or calculation.exit_message
         what = f"{calculation.process_label}<{calculation.pk}> failed ({words})"
         for remedy in remedies:
             if remedy.change(self.ctx.inputs):

@@ -8,10 +8,16 @@ from typing import Any
 from aiida import orm
 from aiida.plugins import CalculationFactory
 
-from aiida_dmi.workflows.cleaning import sharing
+from aiida_dmi.workflows.cleaning import callers, sharing
 
 PwCalculation = CalculationFactory("quantumespresso.pw")
 RemoteData = orm.RemoteData
+
+
+def is_fresh(folder: RemoteData, workchain: orm.WorkChainNode) -> bool:
+    """Whether a job that this workchain has run itself made the folder: then nobody has to look whether it is there."""
+    made = folder.creator
+    return made is not None and not made.base.caching.is_created_from_cache and workchain in callers(made)
 
 
 def is_gone(folder: RemoteData) -> bool:

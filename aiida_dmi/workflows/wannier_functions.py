@@ -30,7 +30,10 @@ from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
 
-ESPRESSO = tuple(program.build_process_type() for program in (PwCalculation, Pw2wannier90Calculation))
+ESPRESSO = {
+    PwCalculation.build_process_type(): "pw.x",
+    Pw2wannier90Calculation.build_process_type(): "pw2wannier90.x",
+}
 """Jobs that say themselves why they stopped, between lines of '%'."""
 SPINS = ("up", "down")
 CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")
@@ -187,8 +190,9 @@ class WannierFunctionsWorkChain(ReusingWorkChain):
         inputs.pw.pseudos = dict(self.inputs.averaged)
         inputs.pw.parent_folder = self.inputs.scf_folder
         inputs.kpoints = time_reversal_half(self.ctx.kpoints) if "overlaps" in self.inputs else self.ctx.kpoints
-        density = self.inputs.scf_folder
-        if scratch.is_gone(density) and not scratch.served_from_cache(density, inputs.kpoints):
+        density, above = self.inputs.scf_folder, self.node.caller or self.node
+        known = scratch.is_fresh(density, above)
+        if not known and scratch.is_gone(density) and not scratch.served_from_cache(density, inputs.kpoints):
             return self._gone([density], "nscf")
         computed, points = len(inputs.kpoints.get_kpoints()), len(self.ctx.kpoints.get_kpoints())
         mesh = f"{computed} of {points} k points, the others by time reversal"
@@ -394,7 +398,8 @@ def last_words(node: Any) -> str:
     if not isinstance(node, orm.CalcJobNode) or not node.is_failed:
         return words
     how = ending(node)
-    own = ending_of(node).words if node.process_type in ESPRESSO else None
+    program = ESPRESSO.get(node.process_type)
+    own = None if program is None else ending_of(node).words(program)
     said = [line for line in (own, None if how is None else how.message) if line and line not in words]
     return "; ".join([words.rstrip(".") if said else words, *said])
 

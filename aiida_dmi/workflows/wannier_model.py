@@ -284,7 +284,8 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
         if self.ctx.bands_done:
             return None
         density = self.ctx.scf_folder
-        if scratch.is_gone(density) and not self._bands_are_in_the_cache(density):
+        known = scratch.is_fresh(density, self.node)
+        if not known and scratch.is_gone(density) and not self._bands_are_in_the_cache(density):
             return self._lose_density("bands")
         excluded, functions = len(self.ctx.plan["exclude_bands"]), self.ctx.plan["num_wann"]
         started = {}

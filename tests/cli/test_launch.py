@@ -161,16 +161,16 @@ def test_response_of_a_model_file(call, codes, model_file):
         (["Co/Pt(111):1+1", "--set", "response.temperatures=300", "-n"], "temperatures: 300 was given"),
         (
             ["Co/Pt(111):1+1", "--set", "force=maybe", "-n"],
-            "overrides: force 'maybe' was given, expected true or false",
+            "overrides: force: 'maybe' was given, expected true or false",
         ),
-        (["Co/Pt(111):1+1", "--set", "scf.kpoints_mesh=6", "-n"], "scf.kpoints_mesh 6 was given, expected two whole"),
-        (["Co/Pt(111):1+1", "--set", "scf.kpoints_distance=0", "-n"], "scf.kpoints_distance 0 was given"),
-        (["Co/Pt(111):1+1", "--set", "response.symmetry=maybe", "-n"], "response.symmetry 'maybe' was given"),
+        (["Co/Pt(111):1+1", "--set", "scf.kpoints_mesh=6", "-n"], "scf.kpoints_mesh: 6 was given, expected two whole"),
+        (["Co/Pt(111):1+1", "--set", "scf.kpoints_distance=0", "-n"], "scf.kpoints_distance: 0 was given"),
+        (["Co/Pt(111):1+1", "--set", "response.symmetry=maybe", "-n"], "response.symmetry: 'maybe' was given"),
         (
             ["Co/Pt(111):1+1", "--set", "scf.parameters.SYSTEM.ecutwcf=90", "-n"],
             "ecutwcf is no keyword of pw.x's SYSTEM",
         ),
-        (["Co/Pt(111):1+1", "--set", "scf.parameters.SYSTEM.nspin='2'", "-n"], "nspin '2' was given, expected 2 or"),
+        (["Co/Pt(111):1+1", "--set", "scf.parameters.SYSTEM.nspin='2'", "-n"], "nspin: '2' was given, expected 2 or"),
         (["Co/Pt(111):1+1", "--moment", "Co=20", "-n"], "moments: 20 mu_B was given for Co, expected at most 17"),
         (["Co/Pt(111):1+1", "--moment", "Co=nan", "-n"], "expected NAME=MOMENT"),
         (["Co/Pt(111):1+1", "--walltime", "soon"], "see `aiida-dmi launch dmi --help`"),
@@ -188,6 +188,15 @@ def test_bad_input_is_one_line(call, options, arguments, message, monkeypatch, c
     assert len(lines) == 1
     assert lines[0].startswith("aiida-dmi: ")
     assert message in lines[0]
+
+
+def test_response_refuses_what_it_would_not_use(call, codes, model_file):
+    """The cutoff of a finished model's scf is what it was."""
+    words = ("launch", "response", model_file, "--computer", codes["pw"].computer.label, "-n", "--set")
+    result = call(*words, "scf.parameters.SYSTEM.ecutwfc=90")
+    assert result.exit_code == 2
+    assert "scf: not used with a finished model; expected response, quality, force, clean_workdir" in result.output
+    assert call(*words, "quality.closure=null").exit_code == 0
 
 
 @pytest.mark.parametrize(

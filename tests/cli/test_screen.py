@@ -71,7 +71,11 @@ def environment(tmp_path_factory):
             "systems: [{film: 'Co/Pt(111):1+1'}]\nshifts: [.nan]\n",
             "shifts: [nan] was given, expected a list of numbers",
         ),
-        ("--dry-run", "systems: [{film: 'Co/Pt(111):1+1'}]\noverrides: {force: n}\n", "overrides: force 'n' was given"),
+        (
+            "--dry-run",
+            "systems: [{film: 'Co/Pt(111):1+1'}]\noverrides: {force: n}\n",
+            "overrides: force: 'n' was given",
+        ),
     ],
 )
 def test_bad_specs(environment, tmp_path, how, spec, message):

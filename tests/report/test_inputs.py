@@ -84,6 +84,8 @@ def test_overrides_are_listed_once(stored_inputs):
     assert name == "balanced"
     assert {row.key: (row.used, row.protocol) for row in differences} == {
         "scf.parameters.SYSTEM.ecutwfc": ("40", "65"),
+        # It follows.
+        "scf.parameters.SYSTEM.ecutrho": ("160", "260"),
         "scf mesh": ("3, 3, 1", "12, 12, 1"),
         "wannierisation.frozen_window": ("2.5", "3"),
         "response.mesh": ("64", "288"),

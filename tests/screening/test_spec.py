@@ -60,7 +60,7 @@ def with_doping(*entries):
         ({**FILM, "masks": ["Co"]}, r"masks: \['Co'\] was given, expected a mapping"),
         ({**FILM, "masks": {1: "Co"}}, r"masks: \{1: 'Co'\} was given"),
         # Overrides, by their schema.
-        ({**FILM, "overrides": {"force": "n"}}, "overrides: force 'n' was given, expected true or false"),
+        ({**FILM, "overrides": {"force": "n"}}, "overrides: force: 'n' was given, expected true or false"),
         ({**FILM, "overrides": {"scf": {"parameters": {"SYSTEM": {"nat": 3}}}}}, "SYSTEM.nat cannot be given"),
         ({**FILM, "overrides": 5}, "overrides: 5 was given, expected a mapping"),
         ({**FILM, "overrides": {"response": 5}}, "overrides: response 5 was given, expected a mapping"),

@@ -195,6 +195,12 @@ def test_family_that_is_not_there(codes):
         DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides={"pseudo_family": "nowhere"})
 
 
+def test_group_that_is_no_family(codes, aiida_profile):
+    orm.Group(label="some structures").store()
+    with pytest.raises(ValueError, match="pseudo_family: 'some structures' is not installed or lacks an element"):
+        DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides={"pseudo_family": "some structures"})
+
+
 def test_film_without_magnet_is_refused(codes, overrides):
     film = orm.StructureData(cell=co_pt111(1, 1).cell, pbc=(True, True, False))
     film.append_atom(symbols="Pt", position=(0, 0, 5))

@@ -46,6 +46,9 @@ def test_bottom_layer_stays_and_the_magnet_moves(relaxed):
     np.testing.assert_allclose(after.cell, before.cell)
     assert tuple(after.pbc) == (True, True, False)
     assert "relax: PwRelaxWorkChain" in said(relaxed)
+    # Its runs of pw.x have the handlers of every other step.
+    steps = {n.process_type for n in relaxed.called_descendants if n.process_label == "PwBaseWorkChain"}
+    assert steps == {"aiida.workflows:dmi.pw_base"}
 
 
 def test_t_follows_the_relaxed_film(relaxed):

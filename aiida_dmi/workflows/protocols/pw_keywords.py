@@ -88,9 +88,9 @@ NEWER: dict[str, tuple[str, ...]] = {
 Limits = tuple[float, float, str]
 POSITIVE: Limits = (0.0, math.inf, "a number above 0")
 RANGES: dict[str, Limits] = {
-    "ecutwfc": (0.0, 1000.0, "a cutoff in Ry, above 0 and at most 1000"),
-    "ecutrho": (0.0, 10000.0, "a cutoff in Ry, above 0 and at most 10000"),
-    "degauss": (0.0, 0.5, "a smearing in Ry, above 0 and at most 0.5"),
+    "ecutwfc": (0.0, 1000.0, "a number above 0 and at most 1000 (Ry)"),
+    "ecutrho": (0.0, 10000.0, "a number above 0 and at most 10000 (Ry)"),
+    "degauss": (0.0, 0.5, "a number above 0 and at most 0.5 (Ry)"),
     "mixing_beta": (0.0, 1.0, "a number above 0 and at most 1"),
     **dict.fromkeys(
         ("conv_thr", "diago_thr_init", "diago_cg_maxiter", "diago_david_ndim", "mixing_ndim", "electron_maxstep",
@@ -173,7 +173,7 @@ def normalised(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if name not in known():
             raise PlacedError((namelist,), f" is unknown; expected one of {', '.join(NAMELISTS)}{_home(namelist)}")
         if not isinstance(content, Mapping):
-            raise PlacedError((namelist,), f" {shown(content)} was given, expected a mapping of pw.x's keywords")
+            raise PlacedError((namelist,), f": {shown(content)} was given, expected a mapping of pw.x's keywords")
         result.setdefault(name, {})
         for keyword, value in content.items():
             if not isinstance(keyword, str):
@@ -204,7 +204,7 @@ def checked(
     calculation : str
         What the step runs, pw.x's `calculation`.
     unchecked : collection of str
-        Keywords that are passed on as they are.
+        Keywords that are passed on as they are, unless the workflow decides them.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def checked(
             )
         for keyword, value in content.items():
             place = (namelist, keyword)
-            if keyword in passed:
+            if keyword in passed and keyword not in {*OWNED, *FIXED}:
                 _require_plain(place, value)
             elif keyword == "calculation":
                 _require_fixed(place, value, calculation, f"this is what the step {step} runs")
@@ -244,14 +244,15 @@ def _value(place: tuple[str, str], value: Any) -> Any:
         return None
     if keyword in FIXED:
         _require_fixed(place, value, *FIXED[keyword])
-    found = _of_type(place, value, known()[namelist][keyword])
+    above, most, words = RANGES.get(keyword, (-math.inf, math.inf, ""))
+    if known()[namelist][keyword].kind == "INTEGER":
+        words = words.replace("a number", "an integer")
+    found = _of_type(place, value, known()[namelist][keyword], words)
     excluded, reason = NOT_HERE.get(keyword, ((), ""))
     if isinstance(found, str) and found.lower() in excluded:
-        raise PlacedError(place, f" {shown(value)} was given, but {reason}")
-    if keyword in RANGES:
-        above, most, words = RANGES[keyword]
-        if not above < found <= most:
-            raise PlacedError(place, f" {shown(value)} was given, expected {words}")
+        raise PlacedError(place, f": {shown(value)} was given, but {reason}")
+    if words and not above < found <= most:
+        raise PlacedError(place, f": {shown(value)} was given, expected {words}")
     return found
 
 
@@ -266,10 +267,10 @@ def _unknown(namelist: str, keyword: str) -> str:
 def _require_fixed(place: tuple[str, str], value: Any, expected: Any, reason: str) -> None:
     if type(value) is not type(expected) or value != expected:
         words = str(expected).lower() if isinstance(expected, bool) else repr(expected)
-        raise PlacedError(place, f" {shown(value)} was given, expected {words} or nothing: {reason}")
+        raise PlacedError(place, f": {shown(value)} was given, expected {words} or nothing: {reason}")
 
 
-def _of_type(place: tuple[str, str], value: Any, keyword: Keyword) -> Any:
+def _of_type(place: tuple[str, str], value: Any, keyword: Keyword, expected: str = "") -> Any:
     """The value as pw.x reads it: of the keyword's type, a word of its list in the list's spelling."""
     if not keyword.kind:
         _require_plain(place, value)
@@ -277,22 +278,22 @@ def _of_type(place: tuple[str, str], value: Any, keyword: Keyword) -> Any:
     fits, words = KINDS[keyword.kind]
     if keyword.shape == "species":
         if not isinstance(value, Mapping) or not all(isinstance(k, str) and fits(v) for k, v in value.items()):
-            raise PlacedError(place, f" {shown(value)} was given, expected {words} for each kind, as {{Co: 1.0}}")
+            raise PlacedError(place, f": {shown(value)} was given, expected {words} for each kind, as {{Co: 1.0}}")
         return dict(value)
     if keyword.shape == "array":
         if not isinstance(value, list):
-            raise PlacedError(place, f" {shown(value)} was given, expected a list")
+            raise PlacedError(place, f": {shown(value)} was given, expected a list")
         _require_plain(place, value)
         return value
     if not fits(value):
-        raise PlacedError(place, f" {shown(value)} was given, expected {words}")
+        raise PlacedError(place, f": {shown(value)} was given, expected {expected or words}")
     if not keyword.values:
         return value
     spelling = {word.lower(): word for word in reversed(keyword.values)}
     if value not in keyword.values and str(value).lower() not in spelling:
         near = get_close_matches(str(value).lower(), spelling, n=1)
         meant = f"; did you mean {spelling[near[0]]}?" if near else ""
-        raise PlacedError(place, f" {shown(value)} was given, expected one of {', '.join(keyword.values)}{meant}")
+        raise PlacedError(place, f": {shown(value)} was given, expected one of {', '.join(keyword.values)}{meant}")
     return value if value in keyword.values else spelling[str(value).lower()]
 
 
@@ -318,4 +319,4 @@ def _require_plain(place: tuple[str, str], value: Any) -> None:
     while any(isinstance(item, list) for item in values):
         values = [part for item in values for part in (item if isinstance(item, list) else [item])]
     if not all(item is None or isinstance(item, bool) or number(item) or _is_text(item) for item in values):
-        raise PlacedError(place, f" {shown(value)} was given, expected numbers, true, false or text without quotes")
+        raise PlacedError(place, f": {shown(value)} was given, expected numbers, true, false or text without quotes")

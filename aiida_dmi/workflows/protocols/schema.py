@@ -16,7 +16,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
-from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, quantity, shown
+from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, or_none, quantity
 
 OVERLAPS = ("dmi-engine", "pw2wannier90")
 MOST_POINTS = 400
@@ -38,8 +38,9 @@ WANNIER90_OWNED: dict[str, str] = {
         ("postproc_setup", "restart", "write_u_matrices", "calc_only_a", "cp_pp", "effective_model", "devel_flag"),
         "the workflow decides what is run and written"),
     **dict.fromkeys(("spinors", "gamma_only", "num_elec_per_state"), "the two spins are collinear, on a mesh"),
-    **dict.fromkeys(
-        ("wannier_plot", "transport", "bands_plot"), "it needs files that no step here writes"),
+    **dict.fromkeys(("wannier_plot", "transport"), "it needs files that no step here writes"),
+    "bands_plot": "no path of k points belongs to it here; see `aiida-dmi plot bands`",
+    "num_shells": "wannier90.x does not use it any more; give shell_list",
 }  # fmt: skip
 """Keywords of wannier90.x that cannot be given, with the reason."""
 
@@ -158,6 +159,10 @@ class Wannierisation(Mesh):
         return self
 
 
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 Limit = quantity(least=0.0) | None
 Quality = create_model(
     "Quality",
@@ -191,13 +196,7 @@ class Response(Strict):
         AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),
     ] = None
     tolerance: quantity(above=0.0) | None = None
-    max_mesh: int | None = None
-
-
-def _program(given: Any) -> Any:
-    if given not in OVERLAPS:
-        raise PlacedError((), f": {shown(given)} was given, expected one of {', '.join(OVERLAPS)}")
-    return given
+    max_mesh: Annotated[Any, AfterValidator(or_none(fits(_positive, "an integer above 0")))] = None
 
 
 def _moments(given: dict[str, float]) -> dict[str, float]:
@@ -226,7 +225,7 @@ class Overrides(Strict):
     bands: Bands = Field(default_factory=Bands)
     check_spin_orbit: bool = False
     spin_orbit_bands: SpinOrbitBands = Field(default_factory=SpinOrbitBands)
-    overlaps: Annotated[Any, AfterValidator(_program)] = OVERLAPS[0]
+    overlaps: Annotated[Any, AfterValidator(fits(OVERLAPS.__contains__, f"one of {', '.join(OVERLAPS)}"))] = OVERLAPS[0]
     wannierisation: Wannierisation = Field(default_factory=Wannierisation)
     response: Response = Field(default_factory=Response)
     quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]
@@ -281,7 +280,7 @@ def check_inputs(inputs: dict[str, Any]) -> None:
         least = NORM_CONSERVING * system["ecutwfc"]
         if not system["ecutrho"] >= least:
             raise InputError(
-                f"overrides: {step}.parameters.SYSTEM.ecutrho {system['ecutrho']:g} was given, expected at least "
+                f"overrides: {step}.parameters.SYSTEM.ecutrho: {system['ecutrho']:g} was given, expected at least "
                 f"{least:g} Ry, {NORM_CONSERVING:g} times ecutwfc; leave it out"
             )
     # Names of atoms in masks mean something in a film only.

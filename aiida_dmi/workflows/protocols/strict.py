@@ -46,7 +46,7 @@ class Strict(BaseModel):
         return given
 
 
-def checked(model: type[Model], content: Any, name: str, separator: str = " ", **context: Any) -> Model:
+def checked(model: type[Model], content: Any, name: str, terse: bool = False, **context: Any) -> Model:
     """A mapping as a model, every value checked.
 
     Parameters
@@ -56,8 +56,8 @@ def checked(model: type[Model], content: Any, name: str, separator: str = " ", *
         As read from YAML; numbers of numpy and tuples are taken for Python's own numbers and lists.
     name : str
         What begins the message, such as 'overrides: '.
-    separator : str
-        Between the place of a value and the value, in the message.
+    terse : bool
+        Of the two ways in which messages say of mappings what they are not.
     **context
         For the model's validators.
 
@@ -69,7 +69,7 @@ def checked(model: type[Model], content: Any, name: str, separator: str = " ", *
     try:
         return model.model_validate(plain(content), context=context)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(found, separator) for found in error.errors(include_url=False))
+        lines = dict.fromkeys(_line(found, terse) for found in error.errors(include_url=False))
         raise InputError(name + "; ".join(lines)) from error
     except RecursionError as error:
         raise InputError(f"{name}nested too deeply") from error
@@ -81,7 +81,7 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 class PlacedError(ValueError):
@@ -92,12 +92,12 @@ class PlacedError(ValueError):
         self.place, self.words = tuple(place), words
 
 
-def _line(error: Any, separator: str) -> str:
+def _line(error: Any, terse: bool) -> str:
     place, given, kind = error["loc"], error["input"], error["type"]
     context = error.get("ctx", {})
     if kind == UNKNOWN:
         keys = ", ".join(_path((*place, brief(key, LONGEST))) for key in context["keys"])
-        words = " is unknown; expected one of" if separator == " " else ": unknown; expected some of"
+        words = ": unknown; expected some of" if terse else " is unknown; expected one of"
         return f"{keys}{words} {context['expected']}"
     if kind == "value_error":
         cause = context["error"]
@@ -109,6 +109,7 @@ def _line(error: Any, separator: str) -> str:
     else:
         words = f"expected {EXPECTED[kind].format(**context)}" if kind in EXPECTED else error["msg"]
     path = _path(place)
+    separator = " " if kind == NO_MAPPING and not terse else ": "
     return f"{path}{separator if path else ''}{shown(given)} was given, {words}"
 
 

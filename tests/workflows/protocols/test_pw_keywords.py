@@ -62,7 +62,7 @@ def test_keywords_of_newer_releases_are_known():
         ({"SYSTEMS": {}}, "SYSTEMS is unknown"),
         ({"IONS": {}}, "IONS is no namelist of this step"),
         ({"CELL": {"cell_dofree": "xy"}}, "CELL is no namelist of this step"),
-        ({"SYSTEM": 3}, "SYSTEM 3 was given, expected a mapping of pw.x's keywords"),
+        ({"SYSTEM": 3}, "SYSTEM: 3 was given, expected a mapping of pw.x's keywords"),
         ({1: {}}, "1 was given, expected the name of a namelist"),
         ({"SYSTEM": {1: 2}}, "SYSTEM.1 was given, expected a keyword of pw.x"),
         ({"SYSTEM": {"ecutwfc": 60.0, "ECUTWFC": 90.0}}, "is given twice, in upper and in lower case"),
@@ -90,12 +90,12 @@ def test_keywords_of_newer_releases_are_known():
         ({"ELECTRONS": {"startingwfc": "file"}}, "the workflow decides where a job starts from"),
         ({"ELECTRONS": {"scf_must_converge": False}}, "everything after it rests on the density"),
         # Types.
-        ({"SYSTEM": {"degauss": "1e-2"}}, "SYSTEM.degauss '1e-2' was given, expected a number"),
+        ({"SYSTEM": {"degauss": "1e-2"}}, "SYSTEM.degauss: '1e-2' was given, expected a number"),
         ({"SYSTEM": {"ecutwfc": True}}, "True was given, expected a number"),
         ({"SYSTEM": {"ecutwfc": math.nan}}, "nan was given, expected a number"),
         ({"SYSTEM": {"nosym": "n"}}, "'n' was given, expected true or false"),
         ({"SYSTEM": {"nosym": 1}}, "1 was given, expected true or false"),
-        ({"SYSTEM": {"nbnd": 40.0}}, "40.0 was given, expected an integer"),
+        ({"SYSTEM": {"nbnd": 40.0}}, "40.0 was given, expected an integer above 0"),
         ({"SYSTEM": {"smearing": 3}}, "3 was given, expected text without quotes"),
         ({"SYSTEM": {"hubbard_u": 3.0}}, "3.0 was given, expected a number for each kind, as {Co: 1.0}"),
         ({"SYSTEM": {"hubbard_u": {"Co": "3"}}}, "expected a number for each kind"),
@@ -104,12 +104,12 @@ def test_keywords_of_newer_releases_are_known():
         ({"CONTROL": {"trism": True}}, "cannot be given"),
         ({"ELECTRONS": {"diago_rmm_ndim": {"a": "it's"}}}, "expected numbers, true, false or text without quotes"),
         # Ranges and words.
-        ({"SYSTEM": {"degauss": -0.01}}, "-0.01 was given, expected a smearing in Ry, above 0 and at most 0.5"),
-        ({"SYSTEM": {"degauss": 0}}, "0 was given, expected a smearing in Ry"),
-        ({"SYSTEM": {"degauss": 20}}, "20 was given, expected a smearing in Ry"),
-        ({"SYSTEM": {"ecutwfc": 0.0}}, "0.0 was given, expected a cutoff in Ry"),
+        ({"SYSTEM": {"degauss": -0.01}}, "-0.01 was given, expected a number above 0 and at most 0.5 (Ry)"),
+        ({"SYSTEM": {"degauss": 0}}, "0 was given, expected a number above 0 and at"),
+        ({"SYSTEM": {"degauss": 20}}, "20 was given, expected a number above 0 and at"),
+        ({"SYSTEM": {"ecutwfc": 0.0}}, "0.0 was given, expected a number above 0 and at most 1000"),
         ({"ELECTRONS": {"mixing_beta": 1.5}}, "1.5 was given, expected a number above 0 and at most 1"),
-        ({"ELECTRONS": {"electron_maxstep": 0}}, "0 was given, expected a number above 0"),
+        ({"ELECTRONS": {"electron_maxstep": 0}}, "0 was given, expected an integer above 0"),
         ({"ELECTRONS": {"conv_thr": -1e-8}}, "expected a number above 0"),
         ({"SYSTEM": {"smearing": "colds"}}, "fermi-dirac, f-d, fd; did you mean cold?"),
         ({"ELECTRONS": {"mixing_mode": "local"}}, "expected one of plain, TF, local-TF"),
@@ -162,6 +162,15 @@ def test_unchecked():
     assert checked({"SYSTEM": {"smearing": "newest"}}, "scf", "scf", ["Smearing"])
     for value in ("a'", "a\n/", object(), [["x", "'"]]):
         assert "text without quotes" in refusal({"SYSTEM": {"newest": value}}, unchecked=["newest"])
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"SYSTEM": {"nat": 3}}, {"SYSTEM": {"nspin": 1}}, {"CONTROL": {"calculation": "relax"}}]
+)
+def test_unchecked_is_no_way_around(parameters):
+    """What the workflow decides stays its own."""
+    ((_, keywords),) = parameters.items()
+    assert refusal(parameters, unchecked=list(keywords))
 
 
 def test_normalising_loses_nothing():
