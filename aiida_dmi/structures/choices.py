@@ -6,7 +6,7 @@ import dataclasses
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,8 @@ class Choices:
         magnets, substrate, normal = (values.get(key) for key in ("magnets", "substrate", "normal"))
         if isinstance(magnets, str):
             magnets = [part for part in re.split(r"[,\s]+", magnets) if part]
+        if isinstance(magnets, Set):
+            magnets = sorted(magnets)
         if magnets is not None:
             if not isinstance(magnets, Sequence) or not magnets or not all(_element(name) for name in magnets):
                 raise InputError(f"magnets: {values['magnets']!r} was given, expected elements, such as [Co, Fe]")

@@ -301,7 +301,9 @@ class Film:
             return "given"
         if self._no_thickness is not None:
             return f"not defined: {self._no_thickness}; give `thickness` (--thickness) for mJ/m^2"
-        return "distances of the magnetic layers to the layers below"
+        return "distances of the magnetic layers to the layers below" + (
+            "; without the spacers" if "spacer" in self.parts else ""
+        )
 
     @property
     def _steps(self) -> list[float]:
@@ -331,12 +333,13 @@ class Film:
 
     @property
     def order(self) -> str | None:
-        """Magnetic order of the moments, one of `ORDERS`; None where none is known."""
-        moments = [float(self.moments.get(kind, 0.0)) for kind in self.kinds]
+        """Magnetic order of the magnets' moments, one of `ORDERS`; None where none is known."""
+        carriers = [kind for kind, symbol in zip(self.kinds, self.symbols, strict=True) if symbol in self.magnets]
+        moments = [float(self.moments.get(kind, 0.0)) for kind in carriers]
         up, down = sum(m for m in moments if m > 0), -sum(m for m in moments if m < 0)
         if up == down == 0.0:
             return None
-        # What a magnet induces in its neighbours, against itself, makes no ferrimagnet of it.
+        # What is next to nothing on the other side makes no ferrimagnet.
         if min(up, down) < COMPENSATED * (up + down):
             return ORDERS[0]
         return ORDERS[2] if abs(up - down) < COMPENSATED * (up + down) else ORDERS[1]

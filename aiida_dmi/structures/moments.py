@@ -34,6 +34,8 @@ def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str
     symbols = slab.get_chemical_symbols()
     kinds = [str(kind) for kind in slab.arrays["kinds"]] if "kinds" in slab.arrays else list(symbols)
     moments = np.asarray(slab.get_initial_magnetic_moments(), dtype=float)
+    if moments.ndim == 2 and not moments[:, :2].any():
+        moments = moments[:, 2]
     if moments.ndim > 1:
         raise InputError("moments: vectors were given, expected one number an atom: the film is collinear")
     if not np.isfinite(moments).all():

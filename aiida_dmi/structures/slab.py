@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ase
+import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
@@ -41,6 +42,8 @@ def film_from_pymatgen(slab: Any, magnets: Sequence[str] | None = None, **option
     InputError
         If a site holds more than one element, or as `film_from_structure`.
     """
+    if not hasattr(slab, "lattice"):
+        raise InputError(f"structure: {type(slab).__name__} was given, expected a Structure or Slab of pymatgen")
     if not slab.is_ordered:
         shared = next(site for site in slab if not site.is_ordered)
         raise InputError(partial_occupancy(f"a site shared or not full ({shared.species_string})"))
@@ -57,10 +60,15 @@ def _moment(site: Any) -> float:
     """Starting moment of a pymatgen site, mu_B: its property `magmom`, or the spin of its species."""
     given = site.properties.get("magmom")
     given = getattr(site.specie, "spin", None) if given is None else given
+    # A Magmom is a vector along x, y, z, or along the axis of its spinors alone.
+    vector = np.atleast_1d(np.asarray(getattr(given, "moment", given if given is not None else 0.0), dtype=object))
+    if len(vector) == 3 and not any(vector[:2]):
+        vector = vector[2:]
     try:
-        return float(given or 0.0)
-    except TypeError as error:
-        raise InputError("moments: vectors were given, expected one number an atom: the film is collinear") from error
+        (moment,) = vector
+        return float(moment)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"moments: {given!r} was given, expected one number an atom: the film is collinear") from error
 
 
 def film_from_ase(atoms: ase.Atoms, magnets: Sequence[str] | None = None, **options: Any) -> orm.StructureData:
@@ -69,6 +77,8 @@ def film_from_ase(atoms: ase.Atoms, magnets: Sequence[str] | None = None, **opti
     Initial moments become starting moments, and atoms of one element with different ones get kinds of their own. Tags
     and constraints are left behind.
     """
+    if not isinstance(atoms, ase.Atoms):
+        raise InputError(f"structure: {type(atoms).__name__} was given, expected ASE's Atoms")
     check_occupancies(atoms)
     named, moments, _ = with_moments(atoms)
     choices = Choices.checked({"magnets": magnets, **options, **({"moments": moments} if moments else {})})
@@ -110,6 +120,8 @@ def film_from_structure(
     InputError
         As `intake.take_in`; nothing has been stored then.
     """
+    if not isinstance(slab, orm.StructureData):
+        raise InputError(f"structure: {type(slab).__name__} was given, expected a StructureData")
     given = {"magnets": magnets, "substrate": substrate, "kinds": kinds, "vacuum": vacuum, "normal": normal}
     choices = choices_of(slab).changed(Choices.checked({**given, "thickness": thickness}))
     take_in(atoms_of(slab), choices)

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from aiida_dmi import cli
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
-from aiida_dmi.structures.slab import film_of
+from aiida_dmi.structures.slab import film_from_ase, film_of
+from aiida_dmi.workflows.dmi import DmiWorkChain
 
 PT_SIDE = 2.772
 
@@ -242,10 +243,20 @@ def test_layers_of_several_atoms_are_counted(launch, tmp_path):
     assert line_of(lines, "layers").startswith("from the top: Co.1+Mn.1, Pt.1, Pt.2; ")
 
 
+def test_magnets_named_when_the_film_was_made(codes, pseudo_family, tmp_path):
+    """The builder goes by them, and a seed stays one."""
+    atoms = ase.io.read(column(tmp_path / "slab.xyz", ["Mn", "Pt", "Pt", "Co"], [2.2, 2.26, 2.04]))
+    builder = DmiWorkChain.get_builder_from_protocol(
+        codes, film_from_ase(atoms, magnets=["Co"]), overrides={"pseudo_family": pseudo_family.label}
+    )
+    assert builder.film["magnets"] == ["Co"]
+    assert builder.film["substrate"] == ["Mn", "Pt"]
+    start = builder.wannier_model.scf.pw.parameters["SYSTEM"]["starting_magnetization"]
+    assert [kind for kind, part in start.items() if part] == ["Co"]
+
+
 def test_the_record_travels_with_the_run(codes, pseudo_family, tmp_path):
     """What the dry run says stands in the inputs of the run."""
-    from aiida_dmi.workflows.dmi import DmiWorkChain
-
     atoms = ase.io.read(column(tmp_path / "slab.xyz", ["Co", "Pt", "Pt"], [2.04, 2.26]))
     builder = DmiWorkChain.get_builder_from_protocol(
         codes,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.intake import take_in
+from aiida_dmi.structures.runs import film_of_model
 
 from .notation import read_films
 from .people import ANY_WAY_UP, FORMS, STORED, THE_RIGHT_WAY_UP
+from .tight_binding import p_model
 
 pytestmark = pytest.mark.usefixtures("aiida_profile")
 
@@ -42,6 +45,21 @@ def test_film_of_the_literature(number, entry, tmp_path):
     for turn, (form, read) in enumerate(chosen):
         lie = ways[(3 * number + turn) % len(ways)]
         check(entry, read(lie(entry.atoms()), dict(entry.said), tmp_path), f"{form}, {lie.__name__}")
+
+
+SMALL = [entry for entry in FILMS if "normal" not in entry.said and len(entry.expected_names) <= 4]
+
+
+@pytest.mark.parametrize("entry", SMALL[::3], ids=[entry.name for entry in SMALL[::3]])
+def test_film_of_a_finished_model(entry, tmp_path):
+    """A model is not turned: it is of the film as it was computed, and is read as that."""
+    taken = take_in(entry.atoms(), Choices.checked(entry.said))
+    p_model(taken.atoms, taken.film).save(tmp_path / "model.h5")
+    node = WannierModelData((tmp_path / "model.h5").absolute())
+    said = {key: value for key, value in entry.said.items() if key in ("magnets", "substrate", "thickness")}
+    film = film_of_model(node, choices=Choices.checked(said))
+    check(entry, film, "model")
+    assert film.vanishing == taken.film.vanishing
 
 
 def check(entry, film, how):

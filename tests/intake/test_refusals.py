@@ -7,11 +7,12 @@ import ase.build
 import numpy as np
 import pytest
 from aiida import orm
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Lattice, Molecule, Structure
+from pymatgen.electronic_structure.core import Magmom
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
-from aiida_dmi.structures.slab import film_from_ase, film_from_pymatgen, film_of
+from aiida_dmi.structures.slab import film_from_ase, film_from_pymatgen, film_from_structure, film_of
 
 from .notation import read_films
 
@@ -177,7 +178,7 @@ REFUSED = {
     "kinds by atom": (slab, {"kinds": "atom"}, "kinds: 'atom' was given, expected 'element' or 'layer'"),
     "eleven kinds": (lambda: slab("Co/Pt(111) 3+4").repeat((2, 1, 1)), "each", "kinds: 14 were given .* pw.x takes 10"),
     "moments that are vectors": (
-        lambda: with_moments(*[[0, 0, 1.0]] * 4),
+        lambda: with_moments(*[[0, 0.5, 1.0]] * 4),
         {},
         "moments: vectors were given, expected one",
     ),
@@ -215,6 +216,46 @@ def test_disordered_structures_of_pymatgen(species, message):
     with pytest.raises(InputError, match=message) as error:
         film_from_pymatgen(structure)
     assert "of a mixture make a virtual crystal" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("moments", "found"),
+    [
+        ([1.9, 0.3], {"Co": 1.9, "Pt": 0.3}),
+        ([Magmom(1.9), Magmom(-0.1)], {"Co": 1.9, "Pt": -0.1}),
+        ([Magmom(1.9, saxis=[1, 0, 0]), 0.0], {"Co": 1.9, "Pt": 0.0}),
+        ([[0, 0, 1.9], [0, 0, 0.0]], {"Co": 1.9, "Pt": 0.0}),
+        ([None, None], {}),
+        ([Magmom([1.9, 0.0, 0.0]), Magmom([-1.9, 0.0, 0.0])], None),
+        ([[1.9, 0, 0], [0, 0, 0.0]], None),
+        (["up", "down"], None),
+        ([float("nan"), 0.0], None),
+    ],
+)
+def test_moments_of_pymatgen(moments, found):
+    """One number an atom; vectors along one axis are, others would all end along z."""
+    lattice = Lattice.tetragonal(2.7, 20.0)
+    places = [[0, 0, 0.2], [0.5, 0.5, 0.1]]
+    structure = Structure(lattice, ["Co", "Pt"], places, site_properties={"magmom": moments})
+    if found is not None:
+        assert film_of(film_from_pymatgen(structure)).film.moments == found
+        return
+    with pytest.raises(InputError, match=r"^moments: .* (expected one number an atom|not finite)"):
+        film_from_pymatgen(structure)
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "message"),
+    [
+        (film_from_pymatgen, Molecule(["Co"], [[0, 0, 0]]), "Molecule was given, expected a Structure or Slab"),
+        (film_from_ase, None, "NoneType was given, expected ASE's Atoms"),
+        (film_from_ase, Structure(Lattice.cubic(3), ["Co"], [[0, 0, 0]]), "Structure was given, expected ASE's Atoms"),
+        (film_from_structure, ase.Atoms("Co"), "Atoms was given, expected a StructureData"),
+    ],
+)
+def test_something_else(make, given, message):
+    with pytest.raises(InputError, match=message):
+        make(given)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,16 @@ def test_antiferromagnets_are_refused_once_their_moments_are_known(down):
     assert started.order == "ferromagnetic"
 
 
+def test_an_antiferromagnetic_seed_makes_no_antiferromagnet():
+    """Four Mn below the Co, which cancel: the magnetisation that turns is that of the Co."""
+    heights = [3.0, 5.1, 7.2, 9.3, 11.3]
+    atoms = stacked(["Mn", "Mn", "Mn", "Mn", "Co"], heights, cell=[2.77, 2.77, 26.0, 90, 90, 120])
+    atoms.set_initial_magnetic_moments([3.0, -3.0, 3.0, -3.0, 0.1])
+    checked = film_of(film_from_ase(atoms, magnets=["Co"])).film
+    assert checked.order == "ferromagnetic"
+    assert sorted(checked.moments.values()) == [-3.0, 0.1, 3.0]
+
+
 def test_ferrimagnets_are_taken():
     checked = film_of(film_from_ase(antiferromagnet(-2.0))).film
     assert checked.order == "ferrimagnetic"
