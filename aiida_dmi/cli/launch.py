@@ -95,7 +95,9 @@ def what_model(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--magnets", metavar="A,B", help="Elements that carry the magnetism.  [default: Cr Mn Fe Co Ni]"),
         click.option("--substrate", metavar="A", help="An element of the substrate.  [default: side with more layers]"),
-        click.option("--thickness", type=Finite(positive=True), metavar="T", help="Of the magnetic film, angstrom, for mJ/m^2."),
+        click.option(
+            "--thickness", type=Finite(positive=True), metavar="T", help="Of the magnetic film, angstrom, for mJ/m^2."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
