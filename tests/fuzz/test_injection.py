@@ -222,7 +222,7 @@ def test_work_folder_and_image_of_a_container(text, tmp_path):
 
 @pytest.mark.parametrize("text", [text for text in SHELL if not text.isprintable()])
 def test_label_of_a_mask_is_one_line(text):
-    with pytest.raises(InputError, match="soi_masks: .* expected a name of printable characters"):
+    with pytest.raises(InputError, match=r"soi_masks: .* expected a name of printable characters"):
         Settings.checked(dimension=2, atoms=2, mesh=4, soi_masks={text: [1.0, 0.0]})
 
 

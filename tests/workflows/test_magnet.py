@@ -53,7 +53,7 @@ def test_an_antiferromagnetic_start_by_hand_is_refused(codes, quick_overrides):
     lower, upper = sorted(kind for kind in start if kind.startswith("Co"))
     start.update({lower: 0.2, upper: -0.2})
     builder.scf.pw.parameters = orm.Dict(parameters)
-    with pytest.raises(ValueError, match="antiferromagnetic ones were given .*give other moments"):
+    with pytest.raises(ValueError, match=r"antiferromagnetic ones were given .*give other moments"):
         instantiate_process(get_manager().get_runner(), builder)
     start.update({upper: -0.1})
     builder.scf.pw.parameters = orm.Dict(parameters)
