@@ -12,6 +12,6 @@ def engine() -> int:
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
-    from aiida_dmi.engine.cli import program
+    from aiida_dmi.engine.run.cli import program
 
     return program()

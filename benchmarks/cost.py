@@ -28,7 +28,7 @@ from cost_page import coefficient_table, figure, film_table, paper_table, respon
 from cost_runs import RANKS, Run, runs
 from scipy.optimize import least_squares, nnls
 
-from aiida_dmi.engine.atomic import whole_file
+from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.workflows import estimate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +52,8 @@ def measure_response(functions: int, mesh: int, scales: int) -> dict[str, float]
     """Processor time and peak memory of one response, 21 shifts, in this process."""
     from engine import COPT, synthetic
 
-    from aiida_dmi.engine import WannierModel, compute
+    from aiida_dmi.engine import WannierModel
+    from aiida_dmi.engine.run import compute
 
     model = WannierModel.load(COPT) if functions == 18 else synthetic(functions)
     start = time.process_time()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Mutation testing of engine/response.py and of the SOI operator, on a copy of the working tree (docs/mutation.md).
-# Usage: scripts/mutation.sh [PATTERN ...]   (names of mutants, such as 'aiida_dmi.engine.response.x_spinor*')
+# Usage: scripts/mutation.sh [PATTERN ...]   (names of mutants, such as 'aiida_dmi.engine.quantities.response.x_spinor*')
 # The copy, with mutmut's results, stays in .mutation: `cd .mutation && mutmut show NAME`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,9 +22,9 @@ cat >setup.cfg <<'CONFIGURATION'
 [mutmut]
 source_paths = aiida_dmi
 only_mutate =
-    aiida_dmi/engine/response.py
-    aiida_dmi/engine/model.py
-    aiida_dmi/engine/interpolation.py
+    aiida_dmi/engine/quantities/response.py
+    aiida_dmi/engine/model/wannier.py
+    aiida_dmi/engine/kspace/interpolation.py
     aiida_dmi/engine/build/pseudopotential.py
     aiida_dmi/engine/build/harmonics.py
 pytest_add_cli_args =
@@ -46,10 +46,10 @@ CONFIGURATION
 
 # From the pseudopotential's D_ij (h_alpha) through W_alpha = P^+ h_alpha P and the spin frame to Hbar + xi V.
 if [ $# -eq 0 ]; then
-    set -- 'aiida_dmi.engine.response.*' \
-        'aiida_dmi.engine.model.*spin_orbit*' 'aiida_dmi.engine.model.*_weights*' \
-        'aiida_dmi.engine.interpolation.*spin_*' 'aiida_dmi.engine.interpolation.*_commutator*' \
-        'aiida_dmi.engine.interpolation.*exact_velocity*' 'aiida_dmi.engine.interpolation.*second_component*' \
+    set -- 'aiida_dmi.engine.quantities.response.*' \
+        'aiida_dmi.engine.model.wannier.*spin_orbit*' 'aiida_dmi.engine.model.wannier.*_weights*' \
+        'aiida_dmi.engine.kspace.interpolation.*spin_*' 'aiida_dmi.engine.kspace.interpolation.*_commutator*' \
+        'aiida_dmi.engine.kspace.interpolation.*exact_velocity*' 'aiida_dmi.engine.kspace.interpolation.*second_component*' \
         'aiida_dmi.engine.build.pseudopotential.*spin_orbit*' \
         'aiida_dmi.engine.build.harmonics.*angular_momentum*' 'aiida_dmi.engine.build.harmonics.*real_from_complex*'
 fi

@@ -23,7 +23,7 @@ import aiida_dmi
 from aiida_dmi.cli import cli
 from aiida_dmi.cli.setup import FAMILY, ensure_pseudo_family
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.engine.cli import main as dmi_engine
+from aiida_dmi.engine.run.cli import main as dmi_engine
 from aiida_dmi.screening.campaign import entries
 from aiida_dmi.screening.controller import screen
 from aiida_dmi.screening.spec import parse_spec

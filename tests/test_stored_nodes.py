@@ -11,7 +11,8 @@ from aiida.tools.archive import import_archive
 
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.engine import model_file, results
+from aiida_dmi.engine.model import file as model_file
+from aiida_dmi.engine.output import results
 
 STORED = Path(__file__).parent / "data" / "stored"
 NEWEST = STORED / f"nodes-{model_file.VERSION}-{results.VERSION}.aiida"

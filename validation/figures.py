@@ -20,7 +20,7 @@ from results import Case, load, numbers
 from tables import SHOWN, update
 
 from aiida_dmi.cli.setup import ensure_profile
-from aiida_dmi.engine.atomic import whole_file
+from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.plots.layers import plot_layers
 from aiida_dmi.plots.rashba import plot_rashba, rashba_sweep
 from aiida_dmi.plots.response import plot_fermi_level, plot_masked, plot_spin_orbit

@@ -14,8 +14,8 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.build.time_reversal import one_of_each_pair
-from aiida_dmi.engine.quality import control_points
-from aiida_dmi.engine.results import in_units
+from aiida_dmi.engine.maps.quality import control_points
+from aiida_dmi.engine.output.results import in_units
 
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
 BELOW_NEXT_BAND = 0.01

@@ -12,7 +12,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.engine.yaml_text import dump_yaml
+from aiida_dmi.engine.files.yaml_text import dump_yaml
 
 REMOTES = ("nscf", "wannier_up", "wannier_down")
 

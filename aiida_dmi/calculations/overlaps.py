@@ -11,8 +11,8 @@ from aiida.engine import CalcJobProcessSpec
 
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.calculations.model import WannierModelCalculation
-from aiida_dmi.engine.model_file import SPINS
-from aiida_dmi.engine.yaml_text import dump_yaml
+from aiida_dmi.engine.files.yaml_text import dump_yaml
+from aiida_dmi.engine.model.file import SPINS
 
 
 class OverlapsCalculation(EngineCalculation):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_dmi.engine import quality
-from aiida_dmi.engine.interpolation import Interpolation
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.maps import quality
 
 DENSER = "a denser ab-initio mesh (wannierisation: kpoints_distance)"
 WANNIER = "more bands or another frozen window (wannierisation: bands_per_function, frozen_window)"

@@ -13,8 +13,8 @@ from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.settings import Settings
-from aiida_dmi.engine.yaml_text import dump_yaml
+from aiida_dmi.engine.files.yaml_text import dump_yaml
+from aiida_dmi.engine.integrate.settings import Settings
 
 DEFAULTS: dict[str, Any] = {
     "soi_scales": [1.0],

@@ -14,8 +14,8 @@ from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import Finite
-from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.plots.gallery import Case
 from aiida_dmi.report.export import micromagnetic, sweep_csv
 from aiida_dmi.report.summary import quality_of, summary_of

@@ -14,7 +14,7 @@ from aiida.common.exceptions import MultipleObjectsError
 from aiida_dmi.data.lookup import find_node
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError, brief
-from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import film
 from aiida_dmi.structures.files import Slab, slab_of_file, structure_file
 from aiida_dmi.structures.runs import said_of_run

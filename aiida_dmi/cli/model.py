@@ -9,8 +9,9 @@ from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_model
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.engine import WannierModel, quality
-from aiida_dmi.engine.cli import describe
+from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.maps import quality
+from aiida_dmi.engine.run.cli import describe
 from aiida_dmi.structures.runs import film_of_model
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.engine.files.yaml_text import load_yaml
 
 PARALLEL = ("pw", "pw2wannier90")
 """Programs that are started as MPI ranks; dmi-engine has worker processes, wannier90.x is serial."""

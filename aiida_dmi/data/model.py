@@ -7,8 +7,8 @@ from typing import Any
 from aiida.orm import SinglefileData
 
 from aiida_dmi.data.stored import read_stored
-from aiida_dmi.engine.model import WannierModel
-from aiida_dmi.engine.model_file import file_version
+from aiida_dmi.engine.model.file import file_version
+from aiida_dmi.engine.model.wannier import WannierModel
 
 
 class WannierModelData(SinglefileData):

@@ -8,7 +8,7 @@ import xarray as xr
 from aiida.orm import SinglefileData
 
 from aiida_dmi.data.stored import read_stored
-from aiida_dmi.engine.results import load_result, tensors_of
+from aiida_dmi.engine.output.results import load_result, tensors_of
 
 
 class DmiData(SinglefileData):

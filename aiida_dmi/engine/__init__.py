@@ -1,9 +1,9 @@
 """The engine: numpy and scipy only, what runs on the cluster. Nothing in here knows AiiDA."""
 
-from .compute import compute
 from .errors import InputError
-from .model import WannierModel
-from .rashba import RashbaModel
-from .results import load_result, save_result
+from .model.rashba import RashbaModel
+from .model.wannier import WannierModel
+from .output.results import load_result, save_result
+from .run.compute import compute
 
 __all__ = ["InputError", "RashbaModel", "WannierModel", "compute", "load_result", "save_result"]

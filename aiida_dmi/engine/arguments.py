@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .constants import LOWEST_TEMPERATURE
 from .errors import InputError, brief
-from .weights import LOWEST_TEMPERATURE
 
 HIGHEST_TEMPERATURE = 1e6
 """K; what lies beyond it is a slip of the pen."""

@@ -20,3 +20,7 @@ MEV_PER_ANGSTROM_IN_PJ_PER_M = ELEMENTARY_CHARGE * 1e-3 / 1e-10 * 1e12
 
 EV = 1e3
 """meV per eV, for the tensors that leave the engine in meV*Angstrom."""
+
+LOWEST_TEMPERATURE = 1e-3
+"""K; k_BT is 9e-8 eV there. From here on every weight is right to 1e-6 of its largest value (sixty digits in the
+tests); below, rounding errors of the band energies, 1e-13 eV, come near k_BT."""

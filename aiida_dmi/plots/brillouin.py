@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 from scipy.ndimage import map_coordinates
 
-from aiida_dmi.engine.bandstructure import high_symmetry_path
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.maps.bands import high_symmetry_path
 
 from .style import NEUTRAL, Plot, drawn, mesh_label, panels, plain, symbol, unit
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from aiida_dmi.engine import WannierModel
-from aiida_dmi.engine.brillouin import Mesh
-from aiida_dmi.engine.resolved import k_map
+from aiida_dmi.engine.kspace.mesh import Mesh
+from aiida_dmi.engine.maps.k_map import k_map
 from aiida_dmi.structures.film import Film
 
 from .selection import direction_name

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.filling import doping_axis
+from aiida_dmi.engine.maps.filling import doping_axis
 
 from .selection import Results, by_title, described, direction_name, heading, point
 from .style import NEUTRAL, Plot, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.text import comment, csv_text, one_line
 
 FORMATS = ("png", "svg", "pdf")

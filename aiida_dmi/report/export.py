@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.export import Micromagnetic, to_mumax3, to_ubermag
+from aiida_dmi.engine.output.micromagnetics import Micromagnetic, to_mumax3, to_ubermag
 from aiida_dmi.plots.selection import AXES, point
 from aiida_dmi.text import comment, csv_text
 

@@ -15,8 +15,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from aiida_dmi import __version__
-from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.plots.gallery import MESH, Case, draw, possible
 from aiida_dmi.plots.selection import point
 from aiida_dmi.plots.structure import atom_names

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida_dmi.engine.errors import InputError, brief
-from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.screening import schema
 from aiida_dmi.screening.schema import Rigid
 from aiida_dmi.workflows.protocols.strict import checked

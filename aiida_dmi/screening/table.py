@@ -15,10 +15,10 @@ import xarray as xr
 from aiida import orm
 
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
-from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.filling import doping_axis
-from aiida_dmi.engine.results import in_units
+from aiida_dmi.engine.files.atomic import whole_file
+from aiida_dmi.engine.maps.filling import doping_axis
+from aiida_dmi.engine.output.results import in_units
 from aiida_dmi.screening.campaign import Entry, entries, plain_rows
 from aiida_dmi.text import csv_text
 

@@ -19,8 +19,8 @@ import spglib
 
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, SPARE_BANDS
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
-from aiida_dmi.engine.compute import MEMORY_LIMIT
-from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.engine.files.yaml_text import load_yaml
+from aiida_dmi.engine.run.compute import MEMORY_LIMIT
 
 BOHR = 0.529177210903
 """Angstrom."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiida import engine, orm
 from aiida.plugins import WorkflowFactory
 
-from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.structures.bilayer import co_pt111
 
 SETTINGS = {

@@ -5,7 +5,8 @@ import pytest
 from aiida import engine, orm
 
 from aiida_dmi.calculations.response import DmiCalculation
-from aiida_dmi.engine import WannierModel, compute
+from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.run import compute
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, RashbaModel
-from aiida_dmi.engine.bandstructure import bands, high_symmetry_path
 from aiida_dmi.engine.constants import HBAR2_OVER_2M
+from aiida_dmi.engine.maps.bands import bands, high_symmetry_path
 
 A = 2.77
 

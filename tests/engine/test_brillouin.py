@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError
-from aiida_dmi.engine.brillouin import Mesh
+from aiida_dmi.engine.kspace.mesh import Mesh
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import WannierModel, compute
-from aiida_dmi.engine.brillouin import Mesh
+from aiida_dmi.engine import WannierModel
 from aiida_dmi.engine.build.time_reversal import imposed
-from aiida_dmi.engine.channels import channels, stretch
-from aiida_dmi.engine.collinear import Collinear
-from aiida_dmi.engine.interpolation import Interpolation
-from aiida_dmi.engine.model import NOISE
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.kspace.mesh import Mesh
+from aiida_dmi.engine.kspace.opposite import channels, stretch
+from aiida_dmi.engine.model.wannier import NOISE
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.states.collinear import Collinear
 
 AXES = {
     "directions": [(0, 0, 1), (0.3, -0.5, 0.7)],
@@ -78,7 +79,7 @@ def test_components_are_not_alike(film, monkeypatch):
     model = film(4).model((3, 3, 1))
     whole = every_point(model, 6, monkeypatch, fermi_level="dft")
     with monkeypatch.context() as patch:
-        patch.setattr("aiida_dmi.engine.kernel.channels", _unsplit)
+        patch.setattr("aiida_dmi.engine.integrate.kernel.channels", _unsplit)
         wrong = compute(model, 6, fermi_level="dft")
     scale = np.abs(whole.a_I.values).max()
     assert np.abs(wrong.a_I - whole.a_I).values.max() > 1e-3 * scale

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_dmi.engine import InputError, compute, load_result
-from aiida_dmi.engine.checkpoint import Checkpoint, fingerprint
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine import InputError, load_result
 from aiida_dmi.engine.errors import StoppedError
+from aiida_dmi.engine.files.checkpoint import Checkpoint, fingerprint
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.run.cli import main
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 
 SHIFTS = [round(0.02 * i, 2) for i in range(-10, 11)]
 SPEC = f"""\
@@ -39,7 +40,7 @@ from pathlib import Path
 from aiida_dmi.engine.cli import main
 
 # Every batch is saved, so that many a kill meets a file being written.
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
 spec, output, longest, kills, resumable, finished = sys.argv[1], Path(sys.argv[2]), 0.6, 0, 0, 0
 checkpoint = Path(f"{output}.checkpoint")
@@ -143,9 +144,9 @@ import functools, os, signal, sys
 from importlib import import_module
 from aiida_dmi.engine.cli import main
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
-module, saves = import_module("aiida_dmi.engine.checkpoint"), []
+module, saves = import_module("aiida_dmi.engine.files.checkpoint"), []
 savez = module.np.savez
 
 def half(file, **arrays):
@@ -261,7 +262,7 @@ def test_other_number_of_processes(copt11, tmp_path, stop):
 def test_saved_at_intervals(tmp_path, monkeypatch):
     """Not more often than asked for, whatever the number of batches."""
     now = [100.0]
-    monkeypatch.setattr("aiida_dmi.engine.checkpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("aiida_dmi.engine.files.checkpoint.time.monotonic", lambda: now[0])
     checkpoint = Checkpoint(tmp_path / "c", "key", interval=20.0, _last=now[0])
     done = []
     for count in range(1, 101):
@@ -285,7 +286,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         file.write(b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aiida_dmi.engine.checkpoint.np.savez", full)
+    monkeypatch.setattr("aiida_dmi.engine.files.checkpoint.np.savez", full)
     with pytest.raises(StoppedError, match=r"^checkpoint .*c: cannot be written .*No space left"):
         checkpoint.save("stage", 2, {"x": np.ones(3)})
     assert checkpoint.load("stage")[0] == 1
@@ -299,7 +300,7 @@ import functools, os, signal
 from importlib import import_module
 from aiida_dmi.engine import WannierModel, compute
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
 compute(
     WannierModel.load("model.h5"),
@@ -474,7 +475,7 @@ def test_checkpoint_of_the_first_form(small_model, interrupted):
 
 def test_other_version(small_model, interrupted, monkeypatch):
     path, axes = interrupted
-    monkeypatch.setattr("aiida_dmi.engine.checkpoint.__version__", "0.0.0")
+    monkeypatch.setattr("aiida_dmi.engine.files.checkpoint.__version__", "0.0.0")
     with pytest.raises(InputError, match=r"^checkpoint .*another computation"):
         compute(small_model, 4, checkpoint=path, **axes)
 

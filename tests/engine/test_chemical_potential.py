@@ -7,11 +7,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import chemical_potential, compute, response
-from aiida_dmi.engine.chemical_potential import neutral_level
 from aiida_dmi.engine.constants import BOLTZMANN_EV
-from aiida_dmi.engine.filling import density_of_states
-from aiida_dmi.engine.interpolation import Interpolation
+from aiida_dmi.engine.integrate import chemical_potential
+from aiida_dmi.engine.integrate.chemical_potential import neutral_level
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.maps.filling import density_of_states
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.states.spinors import band_energies
 
 
 def two_bands(gap, points=40):
@@ -92,7 +94,7 @@ def edges(model, mesh, xi):
     kpoints[:, :2] = np.indices((mesh, mesh)).reshape(2, -1).T / mesh
     operators = interpolation.operators(kpoints)
     columns = interpolation.spin_orbit_columns((0, 0, 1), [1.0, 1.0])
-    energies = response.band_energies(operators, interpolation.spin_orbit(columns, kpoints, operators), xi)
+    energies = band_energies(operators, interpolation.spin_orbit(columns, kpoints, operators), xi)
     energies = np.sort(energies, axis=1)
     return energies[:, 1].max(), energies[:, 2].min()
 

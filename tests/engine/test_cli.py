@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 import aiida_dmi.engine
-from aiida_dmi.engine import InputError, compute, load_result
-from aiida_dmi.engine.checkpoint import Checkpoint
-from aiida_dmi.engine.cli import COMPLETE, main
+from aiida_dmi.engine import InputError, load_result
+from aiida_dmi.engine.files.checkpoint import Checkpoint
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.run.cli import COMPLETE, main
 
 
 def dmi_engine(*arguments, cwd=None):
     """Run dmi-engine as a job script would."""
     return subprocess.run(
-        [sys.executable, "-m", "aiida_dmi.engine.cli", *map(str, arguments)],
+        [sys.executable, "-m", "aiida_dmi.engine.run.cli", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -279,7 +280,7 @@ def test_folder_that_cannot_be_written(folder, capsys):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody can write to")
 def test_file_system_that_cannot_be_written(folder, monkeypatch, capsys):
     """Found out before the computation, which would take hours."""
-    monkeypatch.setattr(importlib.import_module("aiida_dmi.engine.compute"), "compute", None)
+    monkeypatch.setattr(importlib.import_module("aiida_dmi.engine.run.compute"), "compute", None)
     assert main(["run", str(write(folder, GOOD)), "--output", "/proc/self/result.nc"]) == 2
     assert "output: /proc/self/result.nc cannot be written" in capsys.readouterr().err
 
@@ -371,7 +372,7 @@ def test_name_of_the_checkpoint(folder, text, arguments, expected, monkeypatch):
         given.append(options["checkpoint"])
         raise InputError("enough")
 
-    monkeypatch.setattr(importlib.import_module("aiida_dmi.engine.compute"), "compute", refuse)
+    monkeypatch.setattr(importlib.import_module("aiida_dmi.engine.run.compute"), "compute", refuse)
     monkeypatch.chdir(folder)
     assert main(["run", str(write(folder, GOOD + text)), *arguments]) == 2
     assert [path.resolve() for path in given] == [folder / expected]
@@ -419,7 +420,7 @@ def mpirun(folder, ranks=2):
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "OMP_NUM_THREADS": "1",
     }
-    command = ["mpirun", "-n", str(ranks), sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml"]
+    command = ["mpirun", "-n", str(ranks), sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", "spec.yaml"]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
     )

@@ -13,10 +13,13 @@ import pytest
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from aiida_dmi.engine import InputError, RashbaModel, chemical_potential, compute, response
+from aiida_dmi.engine import InputError, RashbaModel
 from aiida_dmi.engine.constants import BOLTZMANN_EV
-from aiida_dmi.engine.interpolation import Interpolation
-from aiida_dmi.engine.symmetrise import symmetrised
+from aiida_dmi.engine.integrate import chemical_potential
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.states.spinors import band_energies
+from aiida_dmi.engine.symmetry.symmetrise import symmetrised
 
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -258,7 +261,7 @@ def all_energies(model, mesh, xi, direction=(0, 0, 1), mask=None):
     if xi is None:
         return np.linalg.eigvalsh(operators.hamiltonian).swapaxes(0, 1).reshape(len(kpoints), -1)
     columns = interpolation.spin_orbit_columns(direction, mask)
-    return response.band_energies(operators, interpolation.spin_orbit(columns, kpoints, operators), xi)
+    return band_energies(operators, interpolation.spin_orbit(columns, kpoints, operators), xi)
 
 
 def neutral(energies, electrons, temperature):

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from aiida_dmi.engine import load_result
-from aiida_dmi.engine.cli import COMPLETE
+from aiida_dmi.engine.run.cli import COMPLETE
 
-ENGINE = f"{sys.executable} -m aiida_dmi.engine.cli"
+ENGINE = f"{sys.executable} -m aiida_dmi.engine.run.cli"
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 
 
@@ -99,7 +99,7 @@ import functools, sys
 from importlib import import_module
 from aiida_dmi.engine.cli import program
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
 sys.exit(program())
 """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aiida_dmi.engine.eigenstates import LARGE, eigh
+from aiida_dmi.engine.states.eigenstates import LARGE, eigh
 
 
 @pytest.mark.parametrize("n", [1, 5, LARGE - 1, LARGE, LARGE + 21])

@@ -5,9 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import RashbaModel, first_order, green, response
+from aiida_dmi.engine import RashbaModel
 from aiida_dmi.engine.constants import BOLTZMANN_EV
-from aiida_dmi.engine.interpolation import Interpolation, Operators, SpinOrbit
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.model.operators import Operators, SpinOrbit
+from aiida_dmi.engine.quantities import green
+from aiida_dmi.engine.quantities.first_order import first_order_dmi
+from aiida_dmi.engine.quantities.response import dmi_and_spin_current
+from aiida_dmi.engine.states.collinear import Collinear, Splittings
+from aiida_dmi.engine.states.spinors import spinor
+from aiida_dmi.engine.states.weights import Occupations, fermi_derivatives, occupy, splitting_threshold
 
 DIRECTIONS = [(0, 0, 1), (0.4, -1.0, 0.7)]
 TIGHT = 1e-12
@@ -20,24 +27,24 @@ def at(batch, k):
 
 def occupied(coefficients, mu, kt):
     levels = np.array([mu]), np.array([kt])
-    return response.occupy(coefficients, response.Occupations.of(coefficients.energies, *levels))[0]
+    return occupy(coefficients, Occupations.of(coefficients.energies, *levels))[0]
 
 
 def by_bands(operators, spin_orbit, xi, mu, kt):
     """D of each k point from the band form, shape (k, 2, d)."""
-    threshold = response.splitting_threshold(kt / BOLTZMANN_EV)
+    threshold = splitting_threshold(kt / BOLTZMANN_EV)
     points = [(at(operators, k), at(spin_orbit, k)) for k in range(operators.overlap.shape[0])]
-    return np.array([occupied(response.dmi_and_spin_current(*p, xi, threshold)[0], mu, kt) for p in points])
+    return np.array([occupied(dmi_and_spin_current(*p, xi, threshold)[0], mu, kt) for p in points])
 
 
 def first_order_by_bands(operators, spin_orbit, mu, kt):
     """D(1) of each k point from the band form."""
-    threshold = response.splitting_threshold(kt / BOLTZMANN_EV)
+    threshold = splitting_threshold(kt / BOLTZMANN_EV)
     result = []
     for k in range(operators.overlap.shape[0]):
-        bands = first_order.Collinear.of(at(operators, k))
-        splittings = first_order.Splittings.of(bands, threshold)
-        result.append(occupied(first_order.first_order_dmi(bands, splittings, at(spin_orbit, k)), mu, kt))
+        bands = Collinear.of(at(operators, k))
+        splittings = Splittings.of(bands, threshold)
+        result.append(occupied(first_order_dmi(bands, splittings, at(spin_orbit, k)), mu, kt))
     return np.array(result)
 
 
@@ -80,7 +87,7 @@ def test_contour_integrates_a_fourth_order_pole(temperature, accuracy):
     contour = green.Contour.around(mu, kt, 20.0, accuracy)
     for energy in mu + kt * np.array([-3.0, -1.0, 0.5, 2.0]):
         found = (contour.weights * (1j / (contour.points - energy) ** 4).real).sum()
-        exact = response.fermi_derivatives(np.array(energy), mu, kt)[1] / 12
+        exact = fermi_derivatives(np.array(energy), mu, kt)[1] / 12
         assert found == pytest.approx(exact, rel=0, abs=10 * accuracy * 0.0962 / kt**2 / 12)
 
 
@@ -102,9 +109,9 @@ def line_integral(operators, spin_orbit, xi, mu, kt):
     the spectrum: there F is imaginary and g real, so that what lies left of the start has no real part.
     """
     n = operators.overlap.shape[-1]
-    hamiltonian = response.spinor(operators.hamiltonian, spin_orbit.interaction, xi)[0]
-    velocity = response.spinor(operators.velocity, spin_orbit.velocity, xi)[:, 0]
-    bare = response.spinor(operators.hamiltonian, 0 * spin_orbit.interaction, 0.0)[0]
+    hamiltonian = spinor(operators.hamiltonian, spin_orbit.interaction, xi)[0]
+    velocity = spinor(operators.velocity, spin_orbit.velocity, xi)[:, 0]
+    bare = spinor(operators.hamiltonian, 0 * spin_orbit.interaction, 0.0)[0]
     overlap, zero = operators.overlap[0], np.zeros((n, n))
     sigma = [np.block([[zero, c * overlap], [np.conj(c) * overlap.conj().T, zero]]) for c in (1, -1j)]
     torque = [0.5j * (bare @ s - s @ bare) for s in sigma]

@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from aiida_dmi.engine import InputError, compute, load_result
-from aiida_dmi.engine.cli import COMPLETE, main
-from aiida_dmi.engine.lock import Lock
+from aiida_dmi.engine import InputError, load_result
+from aiida_dmi.engine.files.lock import Lock
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.run.cli import COMPLETE, main
 
 HOLDER = """
 import sys
@@ -75,7 +76,7 @@ def test_two_runs_with_one_output(data, tmp_path):
     shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
     (tmp_path / "long.yaml").write_text("model: model.h5\nmesh: 600\noutput: result.nc\n")
     (tmp_path / "short.yaml").write_text("model: model.h5\nmesh: 4\n")
-    engine = [sys.executable, "-m", "aiida_dmi.engine.cli", "run"]
+    engine = [sys.executable, "-m", "aiida_dmi.engine.run.cli", "run"]
     first = subprocess.Popen([*engine, "long.yaml"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         while not lock_of(tmp_path / "result.nc").exists():
@@ -237,7 +238,7 @@ def test_one_at_a_time(tmp_path):
 def test_workers_do_not_hold_it(tmp_path):
     """A forked process that outlives its parent keeps nothing."""
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom aiida_dmi.engine.lock import Lock\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom aiida_dmi.engine.files.lock import Lock\n"
         "lock = Lock('output', Path(sys.argv[1]))\nlock.__enter__()\n"
         "child = os.fork()\nif not child:\n    time.sleep(60)\nprint(child, flush=True)\nos._exit(0)\n"
     )

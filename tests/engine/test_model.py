@@ -243,7 +243,7 @@ def test_hdf5_damaged_inside(path, monkeypatch):
     def stumble(_):
         raise RuntimeError("wrong B-tree signature")
 
-    monkeypatch.setattr("aiida_dmi.engine.model.read_arguments", stumble)
+    monkeypatch.setattr("aiida_dmi.engine.model.wannier.read_arguments", stumble)
     refused(path, "HDF5", "B-tree")
 
 

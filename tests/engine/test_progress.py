@@ -2,7 +2,7 @@
 
 import io
 
-from aiida_dmi.engine.progress import Progress, SilentProgress
+from aiida_dmi.engine.processes.progress import Progress, SilentProgress
 
 
 class Terminal(io.StringIO):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_dmi.engine import compute
+from aiida_dmi.engine.run import compute
 
 from .conftest import random_film
 
@@ -195,8 +195,8 @@ def test_complex_mixing_of_functions_on_one_centre(film, sweep, mesh, seed):
     """A model file holds real functions and is refused otherwise; the formulas hold for complex ones."""
     model = on_one_centre(film).model()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aiida_dmi.engine.model.TIME_REVERSAL_LIMIT", np.inf)
-        patch.setattr("aiida_dmi.engine.model.TIME_REVERSAL_WARNING", np.inf)
+        patch.setattr("aiida_dmi.engine.model.wannier.TIME_REVERSAL_LIMIT", np.inf)
+        patch.setattr("aiida_dmi.engine.model.wannier.TIME_REVERSAL_WARNING", np.inf)
         mixture = mixed(model, block_unitary(model.functions, seed, real=False))
     same(compute(model, mesh, **sweep), compute(mixture, mesh, **sweep))
 

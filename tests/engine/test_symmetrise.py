@@ -7,24 +7,30 @@ import json
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, WannierModel, first_order, response
+from aiida_dmi.engine import InputError, WannierModel
 from aiida_dmi.engine.build.harmonics import angular_momentum
 from aiida_dmi.engine.constants import BOLTZMANN_EV
-from aiida_dmi.engine.interpolation import Interpolation, spin_frame
-from aiida_dmi.engine.representations import (
-    harmonics_rotation,
-    projector_momenta,
-    projector_rotation,
-    wannier90_momentum,
-)
-from aiida_dmi.engine.symmetrise import symmetrised, symmetry_errors
-from aiida_dmi.engine.symmetry import (
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.model.spin_frame import spin_frame
+from aiida_dmi.engine.quantities.first_order import first_order_dmi, first_part, second_part
+from aiida_dmi.engine.quantities.response import dmi_and_spin_current
+from aiida_dmi.engine.states.collinear import Collinear, Splittings
+from aiida_dmi.engine.states.spinors import to_lab
+from aiida_dmi.engine.states.weights import Occupations, occupy, splitting_threshold
+from aiida_dmi.engine.symmetry.groups import (
     magnetic_point_group,
     reduce_mesh,
     space_group,
     symmetrise_tensor,
     symmetry_residual,
 )
+from aiida_dmi.engine.symmetry.representations import (
+    harmonics_rotation,
+    projector_momenta,
+    projector_rotation,
+    wannier90_momentum,
+)
+from aiida_dmi.engine.symmetry.symmetrise import symmetrised, symmetry_errors
 
 X, Y, Z = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 TEMPERATURE = 1500.0
@@ -169,26 +175,26 @@ def tensors(model, kpoints, direction, mask=None, weights=None):
     bands = model if isinstance(model, Interpolation) else Interpolation(model)
     model = bands.model
     mask = np.ones(model.atoms) if mask is None else mask
-    frame, threshold = spin_frame(direction), response.splitting_threshold(TEMPERATURE)
+    frame, threshold = spin_frame(direction), splitting_threshold(TEMPERATURE)
     columns = bands.spin_orbit_columns(direction, mask)
     exact = bands.exact_velocity_columns(direction, mask)
     for weight in np.unique(weights):
         points = kpoints[weights == weight]
         operators = bands.operators(points)
         spin_orbit = bands.spin_orbit(columns, points, operators)
-        collinear = first_order.Collinear.of(operators)
-        splittings = first_order.Splittings.of(collinear, threshold)
+        collinear = Collinear.of(operators)
+        splittings = Splittings.of(collinear, threshold)
         parts = [
-            *response.dmi_and_spin_current(operators, spin_orbit, 1.0, threshold),
-            first_order.first_part(collinear, splittings, spin_orbit),
-            first_order.second_part(collinear, spin_orbit.velocity),
-            first_order.first_order_dmi(collinear, splittings, spin_orbit),
+            *dmi_and_spin_current(operators, spin_orbit, 1.0, threshold),
+            first_part(collinear, splittings, spin_orbit),
+            second_part(collinear, spin_orbit.velocity),
+            first_order_dmi(collinear, splittings, spin_orbit),
         ]
         if exact is not None:
-            parts.append(first_order.second_part(collinear, bands.exact_velocity(exact, points)))
+            parts.append(second_part(collinear, bands.exact_velocity(exact, points)))
         mu, kt = np.array([model.fermi_energy]), np.array([BOLTZMANN_EV * TEMPERATURE])
-        occupied = [response.occupy(c, response.Occupations.of(c.energies, mu, kt))[0] for c in parts]
-        total = total + weight * np.stack([response.to_lab(x, frame) for x in occupied])
+        occupied = [occupy(c, Occupations.of(c.energies, mu, kt))[0] for c in parts]
+        total = total + weight * np.stack([to_lab(x, frame) for x in occupied])
     return total
 
 

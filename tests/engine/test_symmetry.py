@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, WannierModel
-from aiida_dmi.engine.brillouin import Mesh
-from aiida_dmi.engine.symmetry import (
+from aiida_dmi.engine.kspace.mesh import Mesh
+from aiida_dmi.engine.symmetry.groups import (
     Operation,
     magnetic_point_group,
     reduce_mesh,

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import compute
-from aiida_dmi.engine.interpolation import Interpolation
-from aiida_dmi.engine.kernel import Kernel
-from aiida_dmi.engine.lattice_sum import LatticeSum
-from aiida_dmi.engine.response import exchange_commutator
-from aiida_dmi.engine.settings import Settings
-from aiida_dmi.engine.tabulated import TabulatedInterpolation
+from aiida_dmi.engine.integrate.kernel import Kernel
+from aiida_dmi.engine.integrate.settings import Settings
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.kspace.lattice_sum import LatticeSum
+from aiida_dmi.engine.kspace.tabulated import TabulatedInterpolation
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.states.spinors import exchange_commutator
 
 from .test_bulk import crystal
 
@@ -86,7 +86,7 @@ def test_same_result(copt11, monkeypatch, fermi_level):
     axes = {"temperatures": [300.0, 1500.0], "fermi_shifts": [-3.0, 0.0, 0.4, 3.0], "directions": [DIRECTION]}
     axes |= {"soi_scales": [0.3, 1.0], "soi_masks": {"all": [1, 1], "half": [0.5, -1]}, "fermi_level": fermi_level}
     expected = compute(copt11, 8, **axes)
-    monkeypatch.setattr("aiida_dmi.engine.tabulated.LEAST_USE", 0.1)
+    monkeypatch.setattr("aiida_dmi.engine.kspace.tabulated.LEAST_USE", 0.1)
     found = compute(copt11, 8, **axes)
     tolerances = {"D": 1e-10, "Q": 1e-12, "a_I": 1e-12, "a_II": 1e-12, "D_1": 1e-9, "mu": 1e-12, "electrons": 1e-12}
     for name, tolerance in tolerances.items():
@@ -95,6 +95,6 @@ def test_same_result(copt11, monkeypatch, fermi_level):
 
 
 def test_same_bits_for_any_number_of_processes(copt11, monkeypatch):
-    monkeypatch.setattr("aiida_dmi.engine.tabulated.LEAST_USE", 0.1)
+    monkeypatch.setattr("aiida_dmi.engine.kspace.tabulated.LEAST_USE", 0.1)
     axes = {"temperatures": [300.0], "memory_limit": 2**23}
     assert compute(copt11, 10, processes=2, **axes).identical(compute(copt11, 10, **axes))

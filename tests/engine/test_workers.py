@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, compute, load_result
-from aiida_dmi.engine.cli import COMPLETE, main
+from aiida_dmi.engine import InputError, load_result
 from aiida_dmi.engine.errors import StoppedError
-from aiida_dmi.engine.kernel import Kernel
-from aiida_dmi.engine.settings import Settings
-from aiida_dmi.engine.workers import Workers, mpi_communicator
+from aiida_dmi.engine.integrate.kernel import Kernel
+from aiida_dmi.engine.integrate.settings import Settings
+from aiida_dmi.engine.processes.workers import Workers, mpi_communicator
+from aiida_dmi.engine.run import compute
+from aiida_dmi.engine.run.cli import COMPLETE, main
 
 AXES = {
     "soi_scales": [0.3, 1.0],
@@ -168,7 +169,7 @@ def test_run_with_a_killed_worker(data, tmp_path):
     assert not (tmp_path / "result.nc").exists()
     for name in ("result.nc", "whole.nc"):
         done = subprocess.run(
-            [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", name],
+            [sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", "spec.yaml", "--output", name],
             cwd=tmp_path,
             capture_output=True,
             check=False,
@@ -184,7 +185,7 @@ import functools, sys
 from importlib import import_module
 from aiida_dmi.engine.cli import main
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
 sys.exit(main(sys.argv[1:]))
 """
@@ -210,7 +211,7 @@ def test_workers_end_with_their_parent(data, tmp_path, how):
     shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
     (tmp_path / "spec.yaml").write_text("model: model.h5\nmesh: 300\nprocesses: 2\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml"],
+        [sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", "spec.yaml"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -290,7 +291,7 @@ def folder(data, tmp_path_factory):
     shutil.copy(data / "copt11.h5", path / "model.h5")
     (path / "spec.yaml").write_text(SPEC)
     done = subprocess.run(
-        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", "one.nc"],
+        [sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", "spec.yaml", "--output", "one.nc"],
         cwd=path,
         capture_output=True,
         text=True,
@@ -306,7 +307,7 @@ def mpirun(ranks, *arguments, cwd):
 
     command = [part.format(tot_num_mpiprocs=ranks) for part in mpirun_command()]
     return subprocess.run(
-        [*command, sys.executable, "-m", "aiida_dmi.engine.cli", "run", *map(str, arguments)],
+        [*command, sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -342,7 +343,7 @@ def test_ranks_with_tolerance_and_symmetry(copt11, tmp_path):
     done = mpirun(2, "spec.yaml", "--output", "two.nc", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one = subprocess.run(
-        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", "one.nc"],
+        [sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", "spec.yaml", "--output", "one.nc"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -366,7 +367,7 @@ class Stopped(Checkpoint):
         if arguments[1] == 5:
             os._exit(7)
 
-import_module("aiida_dmi.engine.compute").Checkpoint = Stopped
+import_module("aiida_dmi.engine.run.compute").Checkpoint = Stopped
 main(["run", "spec.yaml", "--output", "stopped.nc"])
 """
 
@@ -482,7 +483,7 @@ def test_number_of_ranks_that_is_none(folder, monkeypatch, capsys, variable, val
 def test_ranks_that_do_not_find_each_other(folder):
     """mpi4py built with another library than the launcher's: every rank would be the first of its own world."""
     done = subprocess.run(
-        [sys.executable, "-m", "aiida_dmi.engine.cli", "run", "spec.yaml", "--output", "alone.nc"],
+        [sys.executable, "-m", "aiida_dmi.engine.run.cli", "run", "spec.yaml", "--output", "alone.nc"],
         cwd=folder,
         env=os.environ | {"PMI_SIZE": "2"},
         capture_output=True,

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_dmi.engine.yaml_text import dump_yaml, load_yaml
+from aiida_dmi.engine.files.yaml_text import dump_yaml, load_yaml
 
 SCALARS = {
     # numbers of YAML 1.1 that are none, or others

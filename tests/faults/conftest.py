@@ -46,7 +46,7 @@ def take_memory():
     except MemoryError:
         no_memory.unlink()
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
 save = driver.Checkpoint.func.save
 def slowly(*arguments, **options):

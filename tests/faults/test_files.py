@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import WannierModel, load_result
-from aiida_dmi.engine.cli import main
-from aiida_dmi.engine.model_file import VERSION
-from aiida_dmi.engine.results import save_result
+from aiida_dmi.engine.model.file import VERSION
+from aiida_dmi.engine.output.results import save_result
+from aiida_dmi.engine.run.cli import main
 
 from .conftest import engine, last_line
 

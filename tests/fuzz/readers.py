@@ -26,12 +26,12 @@ from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.build.time_reversal import completed
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.build.wannier90 import Channel, Gradient
-from aiida_dmi.engine.checkpoint import Checkpoint
-from aiida_dmi.engine.cli import _parser
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.files import check_inputs, path_of
-from aiida_dmi.engine.results import load_result, tensors_of
-from aiida_dmi.engine.spec import load_spec
+from aiida_dmi.engine.files.checkpoint import Checkpoint
+from aiida_dmi.engine.files.regular import check_inputs, path_of
+from aiida_dmi.engine.output.results import load_result, tensors_of
+from aiida_dmi.engine.run.cli import _parser
+from aiida_dmi.engine.run.spec import load_spec
 from aiida_dmi.parsers.overlaps import read_summary
 from aiida_dmi.parsers.wannier90 import find_error, parse_bands, parse_wout
 from aiida_dmi.screening.spec import read_spec
@@ -161,7 +161,7 @@ def build_spec(path):
 
 def run_spec(path):
     """All that `dmi-engine run` does before the first k point: every key and value, of the sections too."""
-    driver = import_module("aiida_dmi.engine.compute")
+    driver = import_module("aiida_dmi.engine.run.compute")
 
     def stop(*_):
         raise ReachedError

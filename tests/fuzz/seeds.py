@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from aiida_dmi.engine.build import Pseudopotential
-from aiida_dmi.engine.checkpoint import Checkpoint
-from aiida_dmi.engine.cli import main as engine
+from aiida_dmi.engine.files.checkpoint import Checkpoint
+from aiida_dmi.engine.run.cli import main as engine
 
 from ..engine.build.conftest import run_program
 from ..engine.build.test_save_folder import records, write_hdf5

@@ -21,9 +21,9 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine import InputError, WannierModel, load_result
 from aiida_dmi.engine.build import Pseudopotential
 from aiida_dmi.engine.build.quantum_espresso import SCHEMA, SaveFolder
-from aiida_dmi.engine.checkpoint import Checkpoint
-from aiida_dmi.engine.cli import main
-from aiida_dmi.engine.settings import Settings
+from aiida_dmi.engine.files.checkpoint import Checkpoint
+from aiida_dmi.engine.integrate.settings import Settings
+from aiida_dmi.engine.run.cli import main
 from aiida_dmi.screening.spec import parse_spec, read_spec
 
 PACKAGE = Path(aiida_dmi.__file__).parent
@@ -184,7 +184,8 @@ def test_heap_that_hdf5_reads_for_ever(chain_result, tmp_path):
 
 @pytest.fixture(scope="module")
 def chain_result(tmp_path_factory):
-    from aiida_dmi.engine import RashbaModel, compute, save_result
+    from aiida_dmi.engine import RashbaModel, save_result
+    from aiida_dmi.engine.run import compute
 
     path = tmp_path_factory.mktemp("rashba") / "result.nc"
     save_result(compute(RashbaModel(1.0, 0.1), mesh=4, cutoff=1.0), path)

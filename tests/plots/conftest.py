@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from aiida_dmi.engine import WannierModel, compute
+from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.run import compute
 
 
 @pytest.fixture(scope="session")

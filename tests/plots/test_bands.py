@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aiida_dmi.engine.band_parts import band_parts
-from aiida_dmi.engine.resolved import k_map
+from aiida_dmi.engine.maps.band_parts import band_parts
+from aiida_dmi.engine.maps.k_map import k_map
 from aiida_dmi.plots.bands import plot_bands
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.resolved import k_map
+from aiida_dmi.engine.maps.k_map import k_map
 from aiida_dmi.plots.brillouin import _picture, first_zone, plot_k_map
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.filling import doping_axis
+from aiida_dmi.engine.maps.filling import doping_axis
 from aiida_dmi.plots.rashba import occupied_radius, plot_rashba, rashba_sweep
 from aiida_dmi.plots.response import plot_fermi_level, plot_masked, plot_spin_orbit
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.results import load_result
+from aiida_dmi.engine.output.results import load_result
 from aiida_dmi.screening.campaign import REFUSED, campaign_group
 from aiida_dmi.screening.candidates import Candidate
 from aiida_dmi.screening.controller import enter

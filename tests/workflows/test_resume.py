@@ -28,7 +28,7 @@ import functools, sys
 from importlib import import_module
 from aiida_dmi.engine.cli import main
 
-driver = import_module("aiida_dmi.engine.compute")
+driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
 sys.exit(main())
 """

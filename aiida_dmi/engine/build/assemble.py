@@ -16,12 +16,12 @@ from ... import __version__
 from ..arguments import check_keys, label, limited, named, number, numbers, refusal
 from ..constants import BOHR_ANGSTROM, BOLTZMANN_EV
 from ..errors import InputError
-from ..files import path_of
-from ..images import nearest_distances, nearest_images
-from ..model import WannierModel
-from ..model_file import SPINS
-from ..progress import Progress, SilentProgress
-from ..response import fermi
+from ..files.regular import path_of
+from ..kspace.images import nearest_distances, nearest_images
+from ..model.file import SPINS
+from ..model.wannier import WannierModel
+from ..processes.progress import Progress, SilentProgress
+from ..states.weights import fermi
 from .given import LARGEST
 from .orbitals import projected_shells
 from .projectors import Projectors

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from ... import __version__
 from ..arguments import check_keys, choice, whole
-from ..atomic import whole_file
 from ..errors import InputError
-from ..files import path_of
-from ..model_file import SPINS
-from ..progress import Progress, SilentProgress
+from ..files.atomic import whole_file
+from ..files.regular import path_of
+from ..model.file import SPINS
+from ..processes.progress import Progress, SilentProgress
 from .nnkp import Nnkp
 from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
 from .time_reversal import completed

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..model import NOISE, TIME_REVERSAL_WARNING, WannierModel
+from ..model.wannier import NOISE, TIME_REVERSAL_WARNING, WannierModel
 from .quantum_espresso import SaveFolder, WaveFunctions
 
 Floats = npt.NDArray[np.float64]

@@ -34,7 +34,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..hdf5 import check_whole
+from ..files.hdf5 import check_whole
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from aiida_dmi.calculations.response import DEFAULTS
-from aiida_dmi.engine.yaml_text import load_yaml
+from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING, check_inputs, checked_overrides
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from aiida_dmi.engine import InputError
 from aiida_dmi.engine.build.wannier90 import Channel, Gradient, neighbour_vectors, position_matrices, wannier_centres
-from aiida_dmi.engine.interpolation import nearest_images
+from aiida_dmi.engine.kspace.images import nearest_images
 
 CELL = np.diag([3.0, 3.4, 9.0])
 SUFFIXES = [".win", ".wout", ".eig", ".mmn", "_u.mat", "_u_dis.mat"]

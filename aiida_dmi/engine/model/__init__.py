@@ -1,0 +1,1 @@
+"""What is computed: the Wannier model and its file, the Rashba model, operators and the spin frame."""

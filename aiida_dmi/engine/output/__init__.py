@@ -1,0 +1,1 @@
+"""What leaves the engine: labelled results with units and errors, and input of micromagnetic programs."""

@@ -1,0 +1,1 @@
+"""Processes: workers and ranks, their memory, what the user sees of them."""

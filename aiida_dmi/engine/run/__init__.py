@@ -1,0 +1,1 @@
+"""One run: `compute`, specs, and the command line."""
