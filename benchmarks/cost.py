@@ -52,8 +52,7 @@ def measure_response(functions: int, mesh: int, scales: int) -> dict[str, float]
     """Processor time and peak memory of one response, 21 shifts, in this process."""
     from engine import COPT, synthetic
 
-    from aiida_dmi.engine import WannierModel
-    from aiida_dmi.engine.run import compute
+    from aiida_dmi.engine import WannierModel, compute
 
     model = WannierModel.load(COPT) if functions == 18 else synthetic(functions)
     start = time.process_time()

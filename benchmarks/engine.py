@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.integrate.kernel import Kernel
 from aiida_dmi.engine.integrate.settings import Settings
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.compute import MEMORY_LIMIT
 from aiida_dmi.engine.states.spinors import spinor
 

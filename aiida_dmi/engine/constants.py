@@ -15,6 +15,9 @@ HBAR2_OVER_2M = RYDBERG_EV * BOHR_ANGSTROM**2
 ELEMENTARY_CHARGE = 1.602176634e-19
 """Joule per electronvolt."""
 
+HBAR_EV_S = 6.582119569e-16
+"""hbar in eV s."""
+
 MEV_PER_ANGSTROM_IN_PJ_PER_M = ELEMENTARY_CHARGE * 1e-3 / 1e-10 * 1e12
 """1 meV/Angstrom = 1.602177 pJ/m: a film's D per cell area becomes a line density of energy."""
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.run import compute
 
 from .selection import described, heading, point
 from .style import COLOURS, MARKERS, Plot, drawn, panels, plain, plain_unit, symbol, unit, zero_line

@@ -12,11 +12,10 @@ from aiida import orm
 
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.band_parts import band_parts
 from aiida_dmi.engine.maps.k_map import k_map
-from aiida_dmi.engine.run import compute
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.layers import mask_weights
 from aiida_dmi.structures.runs import film_of_model, film_of_run

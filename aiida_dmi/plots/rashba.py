@@ -7,9 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
-from aiida_dmi.engine import RashbaModel
+from aiida_dmi.engine import RashbaModel, compute
 from aiida_dmi.engine.constants import BOLTZMANN_EV, HBAR2_OVER_2M
-from aiida_dmi.engine.run import compute
 
 from .style import TIMES, Plot, drawn, mesh_label, panels, plain_unit, series, symbol, unit, zero_line
 

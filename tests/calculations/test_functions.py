@@ -6,8 +6,7 @@ from aiida import orm
 
 from aiida_dmi.calculations import functions
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.engine import WannierModel, save_result
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import WannierModel, compute, save_result
 from aiida_dmi.report.summary import conditions
 from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain

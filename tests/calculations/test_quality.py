@@ -10,11 +10,10 @@ from aiida_dmi.calculations import quality
 from aiida_dmi.calculations.functions import control_kpoints
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps.quality import control_points
 from aiida_dmi.engine.output.results import save_result
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.states.spinors import spinor
 from aiida_dmi.workflows import validation
 

@@ -5,8 +5,7 @@ import pytest
 from aiida import engine, orm
 
 from aiida_dmi.calculations.response import DmiCalculation
-from aiida_dmi.engine import WannierModel
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import WannierModel, compute
 
 
 @pytest.fixture

@@ -7,15 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from aiida_dmi.cli import cli
-from aiida_dmi.containers.configuration import (
-    ContainerError,
-    available,
-    check_mpi,
-    engine,
-    find_layout,
-    layout,
-    render,
-)
+from aiida_dmi.containers.configuration import ContainerError, available, check_mpi, engine, find_layout, layout, render
 
 ALL = [(e, i, program) for e in available("engines") for i in available("images") for program in layout(i).programs]
 

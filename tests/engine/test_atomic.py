@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from aiida_dmi.engine import load_result, save_result
+from aiida_dmi.engine import compute, load_result, save_result
 from aiida_dmi.engine.files.atomic import ABANDONED, whole_file
-from aiida_dmi.engine.run import compute
 
 
 @pytest.fixture

@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.build.time_reversal import imposed
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.mesh import Mesh
 from aiida_dmi.engine.kspace.opposite import channels, stretch
 from aiida_dmi.engine.model.wannier import NOISE
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.states.collinear import Collinear
 
 AXES = {

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_dmi.engine import InputError, load_result
+from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.errors import StoppedError
 from aiida_dmi.engine.files.checkpoint import Checkpoint, fingerprint
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import main
 
 driver = import_module("aiida_dmi.engine.run.compute")

@@ -7,12 +7,12 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.integrate import chemical_potential
 from aiida_dmi.engine.integrate.chemical_potential import neutral_level
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps.filling import density_of_states
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.states.spinors import band_energies
 
 

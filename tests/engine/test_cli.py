@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 import aiida_dmi.engine
-from aiida_dmi.engine import InputError, load_result
+from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.files.checkpoint import Checkpoint
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import COMPLETE, main
 
 

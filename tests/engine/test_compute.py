@@ -13,11 +13,10 @@ import pytest
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from aiida_dmi.engine import InputError, RashbaModel
+from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.integrate import chemical_potential
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.states.spinors import band_energies
 from aiida_dmi.engine.symmetry.symmetrise import symmetrised
 

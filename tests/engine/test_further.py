@@ -10,12 +10,11 @@ import pytest
 import xarray as xr
 import yaml
 
-from aiida_dmi.engine import RashbaModel, WannierModel
+from aiida_dmi.engine import RashbaModel, WannierModel, compute
 from aiida_dmi.engine.files.yaml_text import dump_yaml
 from aiida_dmi.engine.maps.bands import bands
 from aiida_dmi.engine.maps.filling import density_of_states, doping_axis
 from aiida_dmi.engine.maps.k_map import k_map
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import main
 
 SPEC = {"mesh": 6, "temperatures": [1500.0], "fermi_shifts": [-0.2, 0.0, 0.2], "directions": [[0, 0, 1], [1, 0, 0]]}

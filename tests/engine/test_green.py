@@ -10,11 +10,12 @@ from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.model.operators import Operators, SpinOrbit
 from aiida_dmi.engine.quantities import green
-from aiida_dmi.engine.quantities.first_order import first_order_dmi
-from aiida_dmi.engine.quantities.response import dmi_and_spin_current
+from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.states.collinear import Collinear, Splittings
+from aiida_dmi.engine.states.divided_differences import fermi_derivatives
 from aiida_dmi.engine.states.spinors import spinor
-from aiida_dmi.engine.states.weights import Occupations, fermi_derivatives, occupy, splitting_threshold
+
+from .theory import dmi_and_spin_current, first_order_dmi
 
 DIRECTIONS = [(0, 0, 1), (0.4, -1.0, 0.7)]
 TIGHT = 1e-12

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.constants import BOLTZMANN_EV, EV
-from aiida_dmi.engine.run import compute
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 OBLIQUE = [(0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 0.3), (-0.4, 0.2, 0.9)]

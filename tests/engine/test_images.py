@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.kspace.images import nearest_distances, nearest_images, reduced
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.run import compute
 
 from .conftest import random_film
 

@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError
+from aiida_dmi.engine import InputError, compute
 from aiida_dmi.engine.kspace.images import nearest_images
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.lattice_sum import LatticeSum
 from aiida_dmi.engine.model.spin_frame import in_spin_frame, spin_frame
-from aiida_dmi.engine.run import compute
 
 FIXED = {"fermi_level": "dft", "temperatures": [2000.0]}
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")

@@ -12,9 +12,8 @@ import time
 
 import pytest
 
-from aiida_dmi.engine import InputError, load_result
+from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.files.lock import Lock
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import COMPLETE, main
 
 HOLDER = """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import compute
 
 from .conftest import random_film
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, load_result
-from aiida_dmi.engine.integrate.settings import QUANTITIES
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import InputError, compute, load_result
+from aiida_dmi.engine.quantities.registry import QUANTITIES
 from aiida_dmi.engine.run.cli import main
 
 AXES = {"temperatures": [900.0], "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.2, 0.0], "directions": [(1, 0, 1)]}

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import RashbaModel
+from aiida_dmi.engine import RashbaModel, compute
 from aiida_dmi.engine.constants import HBAR2_OVER_2M
-from aiida_dmi.engine.run import compute
 
 # At T > 0 the closed form D ~ DeltaV^2/4 - mu^2 becomes its thermal mean: mu^2 + (pi kT)^2/3, a relative change of
 # 4e-5 at 20 K for DeltaV = 1 eV, mu = 0. The mesh must resolve the Fermi circles, kT/(hbar v) = 0.0017 eV/2.8 eV A =

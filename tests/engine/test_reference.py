@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import compute
 
 
 @pytest.fixture(scope="module")

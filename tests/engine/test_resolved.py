@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, RashbaModel
+from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.maps.k_map import QUANTITIES, cartesian_points, k_map
-from aiida_dmi.engine.run import compute
 
 TENSORS = ("D", "Q", "D_1", "a_I", "a_II")
 

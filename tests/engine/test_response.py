@@ -10,26 +10,24 @@ import pytest
 from aiida_dmi.engine.constants import BOLTZMANN_EV, LOWEST_TEMPERATURE
 from aiida_dmi.engine.model.operators import Operators, SpinOrbit
 from aiida_dmi.engine.model.spin_frame import in_spin_frame, spin_frame
-from aiida_dmi.engine.quantities.first_order import FirstOrder, first_order_dmi, first_part, second_part
-from aiida_dmi.engine.quantities.response import dmi_and_spin_current
-from aiida_dmi.engine.states.collinear import Collinear, Splittings
-from aiida_dmi.engine.states.spinors import band_energies, spinor, to_lab
-from aiida_dmi.engine.states.weights import (
+from aiida_dmi.engine.states.coefficients import (
     EVERY_ENERGY,
     Occupations,
     Pairs,
     Triples,
     berry_limit,
     energy_window,
-    fermi,
-    fermi_derivatives,
-    grand_potential,
     occupy,
     quotient_limit,
     slope_limit,
     splitting_threshold,
-    triple_weight,
+    triple_limit,
 )
+from aiida_dmi.engine.states.collinear import Collinear, Splittings
+from aiida_dmi.engine.states.divided_differences import fermi, fermi_derivatives, grand_potential
+from aiida_dmi.engine.states.spinors import band_energies, spinor, to_lab
+
+from .theory import dmi_and_spin_current, first_order_dmi, first_part, second_part
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]
@@ -166,7 +164,7 @@ def test_weight_of_three_near_levels(temperature, distances, middle):
     energies = middle + np.cumsum([0.0, *distances]) * 0.999 * threshold
     triple = Triples(energies[None, [1, 0, 2]], np.zeros((1, 3)), np.ones((1, 1)), np.zeros(1, dtype=int))
     mu = 0.2 + kt * np.array([-8.0, -2.0, -0.4, 0.0, 1.0, 3.0, 20.0])
-    found = triple_weight(triple, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
+    found = triple_limit(triple, mu[:, None], np.full((len(mu), 1), kt))[:, 0]
     expected = [exact_triple(energies, m, kt) for m in mu]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 / (8 * kt))  # f'/2 at mu
 
@@ -342,7 +340,7 @@ def first_order_terms(case, threshold):
     return (
         first_order_dmi(bands, splittings, spin_orbit),
         first_part(bands, splittings, spin_orbit),
-        second_part(bands, spin_orbit.velocity),
+        second_part(bands, splittings, spin_orbit),
     )
 
 
@@ -521,10 +519,9 @@ def test_window_of_first_order(shifts, degenerate):
     bands = Collinear.of(case.operators())
     splittings = Splittings.of(bands, threshold)
     arguments = bands, splittings, case.spin_orbit_operators()
-    whole, part = FirstOrder(*arguments), FirstOrder(*arguments, window)
-    for every, some in ((whole.first_part(), part.first_part()), (whole.second_part(), part.second_part())):
-        expected = occupied(every, mu, np.full(len(mu), kt))
-        found = occupied(some, mu, np.full(len(mu), kt))
+    for quantity in (first_part, second_part):
+        expected = occupied(quantity(*arguments), mu, np.full(len(mu), kt))
+        found = occupied(quantity(*arguments, window), mu, np.full(len(mu), kt))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11 * max(1, np.abs(expected).max()))
 
 

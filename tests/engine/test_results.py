@@ -8,9 +8,8 @@ import pytest
 import xarray as xr
 
 import aiida_dmi
-from aiida_dmi.engine import InputError, RashbaModel, WannierModel, load_result, save_result
+from aiida_dmi.engine import InputError, RashbaModel, WannierModel, compute, load_result, save_result
 from aiida_dmi.engine.output.results import per_area, per_length
-from aiida_dmi.engine.run import compute
 
 
 @pytest.fixture(scope="module")

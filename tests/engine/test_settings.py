@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from aiida_dmi.engine import InputError, RashbaModel
+from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.integrate.settings import Settings, direction_label
-from aiida_dmi.engine.run import compute
 
 
 def settings(**changes):

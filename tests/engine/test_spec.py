@@ -5,8 +5,7 @@ import socket
 
 import pytest
 
-from aiida_dmi.engine import load_result
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import compute, load_result
 from aiida_dmi.engine.run.cli import COMPLETE, main
 
 RUN = "model: model.h5\nmesh: 4\n"

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import load_result
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import compute, load_result
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("numpy", "scipy", "h5py", "xarray", "h5netcdf", "pyyaml")

@@ -11,10 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, WannierModel, load_result, save_result
+from aiida_dmi.engine import InputError, WannierModel, compute, load_result, save_result
 from aiida_dmi.engine.model import file as model_file
 from aiida_dmi.engine.output import results
-from aiida_dmi.engine.run import compute
 
 MODELS = range(1, model_file.VERSION + 1)
 RESULTS = range(1, results.VERSION + 1)

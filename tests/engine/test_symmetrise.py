@@ -12,11 +12,9 @@ from aiida_dmi.engine.build.harmonics import angular_momentum
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.model.spin_frame import spin_frame
-from aiida_dmi.engine.quantities.first_order import first_order_dmi, first_part, second_part
-from aiida_dmi.engine.quantities.response import dmi_and_spin_current
+from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.states.collinear import Collinear, Splittings
 from aiida_dmi.engine.states.spinors import to_lab
-from aiida_dmi.engine.states.weights import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.symmetry.groups import (
     magnetic_point_group,
     reduce_mesh,
@@ -31,6 +29,8 @@ from aiida_dmi.engine.symmetry.representations import (
     wannier90_momentum,
 )
 from aiida_dmi.engine.symmetry.symmetrise import symmetrised, symmetry_errors
+
+from .theory import dmi_and_spin_current, exact_second_part, first_order_dmi, first_part, second_part
 
 X, Y, Z = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 TEMPERATURE = 1500.0
@@ -187,11 +187,11 @@ def tensors(model, kpoints, direction, mask=None, weights=None):
         parts = [
             *dmi_and_spin_current(operators, spin_orbit, 1.0, threshold),
             first_part(collinear, splittings, spin_orbit),
-            second_part(collinear, spin_orbit.velocity),
+            second_part(collinear, splittings, spin_orbit),
             first_order_dmi(collinear, splittings, spin_orbit),
         ]
         if exact is not None:
-            parts.append(second_part(collinear, bands.exact_velocity(exact, points)))
+            parts.append(exact_second_part(collinear, splittings, spin_orbit, bands.exact_velocity(exact, points)))
         mu, kt = np.array([model.fermi_energy]), np.array([BOLTZMANN_EV * TEMPERATURE])
         occupied = [occupy(c, Occupations.of(c.energies, mu, kt))[0] for c in parts]
         total = total + weight * np.stack([to_lab(x, frame) for x in occupied])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.integrate.kernel import Kernel
 from aiida_dmi.engine.integrate.settings import Settings
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.lattice_sum import LatticeSum
 from aiida_dmi.engine.kspace.tabulated import TabulatedInterpolation
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.states.spinors import exchange_commutator
 
 from .test_bulk import crystal

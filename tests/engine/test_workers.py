@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError, load_result
+from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.errors import StoppedError
 from aiida_dmi.engine.integrate.kernel import Kernel
 from aiida_dmi.engine.integrate.settings import Settings
 from aiida_dmi.engine.processes.workers import Workers, mpi_communicator
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import COMPLETE, main
 
 AXES = {

@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import RashbaModel
+from aiida_dmi.engine import RashbaModel, compute
 from aiida_dmi.engine.constants import HBAR2_OVER_2M
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps.k_map import k_map
-from aiida_dmi.engine.run import compute
 
 EVERYTHING = ["misalignment", "misalignment_band", "zeeman", "zeeman_band", "zeeman_field", "spin_orbit_field", "a_I"]
 

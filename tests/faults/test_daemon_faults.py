@@ -8,8 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import WannierModel
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import WannierModel, compute
 
 from ..workflows.conftest import wait_until
 from ..workflows.test_daemon import LONG, own_processes, signal_all

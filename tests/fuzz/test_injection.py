@@ -184,8 +184,7 @@ def test_heap_that_hdf5_reads_for_ever(chain_result, tmp_path):
 
 @pytest.fixture(scope="module")
 def chain_result(tmp_path_factory):
-    from aiida_dmi.engine import RashbaModel, save_result
-    from aiida_dmi.engine.run import compute
+    from aiida_dmi.engine import RashbaModel, compute, save_result
 
     path = tmp_path_factory.mktemp("rashba") / "result.nc"
     save_result(compute(RashbaModel(1.0, 0.1), mesh=4, cutoff=1.0), path)

@@ -10,8 +10,8 @@ from aiida import orm
 
 from aiida_dmi.calculations.quality import assess_response
 from aiida_dmi.data.response import DmiData
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.output.results import save_result
-from aiida_dmi.engine.run import compute
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.intake import take_in, with_starting_moments
 from aiida_dmi.structures.symmetry import allowed_components

@@ -11,8 +11,7 @@ import math
 import numpy as np
 from ase.data import atomic_numbers
 
-from aiida_dmi.engine import WannierModel
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.structures.film import Film
 
 REACH = 4.6

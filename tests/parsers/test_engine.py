@@ -9,9 +9,8 @@ from aiida import orm
 from aiida.common import AttributeDict, LinkType
 from aiida.plugins import ParserFactory
 
-from aiida_dmi.engine import WannierModel, save_result
+from aiida_dmi.engine import WannierModel, compute, save_result
 from aiida_dmi.engine.build.overlaps import Summary
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import COMPLETE
 
 JOBS = {

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiida_dmi.engine import WannierModel
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import WannierModel, compute
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.run import compute
 from aiida_dmi.plots.convergence import converge, plot_convergence
 from aiida_dmi.plots.layers import layer_parts, plot_layers
 

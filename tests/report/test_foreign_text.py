@@ -10,8 +10,7 @@ import warnings
 import pandas as pd
 import pytest
 
-from aiida_dmi.engine import RashbaModel, WannierModel
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import RashbaModel, WannierModel, compute
 from aiida_dmi.plots.layers import layer_parts, plot_layers
 from aiida_dmi.plots.response import plot_masked, plot_spin_orbit
 from aiida_dmi.report.export import micromagnetic, sweep_csv

@@ -7,9 +7,8 @@ import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.output.results import per_length, save_result
-from aiida_dmi.engine.run import compute
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import WannierModel, load_result
-from aiida_dmi.engine.run import compute
+from aiida_dmi.engine import WannierModel, compute, load_result
 
 from ..workflows.conftest import wait_until
 from ..workflows.test_daemon import LONG

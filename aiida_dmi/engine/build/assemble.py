@@ -21,7 +21,7 @@ from ..kspace.images import nearest_distances, nearest_images
 from ..model.file import SPINS
 from ..model.wannier import WannierModel
 from ..processes.progress import Progress, SilentProgress
-from ..states.weights import fermi
+from ..states.divided_differences import fermi
 from .given import LARGEST
 from .orbitals import projected_shells
 from .projectors import Projectors

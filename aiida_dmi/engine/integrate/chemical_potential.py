@@ -14,7 +14,8 @@ from ..constants import BOLTZMANN_EV
 from ..errors import InputError
 from ..kspace.mesh import Batch, Mesh
 from ..processes.progress import Progress
-from ..states.weights import FILLED, fermi
+from ..states.coefficients import FILLED
+from ..states.divided_differences import fermi
 from .settings import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -72,7 +73,7 @@ def find_chemical_potentials(
         fixed = float(model.fermi_energy)
         return ChemicalPotentials(np.full((2, *shape, len(kt)), fixed), np.full((2, len(kt)), fixed))
     electrons = float(model.electrons)
-    full = settings.fermi_level == "neutral" and settings.finite_order
+    full = settings.fermi_level == "neutral" and bool(settings.finite_order)
     guess = Mesh(tuple(min(GUESS_MESH, m) for m in mesh.divisions)).batches(256)
     low, high = _guess(electrons, kt, guess, workers, full)
     margin, tail = MARGIN, FILLED * float(kt.max())

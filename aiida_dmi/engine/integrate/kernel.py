@@ -18,18 +18,20 @@ from ..model.operators import Operators, SpinOrbit
 from ..model.rashba import RashbaModel
 from ..model.spin_frame import spin_frame
 from ..model.wannier import WannierModel
-from ..quantities.first_order import FirstOrder, second_part
-from ..quantities.green import dmi_green
-from ..quantities.response import FiniteOrder
+from ..quantities.quantity import Quantity
+from ..states.coefficients import Occupations, energy_window, splitting_threshold
 from ..states.collinear import Collinear, Splittings
-from ..states.spinors import band_energies, eigenvalues, to_lab
-from ..states.weights import Coefficients, Occupations, energy_window, occupy, splitting_threshold
+from ..states.first_order_states import FirstOrderStates
+from ..states.spinor_states import SpinorStates
+from ..states.spinors import band_energies, eigenvalues
 from .chemical_potential import ChemicalPotentials
 from .settings import Settings
 from .sums import Sums
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
+Key = tuple[int, str]
+"""Number of a direction and name of a mask."""
 
 BATCH = 192
 """k points at which operators are interpolated at once, where memory allows it."""
@@ -76,27 +78,32 @@ class Kernel:
     columns, exact : dict
         V(R), and v^SOI(R) from differentiated projectors where the model has them (else None) and they are asked for,
         of every (direction, mask): in the form that `bands` made them and takes them.
+    absent : tuple of str
+        Quantities that accompany others, and that this model lacks something for: their sums stay zero.
     memory_limit : int
         Bytes of working arrays.
     """
 
     bands: BandModel
     settings: Settings
-    columns: dict[tuple[int, str], Any]
-    exact: dict[tuple[int, str], Any]
+    columns: dict[Key, Any]
+    exact: dict[Key, Any]
+    absent: tuple[str, ...]
     memory_limit: int
 
     @classmethod
     def prepare(cls, model: WannierModel | RashbaModel, settings: Settings, memory_limit: int) -> Kernel:
         """Interpolation and V(R) of every direction and mask."""
         bands: BandModel = _interpolation(model, settings, memory_limit) if isinstance(model, WannierModel) else model
+        absent = tuple(one.name for one in settings.summed if not one.given_by(model))
+        with_exact = any(one.accompanies is not None and one.name not in absent for one in settings.first_order)
         columns, exact = {}, {}
         for index, direction in enumerate(settings.directions):
             for name, mask in settings.soi_masks.items():
                 columns[index, name] = bands.spin_orbit_columns(direction, mask)
-                if "a_II" in settings.quantities:
+                if with_exact:
                     exact[index, name] = bands.exact_velocity_columns(direction, mask)
-        return cls(bands, settings, columns, exact, memory_limit)
+        return cls(bands, settings, columns, exact, absent, memory_limit)
 
     @property
     def batch_size(self) -> int:
@@ -149,29 +156,51 @@ class Kernel:
         interactions = {
             key: self.bands.spin_orbit(columns, batch.kpoints, operators) for key, columns in self.columns.items()
         }
-        for part in self._parts(len(batch.kpoints)):
+        for part in self._parts(len(batch.kpoints)) if self.settings.finite_order else ():
             at, weights = operators.part(part), batch.weights[part]
             for key, spin_orbit in interactions.items():
-                self._add_dmi_and_spin_current(result, at, spin_orbit.part(part), key, levels, weights)
+                self._add_finite_order(result, at, spin_orbit.part(part), key, levels, weights)
         self._add_first_orders(result, batch, operators, interactions, levels)
         return result
+
+    def _add_finite_order(
+        self,
+        result: list[Sums],
+        operators: Operators,
+        spin_orbit: SpinOrbit,
+        key: Key,
+        levels: ChemicalPotentials,
+        weights: Floats,
+    ) -> None:
+        """Add the quantities of H(xi) of one direction and mask, at every xi, of a part of a batch."""
+        direction, mask = self._place(key)
+        for index, xi in enumerate(self.settings.soi_scales):
+            grids = [self._grid(levels.full[level, direction, mask, index]) for level in range(len(result))]
+            window = energy_window(*np.concatenate(grids, axis=1))
+            states = SpinorStates(operators, spin_orbit, xi, self._threshold, window)
+            occupations = [Occupations.of(states.energies, *grid, weights) for grid in grids]
+            for quantity in self.settings.finite_order:
+                coefficients = quantity.coefficients(states)
+                for sums, occupation in zip(result, occupations, strict=True):
+                    target = sums.tensors[quantity.name][:, :, index]
+                    self._add(target, quantity, quantity.summed(coefficients, occupation), key)
 
     def _add_first_orders(
         self,
         result: list[Sums],
         batch: Batch,
         operators: Operators,
-        interactions: dict[tuple[int, str], SpinOrbit],
+        interactions: dict[Key, SpinOrbit],
         levels: ChemicalPotentials,
     ) -> None:
-        """Add a(I), a(II), D(1) and the electrons; with time reversal one of k and -k is enough, see `channels`."""
+        """Add what is of first order, and the electrons; with time reversal one of k and -k is enough: `opposite`."""
         points, weights, split = np.arange(len(batch.kpoints)), batch.weights, False
         if self.bands.time_reversal and batch.opposite is not None:
             points, split = np.flatnonzero(batch.opposite), True
             weights = batch.opposite[points]
         if not len(points):
             return
-        of_batch: dict[tuple[int, str], list[Channel]] = {}
+        of_batch: dict[Key, list[Channel]] = {}
         if self.settings.first_order:
             at, kpoints = operators.part(stretch(points)), batch.kpoints[points]
             for key, spin_orbit in interactions.items():
@@ -186,84 +215,67 @@ class Kernel:
         self,
         result: list[Sums],
         operators: Operators,
-        interactions: dict[tuple[int, str], list[Channel]],
+        interactions: dict[Key, list[Channel]],
         levels: ChemicalPotentials,
         weights: Floats,
     ) -> None:
-        """Add a(I), a(II), D(1) of every direction and mask, and the electrons, of a part of a batch."""
-        settings, asked = self.settings, self.settings.quantities
-        grids = [_grid(levels.bare[level], settings.fermi_shifts, self._kt) for level in range(len(result))]
-        if not settings.first_order:
+        """Add the first order of every direction and mask, and the electrons, of a part of a batch."""
+        grids = [self._grid(levels.bare[level]) for level in range(len(result))]
+        if not self.settings.first_order:
             energies = band_energies(operators, None, 0.0)
         else:
-            collinear = Collinear.of(operators)
-            splittings = Splittings.of(collinear, self._threshold)
+            bands = Collinear.of(operators)
+            splittings = Splittings.of(bands, self._threshold)
             window = energy_window(*np.concatenate(grids, axis=1))
-            energies = collinear.joined
-        bare = [Occupations.of(energies, *grid, weights) for grid in grids]
-        for sums, occupations in zip(result, bare, strict=True):
-            sums.electrons += occupations.electrons.reshape(sums.electrons.shape)
+            energies = bands.joined
+        occupations = [Occupations.of(energies, *grid, weights) for grid in grids]
+        for sums, occupation in zip(result, occupations, strict=True):
+            sums.electrons += occupation.electrons.reshape(sums.electrons.shape)
         for key, own in interactions.items():
             for channel in own:
-                coefficients = _first_order(collinear, splittings, channel, window, asked)
-                for sums, occupations in zip(result, bare, strict=True):
-                    for quantity, values in coefficients.items():
-                        self._add(getattr(sums, quantity), values, occupations, key, channel.components)
-
-    def _add_dmi_and_spin_current(
-        self,
-        result: list[Sums],
-        operators: Operators,
-        spin_orbit: SpinOrbit,
-        key: tuple[int, str],
-        levels: ChemicalPotentials,
-        weights: Floats,
-    ) -> None:
-        """Add D and Q of one direction and mask at every xi."""
-        settings, (direction, name) = self.settings, key
-        mask = list(settings.soi_masks).index(name)
-        for index, xi in enumerate(settings.soi_scales if settings.finite_order else ()):
-            grids = [
-                _grid(levels.full[level, direction, mask, index], settings.fermi_shifts, self._kt)
-                for level in range(len(result))
-            ]
-            window = energy_window(*np.concatenate(grids, axis=1))
-            order = FiniteOrder(operators, spin_orbit, xi, window)
-            current = order.spin_current() if "Q" in settings.quantities else None
-            by_bands = "D" in settings.quantities and settings.method == "bands"
-            dmi = order.dmi(self._threshold) if by_bands else None
-            for sums, grid in zip(result, grids, strict=True):
-                occupations = Occupations.of(order.energies, *grid, weights)
-                if current is not None:
-                    self._add(sums.Q[:, :, index], current, occupations, key)
-                if dmi is not None:
-                    self._add(sums.D[:, :, index], dmi, occupations, key)
-                elif "D" in settings.quantities:
-                    total = _green(operators, spin_orbit, xi, occupations)
-                    frame = spin_frame(settings.directions[direction])
-                    sums.D[direction, mask, index] += to_lab(total, frame).reshape(sums.D.shape[3:])
+                states = FirstOrderStates(
+                    bands,
+                    splittings,
+                    channel.spin_orbit,
+                    window,
+                    channel.flip,
+                    along_n=channel.components[2],
+                    exact=channel.exact,
+                    exact_flip=channel.exact_flip,
+                )
+                for quantity in self.settings.first_order:
+                    if quantity.name in self.absent:
+                        continue
+                    coefficients = quantity.coefficients(states)
+                    for sums, occupation in zip(result, occupations, strict=True):
+                        total = quantity.summed(coefficients, occupation)
+                        self._add(sums.tensors[quantity.name], quantity, total, key, channel.components)
 
     def _add(
         self,
         target: Floats,
-        coefficients: Coefficients,
-        occupations: Occupations,
-        key: tuple[int, str],
+        quantity: Quantity,
+        total: Floats,
+        key: Key,
         components: tuple[bool, bool, bool] = EVERY,
     ) -> None:
-        """Add a quantity of one direction and mask to its place in (direction, mask, temperature, shift, 3, d)."""
-        direction, name = key
-        mask = list(self.settings.soi_masks).index(name)
-        total = occupy(coefficients, occupations)
+        """Add a quantity of one direction and mask to its place in (direction, mask, temperature, shift, *axes)."""
         if components != EVERY:
-            total = total * np.array(components)[: total.shape[-2], None]
-        total = to_lab(total, spin_frame(self.settings.directions[direction]))
-        target[direction, mask] += total.reshape(target.shape[2:])
+            total = total * np.array(components)[: total.shape[1]].reshape(1, -1, *[1] * (total.ndim - 2))
+        place = self._place(key)
+        total = quantity.in_lab(total, spin_frame(self.settings.directions[place[0]]))
+        target[place] += total.reshape(target.shape[2:])
 
-    @property
-    def _kt(self) -> Floats:
-        """One k_B T a temperature, eV."""
-        return BOLTZMANN_EV * np.asarray(self.settings.temperatures)
+    def _place(self, key: Key) -> tuple[int, int]:
+        """Numbers of a direction and mask."""
+        direction, name = key
+        return direction, list(self.settings.soi_masks).index(name)
+
+    def _grid(self, mu: Floats) -> tuple[Floats, Floats]:
+        """Mu and kT of every (temperature, shift), flat; `mu` has one value a temperature."""
+        shifts = np.asarray(self.settings.fermi_shifts)
+        kt = BOLTZMANN_EV * np.asarray(self.settings.temperatures)
+        return (mu[:, None] + shifts[None, :]).ravel(), np.repeat(kt, len(shifts))
 
     @property
     def _threshold(self) -> float:
@@ -277,36 +289,3 @@ def _interpolation(model: WannierModel, settings: Settings, memory_limit: int) -
     if TabulatedInterpolation.pays(plain, columns, settings.mesh.size, memory_limit // 2):
         return TabulatedInterpolation(plain)
     return plain
-
-
-def _first_order(
-    bands: Collinear,
-    splittings: Splittings,
-    channel: Channel,
-    window: tuple[float, float],
-    asked: Sequence[str],
-) -> dict[str, Coefficients]:
-    """The quantities that are asked for, by name."""
-    along_n = channel.components[2]
-    first = FirstOrder(bands, splittings, channel.spin_orbit, window, channel.flip, along_n)
-    quantities = {"D_1": first.dmi, "a_I": first.first_part, "a_II": first.second_part}
-    found = {name: quantity() for name, quantity in quantities.items() if name in asked}
-    if channel.exact is not None:
-        found["a_II_exact"] = second_part(bands, channel.exact, channel.exact_flip, along_n)
-    return found
-
-
-def _grid(mu: Floats, shifts: Sequence[float], kt: Floats) -> tuple[Floats, Floats]:
-    """Mu and kT of every (temperature, shift), flat; `mu` has one value a temperature."""
-    return (mu[:, None] + np.asarray(shifts)[None, :]).ravel(), np.repeat(kt, len(shifts))
-
-
-def _green(operators: Operators, spin_orbit: SpinOrbit, xi: float, occupations: Occupations) -> Floats:
-    """D from Green functions, summed over the batch: (mu and kT, component, d)."""
-    grid = zip(occupations.mu, occupations.kt, strict=True)
-    return np.stack(
-        [
-            np.tensordot(occupations.weights, dmi_green(operators, spin_orbit, xi, float(mu), float(kt)), axes=1)
-            for mu, kt in grid
-        ]
-    )

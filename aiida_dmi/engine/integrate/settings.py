@@ -13,15 +13,14 @@ from .. import arguments
 from ..errors import InputError
 from ..kspace.mesh import LARGEST_MESH, Mesh
 from ..model.spin_frame import spin_frame
+from ..quantities.quantity import Quantity
+from ..quantities.registry import BY_DEFAULT, METHODS, NAMES, asked
 
 Floats = npt.NDArray[np.float64]
 
 FERMI_LEVELS = ("neutral", "neutral-bare", "dft")
 LIMITS = {"soi_scales": (1e3, ""), "fermi_shifts": (100.0, " eV"), "soi_masks": (1e3, "")}
 """Largest magnitudes: what lies beyond is a slip of the pen, and would overflow."""
-METHODS = ("bands", "green")
-QUANTITIES = ("D", "Q", "a_I", "a_II", "D_1")
-"""What can be asked for; Q_1 follows from a_I and a_II, the closure from these and D_1."""
 SYMMETRISED = "model"
 """What `symmetry` is where the model is symmetrised first."""
 FIRST_MESH = 24
@@ -52,7 +51,7 @@ class Settings:
     method : str
         'bands' or 'green', for D.
     quantities : tuple of str
-        Of QUANTITIES, in their order.
+        Of `registry.NAMES`, in their order.
     symmetry : bool or str
         Whether the mesh is reduced; SYMMETRISED: and the model symmetrised first.
     tolerance : float or None
@@ -69,7 +68,7 @@ class Settings:
     soi_masks: dict[str, tuple[float, ...]]
     fermi_level: str
     method: str = "bands"
-    quantities: tuple[str, ...] = QUANTITIES
+    quantities: tuple[str, ...] = BY_DEFAULT
     symmetry: bool | str = False
     tolerance: float | None = None
     max_mesh: int = MAX_MESH
@@ -115,21 +114,26 @@ class Settings:
             soi_masks=_masks(soi_masks, atoms),
             fermi_level=arguments.choice("fermi_level", fermi_level, FERMI_LEVELS),
             method=arguments.choice("method", method, METHODS),
-            quantities=QUANTITIES if quantities is None else arguments.choices("quantities", quantities, QUANTITIES),
+            quantities=BY_DEFAULT if quantities is None else arguments.choices("quantities", quantities, NAMES),
             symmetry=symmetry,
             tolerance=tolerance,
             max_mesh=max_mesh,
         )
 
     @property
-    def first_order(self) -> bool:
-        """Whether anything of first order in the spin-orbit interaction is asked for."""
-        return not {"a_I", "a_II", "D_1"}.isdisjoint(self.quantities)
+    def summed(self) -> tuple[Quantity, ...]:
+        """The quantities that are asked for, and those that accompany them."""
+        return asked(self.quantities, self.method)
 
     @property
-    def finite_order(self) -> bool:
-        """Whether anything at finite xi is asked for."""
-        return not {"D", "Q"}.isdisjoint(self.quantities)
+    def first_order(self) -> tuple[Quantity, ...]:
+        """Those of first order in the spin-orbit interaction."""
+        return tuple(one for one in self.summed if not one.finite)
+
+    @property
+    def finite_order(self) -> tuple[Quantity, ...]:
+        """Those at finite xi."""
+        return tuple(one for one in self.summed if one.finite)
 
     @property
     def direction_labels(self) -> list[str]:

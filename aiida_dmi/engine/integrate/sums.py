@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..quantities.registry import QUANTITIES
+from ..symmetry.groups import Operation, symmetrise_tensor
 from .settings import Settings
 
 Floats = npt.NDArray[np.float64]
 
-TENSORS = ("D", "Q", "a_I", "a_II", "a_II_exact", "D_1")
-
 
 @dataclasses.dataclass
 class Sums:
-    """Tensors in eV*Angstrom and electrons, summed over a batch or averaged over a mesh.
+    """Quantities in eV and Angstrom, and electrons, summed over a batch or averaged over a mesh.
 
-    D, Q: (direction, mask, xi, temperature, shift, 3, d); a_I, a_II, a_II_exact, D_1: the same without xi;
-    electrons: (temperature, shift).
+    Parameters
+    ----------
+    tensors : dict
+        By name, each over (direction, mask, xi, temperature, shift, *axes); of first order without xi.
+    electrons : ndarray, shape (temperature, shift)
     """
 
-    D: Floats
-    Q: Floats
-    a_I: Floats
-    a_II: Floats
-    a_II_exact: Floats
-    D_1: Floats
+    tensors: dict[str, Floats]
     electrons: Floats
 
     @classmethod
@@ -36,21 +35,45 @@ class Sums:
         """Empty sums for these settings."""
         outer = (len(settings.directions), len(settings.soi_masks))
         inner = (len(settings.temperatures), len(settings.fermi_shifts))
-        full = (*outer, len(settings.soi_scales), *inner, 3, dimension)
-        first = (*outer, *inner, 3, dimension)
-        shapes = {"D": full, "Q": full, "electrons": inner}
-        return cls(**{field.name: np.zeros(shapes.get(field.name, first)) for field in dataclasses.fields(cls)})
+        scales = (len(settings.soi_scales),)
+        tensors = {
+            one.name: np.zeros((*outer, *(scales if one.finite else ()), *inner, *one.shape(dimension)))
+            for one in settings.summed
+        }
+        return cls(tensors, np.zeros(inner))
 
     def __iadd__(self, other: Sums) -> Sums:
-        for field in dataclasses.fields(self):
-            getattr(self, field.name).__iadd__(getattr(other, field.name))
+        for name, values in other.tensors.items():
+            self.tensors[name] += values
+        self.electrons += other.electrons
         return self
 
     def scaled(self, factor: float) -> Sums:
         """Every sum times `factor`."""
-        return Sums(*(getattr(self, field.name) * factor for field in dataclasses.fields(self)))
+        return Sums({name: values * factor for name, values in self.tensors.items()}, self.electrons * factor)
 
-    def symmetrised(self, operation: Callable[[Floats], Floats]) -> Sums:
-        """Every tensor symmetrised; the electrons as they are."""
-        changed = {name: operation(getattr(self, name)) for name in TENSORS}
-        return dataclasses.replace(self, **changed)
+    def symmetrised(self, group: Sequence[Operation]) -> Sums:
+        """What the symmetry allows of every tensor; the electrons as they are."""
+        changed = {}
+        for name, values in self.tensors.items():
+            one = QUANTITIES[name]
+            changed[name] = symmetrise_tensor(values, group, [axis.axial for axis in one.axes], one.odd_in_time)
+        return Sums(changed, self.electrons)
+
+    def as_arrays(self, level: int) -> dict[str, Floats]:
+        """For a checkpoint."""
+        return {f"{name}_{level}": values for name, values in self._all().items()}
+
+    def take(self, arrays: Mapping[str, Any], level: int) -> None:
+        """Take over what `as_arrays` made.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If something is missing or has another shape.
+        """
+        for name, values in self._all().items():
+            values[...] = arrays[f"{name}_{level}"]
+
+    def _all(self) -> dict[str, Floats]:
+        return {**self.tensors, "electrons": self.electrons}

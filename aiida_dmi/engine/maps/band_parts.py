@@ -14,8 +14,8 @@ from ..kspace.interpolation import Interpolation
 from ..model.operators import Operators, SpinOrbit
 from ..model.spin_frame import spin_frame
 from ..model.wannier import WannierModel
+from ..states.divided_differences import berry_weight
 from ..states.spinors import assemble, dagger, spinor, to_lab
-from ..states.weights import berry_weight
 from .bands import bands
 
 Floats = npt.NDArray[np.float64]

@@ -19,8 +19,8 @@ from ..kspace.interpolation import Interpolation
 from ..model.rashba import RashbaModel
 from ..model.spin_frame import spin_frame
 from ..model.wannier import WannierModel
+from ..states.divided_differences import fermi, fermi_derivatives
 from ..states.spinors import eigenvalues
-from ..states.weights import fermi, fermi_derivatives
 from .arguments import checked_divisions, checked_mask, checked_scale, mesh_points, minority, with_cutoff
 from .k_map import BATCH_BYTES
 

@@ -6,7 +6,7 @@ The convention for the direction n, and what it does to a map, stands in `zeeman
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,22 +21,14 @@ from ..kspace.interpolation import Interpolation
 from ..model.rashba import RashbaModel
 from ..model.spin_frame import spin_frame
 from ..model.wannier import WannierModel
-from ..quantities import zeeman
-from ..quantities.first_order import first_order_dmi, first_part, second_part
-from ..quantities.response import FiniteOrder
+from ..quantities import registry, zeeman
+from ..quantities.quantity import Unit, energy_length
+from ..quantities.registry import NAMES
+from ..states.coefficients import splitting_threshold
 from ..states.collinear import Collinear, Splittings
+from ..states.first_order_states import FirstOrderStates
+from ..states.spinor_states import SpinorStates
 from ..states.spinors import to_lab
-from ..states.weights import (
-    Coefficients,
-    berry_limit,
-    fermi,
-    fermi_derivatives,
-    grand_potential,
-    quotient_limit,
-    slope_limit,
-    splitting_threshold,
-    triple_weight,
-)
 from .arguments import (
     cartesian_points,
     checked_divisions,
@@ -55,12 +47,7 @@ Complexes = npt.NDArray[np.complex128]
 BATCH_BYTES = 32 * 1024**2
 """Working arrays of one batch of k points."""
 
-QUANTITIES: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "D": (("i", "j"), "meV angstrom", "integrand of D with SOI, antisymmetric form (Eqs. 2, 11, 12)"),
-    "Q": (("i", "j"), "meV angstrom", "integrand of the spin current with SOI (Eq. 5)"),
-    "D_1": (("i", "j"), "meV angstrom", "integrand of dD/dxi at xi = 0 (Eqs. 18-20)"),
-    "a_I": (("i", "j"), "meV angstrom", "integrand of a(I) (Eq. 22)"),
-    "a_II": (("i", "j"), "meV angstrom", "integrand of a(II) (Eq. 23)"),
+OF_BANDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "zeeman": (("i", "j"), "meV angstrom", "energy of the misaligned spins in the spin-orbit field (Eq. 66)"),
     "zeeman_field": (("i", "j"), "meV angstrom", "sum_n f_n 2 mu_B Omega_i J_j, i normal to n (Eqs. 65, 68)"),
     "misalignment": (("j",), "hbar angstrom", "sum_n f_n J_j: spin along n x dn/dr_j per gradient (Eqs. 58, 75)"),
@@ -68,8 +55,9 @@ QUANTITIES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "misalignment_band": (("band", "j"), "hbar angstrom", "J_j of each band of Hbar (Eqs. 58, 75)"),
     "spin_orbit_field": (("band", "i"), "meV", "mu_B Omega_i of each band of Hbar (Eq. 63)"),
 }
-"""Name: dimensions after k, units, meaning."""
-WITH_SOI = ("D", "Q")
+"""Of the Zeeman picture; name: dimensions after k, units, meaning."""
+QUANTITIES = (*NAMES, *OF_BANDS)
+"""What can be asked for: integrands of the registry's quantities, and these."""
 OF_FIELD = ("zeeman_field", "spin_orbit_field")
 
 
@@ -215,7 +203,7 @@ class MapSettings:
         return cls(
             model=model,
             names=arguments.choices(
-                "quantities", [quantities] if isinstance(quantities, str) else quantities, tuple(QUANTITIES)
+                "quantities", [quantities] if isinstance(quantities, str) else quantities, QUANTITIES
             ),
             divisions=divisions,
             points=mesh_points(divisions) if divisions is not None else fractional_points(kpoints, model.dimension),
@@ -225,39 +213,6 @@ class MapSettings:
             mask=checked_mask(mask, model.atoms),
             soi_scale=checked_scale(soi_scale),
         )
-
-
-def occupy_each(coefficients: Coefficients, mu: float, kt: float) -> Floats:
-    """Sum over bands at each k point: `response.occupy` without its sum over k.
-
-    Parameters
-    ----------
-    coefficients : Coefficients
-    mu, kt : float
-        eV.
-
-    Returns
-    -------
-    ndarray, shape (k, ...)
-        Trailing axes as the coefficients'; eV*Angstrom.
-    """
-    energies = coefficients.energies
-    result: Floats = np.einsum("kn,kn...->k...", fermi(energies, mu, kt), coefficients.of_f)
-    if coefficients.of_g is not None:
-        result += np.einsum("kn,kn...->k...", grand_potential(energies, mu, kt), coefficients.of_g)
-    if coefficients.of_slope is not None:
-        slope = fermi_derivatives(energies, mu, kt)[0]
-        result += np.einsum("kn,kn...->k...", slope, coefficients.of_slope)
-    specials: list[tuple[Any, Callable[..., Floats]]] = [
-        (coefficients.berry, berry_limit),
-        (coefficients.quotient, quotient_limit),
-        (coefficients.slope, slope_limit),
-        (coefficients.triples, triple_weight),
-    ]
-    for special, weight in specials:
-        if special is not None and len(special.point):
-            np.add.at(result, special.point, np.einsum("p,p...->p...", weight(special, mu, kt), special.elements))
-    return result
 
 
 # -- one batch ------------------------------------------------------------------------------------------
@@ -302,21 +257,17 @@ class _Task:
         threshold = splitting_threshold(settings.temperature)
         asked, mu, kt = set(settings.names), settings.mu, self.kt
         result: dict[str, Floats] = {}
-        if asked & set(WITH_SOI):
-            order = FiniteOrder(operators, spin_orbit, settings.soi_scale)
-            if "D" in asked:
-                result["D"] = self._tensor(order.dmi(threshold))
-            if "Q" in asked:
-                result["Q"] = self._tensor(order.spin_current())
+        integrands = registry.asked([name for name in settings.names if name in NAMES])
+        integrands = tuple(one for one in integrands if one.name in asked)
+        if any(one.finite for one in integrands):
+            spinors = SpinorStates(operators, spin_orbit, settings.soi_scale, threshold)
         bands = Collinear.of(operators)
         result["energy"] = bands.joined
         splittings = Splittings.of(bands, threshold)
-        if "D_1" in asked:
-            result["D_1"] = self._tensor(first_order_dmi(bands, splittings, spin_orbit))
-        if "a_I" in asked:
-            result["a_I"] = self._tensor(first_part(bands, splittings, spin_orbit))
-        if "a_II" in asked:
-            result["a_II"] = self._tensor(second_part(bands, spin_orbit.velocity))
+        first = FirstOrderStates(bands, splittings, spin_orbit)
+        for one in integrands:
+            values = one.integrand(one.coefficients(spinors if one.finite else first), mu, kt)
+            result[one.name] = one.in_lab(values, settings.frame)
         if "zeeman" in asked:
             energy = zeeman.occupied_zeeman_energy(bands, spin_orbit, mu, kt)
             result["zeeman"] = to_lab(energy, settings.frame)
@@ -335,12 +286,19 @@ class _Task:
             result["zeeman_field"] = zeeman.field_energy(bands, field, settings.frame[2], mu, kt)
         return {name: value for name, value in result.items() if name in asked or name == "energy"}
 
-    def _tensor(self, coefficients: Coefficients) -> Floats:
-        at = self.settings
-        return to_lab(occupy_each(coefficients, at.mu, self.kt), at.frame)
-
 
 # -- output ---------------------------------------------------------------------------------------------
+
+
+def _described(name: str, model: WannierModel | RashbaModel) -> tuple[tuple[str, ...], Unit, str]:
+    """Dimensions after k, unit and meaning."""
+    if name in NAMES:
+        one = registry.QUANTITIES[name]
+        return tuple(axis.name for axis in one.axes), one.unit(model), f"integrand: {one.title}"
+    dims, units, meaning = OF_BANDS[name]
+    if dims == ("i", "j"):
+        return dims, energy_length(model), meaning
+    return dims, Unit(EV if units.startswith("meV") else 1.0, units, "cell"), meaning
 
 
 def _dataset(settings: MapSettings, values: dict[str, Floats]) -> xr.Dataset:
@@ -349,18 +307,15 @@ def _dataset(settings: MapSettings, values: dict[str, Floats]) -> xr.Dataset:
     cartesian = cartesian_points(model, points)
     variables: dict[str, Any] = {}
     for name in settings.names:
-        dims, units, meaning = QUANTITIES[name]
-        factor = EV if units.startswith("meV") else 1.0
-        if isinstance(model, RashbaModel) and dims == ("i", "j"):
-            factor, units = factor * model.measure, "meV / angstrom"
-        variables[name] = (("k", *dims), values[name] * factor, {"units": units, "long_name": meaning})
+        dims, unit, meaning = _described(name, model)
+        variables[name] = (("k", *dims), values[name] * unit.factor, {"units": unit.name, "long_name": meaning})
     coordinates: dict[str, Any] = {
         f"k{axis}": ("k", cartesian[:, j], {"units": "1 / angstrom"}) for j, axis in enumerate(axes)
     }
     in_reciprocal = {"units": "1", "long_name": "in units of the reciprocal lattice vectors"}
     coordinates["k_fractional"] = (("k", "reciprocal"), points, in_reciprocal)
     used = {dim for dims, *_ in variables.values() for dim in dims}
-    coordinates |= {dim: list(labels) for dim, labels in (("i", "xyz"), ("j", axes)) if dim in used}
+    coordinates |= {dim: list(labels) for dim, labels in (("i", "xyz"), ("j", axes), ("l", axes)) if dim in used}
     if "band" in used:
         half = model.functions
         s = np.repeat([1, -1] if minority(model) == "up" else [-1, 1], half)

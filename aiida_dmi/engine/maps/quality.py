@@ -17,8 +17,8 @@ from ..integrate.chemical_potential import neutral_level
 from ..kspace.interpolation import Interpolation
 from ..kspace.mesh import Mesh
 from ..model.wannier import WannierModel
+from ..states.divided_differences import fermi, fermi_derivatives
 from ..states.spinors import eigenvalues
-from ..states.weights import fermi, fermi_derivatives
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ... import __version__
-from ..constants import EV, MEV_PER_ANGSTROM_IN_PJ_PER_M
+from ..constants import MEV_PER_ANGSTROM_IN_PJ_PER_M
 from ..errors import InputError
 from ..files.atomic import whole_file
 from ..files.hdf5 import check_whole
@@ -22,6 +22,8 @@ from ..integrate.settings import Settings
 from ..integrate.sums import Sums
 from ..model.rashba import RashbaModel
 from ..model.wannier import WannierModel
+from ..quantities.quantity import Filling, Quantity, energy_length
+from ..quantities.registry import DERIVED, QUANTITIES, TITLES, is_finite
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,15 +46,6 @@ COORDINATES = {
     "direction": "OUT", "mask": "OUT", "soi_scale": "f", "temperature": "f", "fermi_shift": "f", "i": "OUT", "j": "OUT",
 }  # fmt: skip
 """Axes of a result, and the kinds of numpy's types that hold names or numbers."""
-LONG_NAMES = {
-    "D": "Dzyaloshinskii-Moriya interaction, Berry phase form (Eqs. 2, 11, 12)",
-    "Q": "ground-state spin current (Eq. 5)",
-    "a_I": "first part of the SOI-linear DMI (Eq. 22)",
-    "a_II": "second part of the SOI-linear DMI (Eq. 23)",
-    "a_II_exact": "a_II from differentiated projectors: what the Wannier space cuts off is the difference to a_II",
-    "D_1": "dD/dxi at xi = 0 from the torque form (Eq. 2)",
-    "Q_1": "SOI-linear spin current, -(a_I + a_II) (Eq. 24)",
-}
 
 
 def dataset(
@@ -75,14 +68,14 @@ def dataset(
     residual : ndarray, optional
         Forbidden part of D, (direction, mask, xi, temperature, shift).
     """
-    tensors = [_tensors(model, settings, part) for part in sums]
-    outer, inner = ("direction", "mask"), ("temperature", "fermi_shift", "i", "j")
-    units = "meV angstrom" if isinstance(model, WannierModel) else "meV / angstrom"
-    per = "cell" if isinstance(model, WannierModel) else "area"
+    tensors = [_tensors(model, settings, part, levels, level) for level, part in enumerate(sums)]
+    outer, inner = ("direction", "mask"), ("temperature", "fermi_shift")
     variables: dict[str, Any] = {}
     for name, values in tensors[0].items():
-        dims = (*outer, "soi_scale", *inner) if name in ("D", "Q") else (*outer, *inner)
-        attrs = {"units": units, "per": per, "long_name": LONG_NAMES[name]}
+        one = _shown(name)
+        unit, axes = one.unit(model), [axis.name for axis in one.axes]
+        dims = (*outer, "soi_scale", *inner, *axes) if is_finite(name) else (*outer, *inner, *axes)
+        attrs = {"units": unit.name, "per": unit.per, "long_name": TITLES[name]}
         variables[name] = (dims, values, attrs)
         variables[f"{name}_error"] = (
             dims,
@@ -90,15 +83,15 @@ def dataset(
             {**attrs, "long_name": f"k error of {name}: change from the nested mesh"},
         )
     if "D" in settings.quantities:
-        nothing = np.full(sums[0].D.shape[:-2], np.nan)
+        nothing = np.full(sums[0].tensors["D"].shape[:-2], np.nan)
         variables["symmetry_residual"] = (
-            (*outer, "soi_scale", *inner[:2]),
+            (*outer, "soi_scale", *inner),
             nothing if residual is None else residual,
             {"units": "1", "long_name": "|D - PD|/|D|: part of D that the magnetic point group forbids, full mesh"},
         )
     if {"D_1", "Q_1"} <= set(tensors[0]):
         variables["closure"] = (
-            (*outer, *inner[:2]),
+            (*outer, *inner),
             _closure(tensors[0], [np.asarray(n) for n in settings.directions]),
             {"units": "1", "long_name": "|D_1 + Q_1|/|D_1|, components normal to n"},
         )
@@ -115,9 +108,9 @@ def dataset(
             {"units": "eV", "long_name": "chemical potential of a_I, a_II, D_1, Q_1 at zero shift"},
         ),
         "electrons": (
-            inner[:2],
+            inner,
             sums[0].electrons * _measure(model),
-            {"units": "1", "per": per, "long_name": "electrons of Hbar against the shift"},
+            {"units": "1", "per": energy_length(model).per, "long_name": "electrons of Hbar against the shift"},
         ),
         "direction_vector": (("direction", "i"), np.asarray(settings.directions), {"units": "1"}),
         "mask_weights": (("mask", "atom"), np.asarray(list(settings.soi_masks.values())), {"units": "1"}),
@@ -131,6 +124,8 @@ def dataset(
         "i": ["x", "y", "z"],
         "j": ["x", "y", "z"][: model.dimension],
     }
+    for one in settings.summed:
+        coordinates |= one.labels(model.dimension)
     return xr.Dataset(variables, coordinates, _attributes(model, settings, operations))
 
 
@@ -138,15 +133,31 @@ def _measure(model: WannierModel | RashbaModel) -> float:
     return model.measure if isinstance(model, RashbaModel) else 1.0
 
 
-def _tensors(model: WannierModel | RashbaModel, settings: Settings, sums: Sums) -> dict[str, Floats]:
-    """What was asked for, and what follows from it."""
-    scale = EV * _measure(model)
-    tensors = {name: scale * getattr(sums, name) for name in settings.quantities}
-    if {"a_I", "a_II"} <= set(tensors):
-        tensors["Q_1"] = -(tensors["a_I"] + tensors["a_II"])  # Eq. 24
-    if "a_II" in tensors and isinstance(model, WannierModel) and model.gradients is not None:
-        tensors["a_II_exact"] = scale * sums.a_II_exact
-    return tensors
+def _tensors(
+    model: WannierModel | RashbaModel, settings: Settings, sums: Sums, levels: ChemicalPotentials, level: int
+) -> dict[str, Floats]:
+    """What was asked for, and what follows from it, in the order of `TITLES`."""
+    shifts = np.asarray(settings.fermi_shifts)
+    full, bare = levels.full[level], levels.bare[level]
+    fillings = {
+        True: Filling(full[..., None] + shifts, sums.electrons),
+        False: Filling(np.broadcast_to(bare, full.shape[:2] + bare.shape)[..., None] + shifts, sums.electrons),
+    }
+    tensors = {
+        one.name: one.unit(model).factor * one.completed(sums.tensors[one.name], fillings[one.finite])
+        for one in settings.summed
+        if one.given_by(model)
+    }
+    for derived in DERIVED:
+        if set(derived.of) <= set(tensors):
+            tensors[derived.name] = derived.value(tensors)
+    return {name: tensors[name] for name in TITLES if name in tensors}
+
+
+def _shown(name: str) -> Quantity:
+    """The quantity of a name; of what is derived, the first that it is derived from, with its axes and unit."""
+    first = next((derived.of[0] for derived in DERIVED if derived.name == name), name)
+    return QUANTITIES[first]
 
 
 def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
@@ -328,7 +339,7 @@ def load_result(path: str | Path) -> xr.Dataset:
 
 def tensors_of(result: xr.Dataset) -> list[str]:
     """Names of the tensors that a result holds, as far as they were asked for."""
-    return [name for name in LONG_NAMES if name in result.data_vars]
+    return [name for name in TITLES if name in result.data_vars]
 
 
 def _absent(result: xr.Dataset) -> str:
@@ -342,9 +353,10 @@ def _absent(result: xr.Dataset) -> str:
         if name not in result.coords or result[name].dims != (name,) or result[name].dtype.kind not in kinds:
             return f"coordinate {name} is missing or no list of {'numbers' if 'f' in kinds else 'names'}"
     if not tensors_of(result):
-        return f"none of {', '.join(LONG_NAMES)} is in it"
+        return f"none of {', '.join(TITLES)} is in it"
     for name in tensors_of(result):
-        dims = set(COORDINATES) - ({"soi_scale"} if name not in ("D", "Q") else set())
+        dims = {"direction", "mask", "temperature", "fermi_shift", *(axis.name for axis in _shown(name).axes)}
+        dims |= {"soi_scale"} if is_finite(name) else set()
         if set(result[name].dims) != dims or result[name].dtype.kind != "f" or "units" not in result[name].attrs:
             return f"{name} has not the axes of a result, or no unit"
     return ""

@@ -32,7 +32,10 @@ import numpy.typing as npt
 from scipy.linalg import eigh_tridiagonal
 
 from ..model.operators import Operators, SpinOrbit
+from ..states.coefficients import Occupations
+from ..states.spinor_states import SpinorStates
 from ..states.spinors import assemble, spinor
+from .quantity import FiniteOrder
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
@@ -149,8 +152,8 @@ def dmi_green(
     Returns
     -------
     ndarray, shape (k, 2, d)
-        Components along e_1, e_2 of the spin frame (D.n = 0); eV*Angstrom, of each k point by itself. The sum over
-        k is `response.occupy` of `response.dmi_and_spin_current`.
+        Components along e_1, e_2 of the spin frame (D.n = 0); eV*Angstrom, of each k point by itself; the sum
+        over k is that of `dmi.Dmi`.
 
     Notes
     -----
@@ -242,3 +245,31 @@ def _commutator(left: Complexes, right: Complexes) -> Complexes:
 def _traces(matrices: Complexes, velocity: Complexes) -> Floats:
     """Re Tr[M_i v_j], shape (k, 2, d)."""
     return np.asarray(np.einsum("ikab,jkba->kij", matrices, velocity, optimize=True).real, dtype=np.float64)
+
+
+class GreenDmi(FiniteOrder):
+    """D from Green functions on a complex contour: an independent second way, some twenty times slower."""
+
+    name = "D"
+    title = "Dzyaloshinskii-Moriya interaction, Green functions (Eq. 15)"
+    method = "green"
+
+    def coefficients(self, states: SpinorStates) -> SpinorStates:
+        """There are none: a Green function knows no bands."""
+        return states
+
+    def summed(self, coefficients: SpinorStates, occupations: Occupations) -> Floats:
+        """Each chemical potential has a contour of its own; components e_1 and e_2 of the spin frame."""
+        return np.stack(
+            [
+                np.tensordot(occupations.weights, self.integrand(coefficients, float(mu), float(kt)), axes=1)
+                for mu, kt in zip(occupations.mu, occupations.kt, strict=True)
+            ]
+        )
+
+    def integrand(self, coefficients: SpinorStates, mu: float, kt: float) -> Floats:
+        """See `dmi_green`."""
+        return dmi_green(coefficients.operators, coefficients.spin_orbit, coefficients.xi, mu, kt)
+
+
+QUANTITIES = (GreenDmi(),)

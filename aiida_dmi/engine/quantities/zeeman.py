@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ..model.operators import SpinOrbit
 from ..states.collinear import Collinear, Splittings
-from ..states.weights import divided_f
+from ..states.divided_differences import divided_f
 
 Floats = npt.NDArray[np.float64]
 

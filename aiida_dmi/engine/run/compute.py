@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files.checkpoint import Checkpoint, fingerprint, held
 from ..integrate.chemical_potential import ChemicalPotentials, find_chemical_potentials
 from ..integrate.kernel import Kernel
-from ..integrate.settings import MAX_MESH, QUANTITIES, SYMMETRISED, Settings
+from ..integrate.settings import MAX_MESH, SYMMETRISED, Settings
 from ..integrate.sums import Sums
 from ..kspace.mesh import Mesh
 from ..maps.arguments import with_cutoff
@@ -29,7 +29,8 @@ from ..output.results import dataset, refinement_attributes
 from ..processes.heap import keep_heap
 from ..processes.progress import Progress, SilentProgress
 from ..processes.workers import Workers
-from ..symmetry.groups import Operation, magnetic_point_group, symmetrise_tensor, symmetry_residual
+from ..quantities.registry import NAMES, QUANTITIES
+from ..symmetry.groups import Operation, magnetic_point_group, symmetry_residual
 from ..symmetry.symmetrise import symmetrised
 
 Floats = npt.NDArray[np.float64]
@@ -98,8 +99,9 @@ def compute(
         D from the bands (Eqs. 2, 11, 12), or from Green functions on a complex contour (Eq. 15 with its
         prefactor corrected): an independent implementation, some twenty times slower.
     quantities : iterable of str, optional
-        Some of 'D', 'Q', 'a_I', 'a_II', 'D_1'; default all. What is left out costs nothing and is not in the result,
-        nor is what follows from it: Q_1 (of a_I and a_II), closure (of these and D_1), symmetry_residual (of D).
+        Names of `quantities.registry`; default 'D', 'Q', 'a_I', 'a_II', 'D_1'. What is left out costs nothing and is
+        not in the result, nor is what follows from it: Q_1 (of a_I and a_II), closure (of these and D_1),
+        symmetry_residual (of D).
     cutoff : float, optional
         For a RashbaModel: half the side of the square of k, 1/Angstrom.
     processes : int
@@ -195,6 +197,9 @@ def prepared(
     """
     model = with_cutoff(model, cutoff)
     settings = Settings.checked(dimension=model.dimension, atoms=model.atoms, **axes)
+    for name in settings.quantities:
+        if not QUANTITIES[name].given_by(model):
+            raise InputError(f"quantities: {name} was given, which this {type(model).__name__} lacks; leave it out")
     if isinstance(model, WannierModel):
         return model, settings
     if settings.symmetry:
@@ -259,7 +264,7 @@ class _Run:
         levels, sums = self._sums(mesh)
         residual = self._symmetry_residual(mesh, sums[0])
         if self.group:
-            sums = [part.symmetrised(lambda tensor: symmetrise_tensor(tensor, self.group)) for part in sums]
+            sums = [part.symmetrised(self.group) for part in sums]
         settings = dataclasses.replace(self.settings, mesh=mesh)
         result = dataset(self.model, settings, levels, sums, len(self.group), residual)
         if self.given is not self.model:
@@ -331,7 +336,7 @@ class _Run:
         """What a checkpoint holds."""
         arrays: dict[str, Any] = {"mu_full": levels.full, "mu_bare": levels.bare}
         for level, sums in enumerate(total):
-            arrays |= {f"{field.name}_{level}": getattr(sums, field.name) for field in dataclasses.fields(Sums)}
+            arrays |= sums.as_arrays(level)
         return arrays | {"history": json.dumps(self.history), "reuse": reuse}
 
     def _progress(self, points: int, label: str) -> Progress:
@@ -348,9 +353,10 @@ class _Run:
         if self.group:
             least = [max(RESIDUAL_MESH, 2 * m) for m in self.model.mesh]
             sums = self._full(Mesh(tuple(min(m, small) for m, small in zip(mesh.divisions, least, strict=False))))
-        result = np.zeros(sums.D.shape[:-2])
+        dmi = sums.tensors["D"]
+        result = np.zeros(dmi.shape[:-2])
         for place, group in self.groups.items():
-            result[place] = symmetry_residual(sums.D[place], group)
+            result[place] = symmetry_residual(dmi[place], group)
         return result
 
     def _full(self, mesh: Mesh) -> Sums:
@@ -370,7 +376,7 @@ def _changes(result: xr.Dataset) -> dict[str, float]:
     """The largest change of D, Q and a(I) + a(II), or of what there is instead, from the nested mesh."""
     names = {"D": "D", "Q": "Q", "Q_1": "a_I + a_II"}
     found = {name: text for name, text in names.items() if name in result} or {
-        name: name for name in QUANTITIES if name in result
+        name: name for name in NAMES if name in result
     }
     return {text: float(result[f"{name}_error"].max()) for name, text in found.items()}
 
@@ -380,8 +386,7 @@ def _resume(found: tuple[int, dict[str, Any]], total: list[Sums]) -> tuple[int, 
     done, arrays = found
     try:
         for level, sums in enumerate(total):
-            for field in dataclasses.fields(Sums):
-                getattr(sums, field.name)[...] = arrays[f"{field.name}_{level}"]
+            sums.take(arrays, level)
         return done, ChemicalPotentials(arrays["mu_full"], arrays["mu_bare"])
     except (KeyError, ValueError) as error:
         raise InputError(f"checkpoint: damaged, {error} is missing or does not fit; remove it to start anew") from error

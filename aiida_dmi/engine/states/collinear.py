@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.operators import Operators
+from .coefficients import nearly_equal
 from .eigenstates import eigh
 from .spinors import dagger
-from .weights import nearly_equal
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]

@@ -371,21 +371,36 @@ def mesh_matrices(divisions: Sequence[int], operations: Iterable[Operation], nam
 # -- tensors -----------------------------------------------------------------------------------------
 
 
-def symmetrise_tensor(tensor: npt.ArrayLike, operations: Iterable[Operation]) -> Floats:
-    """Average of g T over a group, (g T)_ij = det(R) R_ii' R_jj' T_i'j': what the symmetry allows of T.
+def symmetrise_tensor(
+    tensor: npt.ArrayLike,
+    operations: Iterable[Operation],
+    axial: Sequence[bool] = (True, False),
+    odd_in_time: bool = False,
+) -> Floats:
+    """Average of g T over a group: what the symmetry allows of T.
 
-    D, Q and a are even under time reversal, which leaves them as they are.
+    g turns a polar index with R and an axial one with det(R) R; one with time reversal turns the sign of what is odd
+    under it. D, Q and a are (det(R) R)_ii' R_jj' T_i'j', and even under time reversal, which leaves them as they are.
 
     Parameters
     ----------
-    tensor : array_like, shape (..., 3, d)
-        Spin index i (axial), then direction j (polar; d = 2 for a film).
+    tensor : array_like, shape (..., *axes)
+        An axial axis of length 3; a polar one of the length d (2 for a film).
     operations : iterable of Operation
         A group.
+    axial : sequence of bool
+        Of every index of the tensor, its last axes: spins are axial, directions in space polar.
+    odd_in_time : bool
     """
     values = np.asarray(tensor, dtype=float)
-    d = values.shape[-1]
-    images = [g.axial @ values @ g.cartesian[:d, :d].T for g in operations]
+    images = []
+    for g in operations:
+        image = -values if odd_in_time and g.time_reversal else values
+        for place, turns_as_spin in enumerate(axial, start=-len(axial)):
+            turn = g.axial if turns_as_spin else g.cartesian
+            size = values.shape[place]
+            image = np.moveaxis(np.moveaxis(image, place, -1) @ turn[:size, :size].T, -1, place)
+        images.append(image)
     result: Floats = np.mean(images, axis=0)
     return result
 
@@ -396,6 +411,7 @@ def symmetry_residual(tensor: npt.ArrayLike, operations: Iterable[Operation]) ->
     Parameters
     ----------
     tensor : array_like, shape (..., 3, d)
+        Spin index i (axial), then direction j (polar).
     operations : iterable of Operation
 
     Returns

@@ -27,7 +27,15 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..model.wannier import WannierModel
-from .groups import Operation, film_positions, lattice_frame, mesh_matrices, moment_classes, moment_signs, space_group
+from .groups import (
+    Operation,
+    film_positions,
+    lattice_frame,
+    mesh_matrices,
+    moment_classes,
+    moment_signs,
+    space_group,
+)
 from .representations import COUPLING_TOLERANCE, Shell, function_rotation, projector_rotation, read_shells
 
 Floats = npt.NDArray[np.float64]

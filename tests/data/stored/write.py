@@ -15,10 +15,9 @@ from aiida.tools.archive import create_archive
 
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.engine import WannierModel, load_result, save_result
+from aiida_dmi.engine import WannierModel, compute, load_result, save_result
 from aiida_dmi.engine.model import file as model_file
 from aiida_dmi.engine.output import results
-from aiida_dmi.engine.run import compute
 
 HERE = Path(__file__).parent
 SETTINGS = {

@@ -12,9 +12,9 @@ import struct
 import numpy as np
 import pytest
 
+from aiida_dmi.engine import compute
 from aiida_dmi.engine.build import build
 from aiida_dmi.engine.build.overlaps import SUFFIXES
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import COMPLETE, main
 
 SEEDS = {"up": "up", "down": "dn"}

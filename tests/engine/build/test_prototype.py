@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 import aiida_dmi
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.build import Pseudopotential, build
 from aiida_dmi.engine.build.projectors import Projectors
 from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.constants import BOLTZMANN_EV, HARTREE_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.quantities.first_order import second_part
-from aiida_dmi.engine.run import compute
 from aiida_dmi.engine.run.cli import COMPLETE, main
-from aiida_dmi.engine.states.collinear import Collinear
-from aiida_dmi.engine.states.weights import Occupations, occupy
+from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
+from aiida_dmi.engine.states.collinear import Collinear, Splittings
+
+from ..theory import exact_second_part, second_part
 
 ELEMENTS = ("Pt", "Co")
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -72,9 +72,11 @@ def test_second_part_exact_in_plane_waves(model):
         operators = interpolation.operators(kpoints)
         bands = Collinear.of(operators)
         occupations = Occupations.of(bands.joined, mu, kt)
-        cut = interpolation.spin_orbit(truncated_columns, kpoints, operators).velocity
+        splittings = Splittings.of(bands, splitting_threshold(1500.0))
+        cut = bands, splittings, interpolation.spin_orbit(truncated_columns, kpoints, operators)
         whole = interpolation.exact_velocity(exact_columns, kpoints)
-        parts.append([occupy(second_part(bands, v), occupations)[0] for v in (cut, whole)])
+        both = second_part(*cut), exact_second_part(*cut, whole)
+        parts.append([occupy(coefficients, occupations)[0] for coefficients in both])
     truncated, exact = 1e3 * np.sum(parts, axis=0) / len(mesh)
     assert truncated[1, 0] == pytest.approx(6.99, rel=0.01)
     assert exact[1, 0] == pytest.approx(-14.8, rel=0.01)

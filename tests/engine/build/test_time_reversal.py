@@ -10,13 +10,12 @@ import shutil
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError
+from aiida_dmi.engine import InputError, compute
 from aiida_dmi.engine.build import BuildSpec, Pseudopotential, build
 from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
 from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.build.time_reversal import completed, one_of_each_pair
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.run import compute
 
 ELEMENTS = ("As", "H")
 MESH = (4, 3, 1)

@@ -7,14 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import InputError
+from aiida_dmi.engine import InputError, compute
 from aiida_dmi.engine.build import BuildSpec, Pseudopotential, build
 from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
 from aiida_dmi.engine.build.projectors import Projectors
 from aiida_dmi.engine.build.quantum_espresso import SaveFolder, WaveFunctions
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.constants import HARTREE_EV
-from aiida_dmi.engine.run import compute
 
 PAIRS = [("Co", "Fe"), ("Co", "Ni"), ("Mn", "Fe"), ("Mn", "Cr"), ("Pt", "Ir"), ("Pt", "Au"), ("W", "Ta")]
 """What the paper and screening dope with; none of these files has a core correction. (Fe's has a ghost state, so it

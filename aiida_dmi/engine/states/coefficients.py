@@ -1,9 +1,12 @@
-"""Occupations, and what the kernels hand over before they are known: coefficients of f and g for each band.
+"""What a quantity hands over before occupations are known: coefficients of f and g for each band, and their sums.
 
-f is the Fermi function, g = -kT ln(1 + exp(-(E - mu)/kT)), g' = f. Every quantity is reduced to coefficients of f and
-g for each band, so that any number of chemical potentials and temperatures costs one small matrix product; pairs of
-nearly equal energies, where differences of f and g over the splitting cancel, are kept apart and get the limit forms
-of their weights. Energies in eV, lengths in Angstrom.
+Every quantity is reduced to coefficients of f and g for each band,
+
+    D = sum_n f_n alpha_n + g_n beta_n,    Q = sum_n f_n q_n,    a = sum_n f_n a_n,
+
+so that any number of chemical potentials and temperatures costs one small matrix product; pairs of nearly equal
+energies, where differences of f and g over the splitting cancel, are kept apart and get the limit forms of their
+weights (`divided_differences`). Energies in eV, lengths in Angstrom.
 """
 
 from __future__ import annotations
@@ -11,49 +14,34 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from ..constants import BOLTZMANN_EV
+from .divided_differences import (
+    NEARLY_EQUAL,
+    berry_weight,
+    divided_f,
+    divided_g,
+    divided_g_twice,
+    fermi,
+    fermi_derivatives,
+    grand_potential,
+)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
 
-NEARLY_EQUAL = 0.05
-"""Pairs closer than this times kT use the limit form: its error is (0.05)^4 * 2e-4 there."""
 SMALLEST_SPLITTING = 1e-5
 """Pairs closer than this (eV) are weighted one by one at any temperature: summed by bands they lose digits."""
 FILLED = 40.0
 """States this many kT below (above) the chemical potential are full (empty), to 1e-17."""
-LARGE_EXPONENT = 30.0
 EVERY_ENERGY = (-np.inf, np.inf)
 
 
-# -- occupations -------------------------------------------------------------------------------------
-
-
-def fermi(energy: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
-    """Fermi function f((E - mu)/kT)."""
-    return np.asarray(expit((mu - energy) / kt), dtype=np.float64)
-
-
-def grand_potential(energy: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
-    """G = -kT ln(1 + exp(-(E - mu)/kT)): a state's contribution to the grand potential, eV."""
-    return np.asarray(-kt * np.logaddexp(0.0, (mu - energy) / kt), dtype=np.float64)
-
-
-def fermi_derivatives(energy: Floats, mu: Floats | float, kt: Floats | float) -> tuple[Floats, ...]:
-    """First to fourth derivative of f with respect to E, in eV^-1 to eV^-4."""
-    f = fermi(energy, mu, kt)
-    p = f * (1 - f)
-    return (
-        -p / kt,
-        p * (1 - 2 * f) / kt**2,
-        -p * (1 - 6 * p) / kt**3,
-        p * (1 - 2 * f) * (1 - 12 * p) / kt**4,
-    )
+# -- which bands and pairs ---------------------------------------------------------------------------
 
 
 def splitting_threshold(temperature: float) -> float:
@@ -146,6 +134,17 @@ class Coefficients:
     slope: Pairs | None = None
     triples: Triples | None = None
 
+    @property
+    def specials(self) -> list[tuple[Any, Callable[..., Floats]]]:
+        """Pairs and triples of nearly equal energies, each with its weight."""
+        found: list[tuple[Any, Callable[..., Floats]]] = [
+            (self.berry, berry_limit),
+            (self.quotient, quotient_limit),
+            (self.slope, slope_limit),
+            (self.triples, triple_limit),
+        ]
+        return [(special, weight) for special, weight in found if special is not None]
+
 
 # -- sums --------------------------------------------------------------------------------------------
 
@@ -219,17 +218,38 @@ def occupy(coefficients: Coefficients, occupations: Occupations) -> Floats:
     if coefficients.of_slope is not None:
         slope = -occupations.f * (1 - occupations.f) / rows
         result += slope @ weighted(coefficients.of_slope)
-    specials: list[tuple[Pairs | Triples | None, Callable[..., Floats]]] = [
-        (coefficients.berry, berry_limit),
-        (coefficients.quotient, quotient_limit),
-        (coefficients.slope, slope_limit),
-        (coefficients.triples, triple_weight),
-    ]
-    for special, weight in specials:
-        if special is not None and len(special.point):
+    for special, weight in coefficients.specials:
+        if len(special.point):
             elements = special.elements.reshape(len(special.point), -1) * weights[special.point, None]
             result += weight(special, columns, rows) @ elements
     return result.reshape(len(occupations.mu), *trailing)
+
+
+def occupy_each(coefficients: Coefficients, mu: float, kt: float) -> Floats:
+    """Sum over bands at each k point: `occupy` without its sum over k, at one chemical potential and temperature.
+
+    Parameters
+    ----------
+    coefficients : Coefficients
+    mu, kt : float
+        eV.
+
+    Returns
+    -------
+    ndarray, shape (k, ...)
+        Trailing axes as the coefficients'.
+    """
+    energies = coefficients.energies
+    result: Floats = np.einsum("kn,kn...->k...", fermi(energies, mu, kt), coefficients.of_f)
+    if coefficients.of_g is not None:
+        result += np.einsum("kn,kn...->k...", grand_potential(energies, mu, kt), coefficients.of_g)
+    if coefficients.of_slope is not None:
+        slope = fermi_derivatives(energies, mu, kt)[0]
+        result += np.einsum("kn,kn...->k...", slope, coefficients.of_slope)
+    for special, weight in coefficients.specials:
+        if len(special.point):
+            np.add.at(result, special.point, np.einsum("p,p...->p...", weight(special, mu, kt), special.elements))
+    return result
 
 
 def berry_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
@@ -247,57 +267,10 @@ def slope_limit(pairs: Pairs, mu: Floats, kt: Floats) -> Floats:
     return divided_g(pairs.lower, pairs.upper, mu, kt)
 
 
-def triple_weight(triples: Triples, mu: Floats, kt: Floats) -> Floats:
-    """g[a, b, c], the second divided difference of g, less what the bands' own coefficients hold of it.
-
-    With x <= y <= z: g[x, y, z] = (g[x, y] - g[y, z])/(x - z); where all three are within kT/20, f'/2 + f''' (sum of
-    squared deviations)/48 at the mean.
-    """
-    x, y, z = np.sort(triples.energies, axis=1).T
-    together = z - x < NEARLY_EQUAL * kt
-    apart = (divided_g(x, y, mu, kt) - divided_g(y, z, mu, kt)) / np.where(together, 1.0, x - z)
-    mean = (x + y + z) / 3
-    first, _, third, _ = fermi_derivatives(mean, mu, kt)
-    deviations = (x - mean) ** 2 + (y - mean) ** 2 + (z - mean) ** 2
-    weight = np.where(together, first / 2 + third * deviations / 48, apart)
-    for column in range(3):
-        weight -= triples.already[:, column] * grand_potential(triples.energies[:, column], mu, kt)
+def triple_limit(triples: Triples, mu: Floats, kt: Floats) -> Floats:
+    """g[a, b, c] of each triple, less what the bands' own coefficients hold of it."""
+    first, second, third = triples.energies.T
+    weight = divided_g_twice(first, second, third, mu, kt)
+    for energies, already in zip(triples.energies.T, triples.already.T, strict=True):
+        weight -= already * grand_potential(energies, mu, kt)
     return weight
-
-
-# -- two energies ------------------------------------------------------------------------------------
-# Nearer than kT/20 a series at the middle; farther, quotients that lose no digits to how deep the energies lie.
-
-
-def berry_weight(lower: Floats, upper: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
-    """W_nm = ((f_n + f_m)/2 - g[n, m])/d with d = E_m - E_n; nearly equal, f'' d/12 + f'''' d^3/480."""
-    d = upper - lower
-    near = np.abs(d) < NEARLY_EQUAL * kt
-    _, second, _, fourth = fermi_derivatives((lower + upper) / 2, mu, kt)
-    mean = (fermi(lower, mu, kt) + fermi(upper, mu, kt)) / 2
-    apart = (mean - divided_g(lower, upper, mu, kt)) / np.where(near, 1.0, d)
-    return np.where(near, second * d / 12 + fourth * d**3 / 480, apart)
-
-
-def divided_f(x: Floats, y: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
-    """(f_x - f_y)/(x - y); nearly equal, f' + f''' d^2/24 at the middle."""
-    d = x - y
-    near = np.abs(d) < NEARLY_EQUAL * kt
-    first, _, third, _ = fermi_derivatives((x + y) / 2, mu, kt)
-    apart = (fermi(x, mu, kt) - fermi(y, mu, kt)) / np.where(near, 1.0, d)
-    return np.where(near, first + third * d**2 / 24, apart)
-
-
-def divided_g(x: Floats, y: Floats, mu: Floats | float, kt: Floats | float) -> Floats:
-    """(g_x - g_y)/(x - y); nearly equal, f + f'' d^2/24 at the middle.
-
-    g_e - g_(e+d) = -kT ln(1 + f_(e+d) (exp(d/kT) - 1)): the difference itself loses digits where g is large against d.
-    """
-    d = np.abs(x - y)
-    near, close = d < NEARLY_EQUAL * kt, d < LARGE_EXPONENT * kt
-    middle = (x + y) / 2
-    limit = fermi(middle, mu, kt) + fermi_derivatives(middle, mu, kt)[1] * d**2 / 24
-    lower, upper = np.minimum(x, y), np.maximum(x, y)
-    small = kt * np.log1p(fermi(upper, mu, kt) * np.expm1(np.where(close, d, 0.0) / kt))
-    large = grand_potential(upper, mu, kt) - grand_potential(lower, mu, kt)
-    return np.where(near, limit, np.where(close, small, large) / np.where(near, 1.0, d))
