@@ -9,7 +9,7 @@ from aiida.engine import ExitCode
 from aiida.orm import Data, SinglefileData
 from aiida.parsers import Parser
 
-from aiida_dmi.engine.run.cli import COMPLETE
+from aiida_dmi.engine.processes.console import COMPLETE
 
 
 class EngineParser(Parser):

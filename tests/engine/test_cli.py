@@ -14,7 +14,8 @@ import pytest
 import aiida_dmi.engine
 from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.files.checkpoint import Checkpoint
-from aiida_dmi.engine.run.cli import COMPLETE, main
+from aiida_dmi.engine.processes.console import COMPLETE
+from aiida_dmi.engine.run.cli import main
 
 
 def dmi_engine(*arguments, cwd=None):

@@ -14,7 +14,8 @@ import pytest
 
 from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.files.lock import Lock
-from aiida_dmi.engine.run.cli import COMPLETE, main
+from aiida_dmi.engine.processes.console import COMPLETE
+from aiida_dmi.engine.run.cli import main
 
 HOLDER = """
 import sys

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from aiida_dmi.engine import compute, load_result
-from aiida_dmi.engine.run.cli import COMPLETE, main
+from aiida_dmi.engine.processes.console import COMPLETE
+from aiida_dmi.engine.run.cli import main
 
 RUN = "model: model.h5\nmesh: 4\n"
 BUILD = "nscf: x.save\nwannier_up: up\nwannier_down: dn\npseudopotentials: {Co: Co.UPF}\n"

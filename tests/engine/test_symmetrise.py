@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, WannierModel
-from aiida_dmi.engine.build.harmonics import angular_momentum
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.model.harmonics import angular_momentum
 from aiida_dmi.engine.model.spin_frame import spin_frame
 from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.states.collinear import Collinear, Splittings

@@ -16,8 +16,9 @@ from aiida_dmi.engine import InputError, compute, load_result
 from aiida_dmi.engine.errors import StoppedError
 from aiida_dmi.engine.integrate.kernel import Kernel
 from aiida_dmi.engine.integrate.settings import Settings
+from aiida_dmi.engine.processes.console import COMPLETE
 from aiida_dmi.engine.processes.workers import Workers, mpi_communicator
-from aiida_dmi.engine.run.cli import COMPLETE, main
+from aiida_dmi.engine.run.cli import main
 
 AXES = {
     "soi_scales": [0.3, 1.0],

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 from scipy.special import spherical_jn
 
-from .harmonics import direction_cosines
+from ..model.harmonics import direction_cosines
 from .pseudopotential import Pseudopotential
 from .quantum_espresso import WaveFunctions
 

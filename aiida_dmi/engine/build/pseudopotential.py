@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from ..constants import RYDBERG_EV
 from ..errors import InputError, brief
+from ..model.harmonics import angular_momentum
 from .given import LARGEST
-from .harmonics import angular_momentum
 from .upf import refuse_other_formats, write_upf
 
 Floats = npt.NDArray[np.float64]

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from ..constants import BOHR_ANGSTROM, HARTREE_EV
 from ..errors import InputError, brief
+from ..model.harmonics import real_harmonics
 from .given import LARGEST
-from .harmonics import real_harmonics
 from .wave_function_files import FORTRAN, HDF5, StoredStates, read_states
 
 Floats = npt.NDArray[np.float64]

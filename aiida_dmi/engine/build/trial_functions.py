@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import spherical_jn
 
 from ..errors import InputError
-from .harmonics import real_harmonics
+from ..model.harmonics import real_harmonics
 from .quantum_espresso import WaveFunctions
 
 Floats = npt.NDArray[np.float64]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,12 +12,36 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-if TYPE_CHECKING:
-    from .pseudopotential import Pseudopotential
-
 Floats = npt.NDArray[np.float64]
 
 CONVERTED = "Quantum ESPRESSO's `upfconv.x -u FILE` writes the same as UPF 2, to FILE.UPF2"
+
+
+class Content(Protocol):
+    """What a file is written from: see `pseudopotential.Pseudopotential`."""
+
+    @property
+    def header(self) -> dict[str, str]: ...  # noqa: D102
+    @property
+    def radii(self) -> Floats: ...  # noqa: D102
+    @property
+    def weights(self) -> Floats: ...  # noqa: D102
+    @property
+    def local(self) -> Floats: ...  # noqa: D102
+    @property
+    def projectors(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def coupling(self) -> Floats: ...  # noqa: D102
+    @property
+    def orbitals(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def density(self) -> Floats: ...  # noqa: D102
+    @property
+    def core_density(self) -> Floats | None: ...  # noqa: D102
+    @property
+    def valence(self) -> float: ...  # noqa: D102
+    @property
+    def fully_relativistic(self) -> bool: ...  # noqa: D102
 
 
 def refuse_other_formats(text: str, name: str) -> None:
@@ -49,7 +74,7 @@ def refuse_other_formats(text: str, name: str) -> None:
     raise InputError(f"pseudopotential {name}: UPF 1 was given, UPF 2 is needed; {CONVERTED}")
 
 
-def write_upf(pseudo: Pseudopotential) -> str:
+def write_upf(pseudo: Content) -> str:
     """Text of a UPF 2.0.1 file."""
     root = ElementTree.Element("UPF", version="2.0.1")
     ElementTree.SubElement(root, "PP_INFO").text = "\n" + _information(pseudo) + "\n"
@@ -97,7 +122,7 @@ def write_upf(pseudo: Pseudopotential) -> str:
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _information(pseudo: Pseudopotential) -> str:
+def _information(pseudo: Content) -> str:
     """Text for people, and for readers that take the first z_valence they find and want an integer (aiida-pseudo)."""
     comment = pseudo.header.get("comment", "")
     if pseudo.valence.is_integer():
@@ -105,7 +130,7 @@ def _information(pseudo: Pseudopotential) -> str:
     return f'{comment}\nz_valence="{round(pseudo.valence)}" is rounded; PP_HEADER has {pseudo.valence:.15g}'
 
 
-def _write_spin_orbit(root: ElementTree.Element, pseudo: Pseudopotential) -> None:
+def _write_spin_orbit(root: ElementTree.Element, pseudo: Content) -> None:
     section = ElementTree.SubElement(root, "PP_SPIN_ORB")
     for index, projector in enumerate(pseudo.projectors, start=1):
         attributes = {"index": str(index), "lll": str(projector.ell), "jjj": f"{projector.j:.1f}"}

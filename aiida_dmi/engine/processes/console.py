@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, TextIO
 
+COMPLETE = "dmi-engine: complete"
+"""Last line of standard output of a run that finished: what AiiDA's parsers decide by."""
 ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """End a run as Ctrl-C does; a run that was told to ignore one (nohup) goes on ignoring it."""
 

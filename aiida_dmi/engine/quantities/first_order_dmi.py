@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..states.coefficients import Coefficients, Pairs, Triples
 from ..states.first_order_states import FirstOrderStates, by_band, components, joined, pairs_across, tensor_by_band
 from ..states.spinors import dagger
-from .near_triples import OneSpin, far_pairs
+from .near_triples import FarPairs, OneSpin, far_pairs
 from .quantity import FirstOrder
 
 Floats = npt.NDArray[np.float64]
@@ -43,12 +43,16 @@ class FirstOrderDmi(FirstOrder):
         of_f = states.anticommutator - 0.25 * states.overlap_velocity + commutators_f + group_f
         # (1/2) sum_ab g[a,b] O_ab conj(y_ab)
         of_g = 0.5 * states.sign * by_band(states.overlap_over * states.flip_velocity)
-        of_g += commutators_g + group_g + _middle_band(states)
-        pairs, triples = _near_triples(states, of_g)
+        far, triples = _near_triples(states)
+        of_g += commutators_g + group_g + _middle_band(states) + far.of_g
+        energies = states.bands.joined
+        pairs = Pairs(
+            energies[far.point, far.left], energies[far.point, far.right], components(far.elements.T), far.point
+        )
         k, a, b = states.splittings.flip_pairs
         velocity = 0.5 * states.bands.overlap[k, a, b] * states.flip_velocity[:, k, a, b]
         return Coefficients(
-            states.bands.joined,
+            energies,
             tensor_by_band(of_f),
             tensor_by_band(of_g),
             berry=_near_commutators(states),
@@ -141,7 +145,7 @@ def _near_commutators(states: FirstOrderStates) -> Pairs:
     return joined(parts)
 
 
-def _near_triples(states: FirstOrderStates, of_g: Complexes) -> tuple[Pairs, Triples]:
+def _near_triples(states: FirstOrderStates) -> tuple[FarPairs, Triples]:
     """Triples (a, b, c) and (a, b, d) with nearly equal energies among them; see `near_triples`."""
     s, bands = states.splittings, states.bands
     n = bands.overlap.shape[-1]
@@ -154,11 +158,10 @@ def _near_triples(states: FirstOrderStates, of_g: Complexes) -> tuple[Pairs, Tri
         (n, 0), half.swapaxes(-1, -2), states.flip.swapaxes(-1, -2), bands.velocity[1].swapaxes(-1, -2),
         -s.flip.swapaxes(-1, -2), s.down, s.near_flip.swapaxes(-1, -2), s.near_down, (k, b, a), s.same_pairs[1],
     )  # fmt: skip
-    point, left, right, elements = far_pairs([up, down], of_g)
-    pairs = Pairs(bands.joined[point, left], bands.joined[point, right], components(elements.T), point)
+    far = far_pairs([up, down], (len(bands.velocity[0]), *bands.joined.shape))
     parts = [spin.triples(bands.joined) for spin in (up, down)]
     energies, already, products, point = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return pairs, Triples(energies, already, components(products), point)
+    return far, Triples(energies, already, components(products), point)
 
 
 QUANTITIES = (FirstOrderDmi(),)

@@ -1,6 +1,6 @@
 """Triples of bands with nearly equal energies in D(1): sums of g[x,y,z] O_xy conj(L_zy) v_zx.
 
-x and z are bands of one spin, y of the other (`first_order.first_order_dmi`, last line). With K inverse splittings,
+x and z are bands of one spin, y of the other (`first_order_dmi.FirstOrderDmi`, last line). With K inverse splittings,
 zero where energies are nearly equal, `of_g` holds the terms g_x K_xy K_xz + g_y K_yx K_yz + g_z K_zx K_zy of every
 triple. Where only x and y are nearly equal, z far from both, g_z's is right and the rest is
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,46 @@ Integers = npt.NDArray[np.intp]
 Booleans = npt.NDArray[np.bool_]
 Indices = tuple[Integers, Integers, Integers]
 
-PairTerms = tuple[Integers, Integers, Integers, Complexes, Floats, Floats]
+
+@dataclasses.dataclass(frozen=True)
+class ThirdBands:
+    """Nearly equal pairs with every third band.
+
+    Parameters
+    ----------
+    point, left, right : ndarray of int, shape (pairs,)
+        k point, and the pair's bands, up bands counted before down bands.
+    elements : ndarray, shape (d, pairs, n)
+    over_left, over_right : ndarray, shape (pairs, n)
+        1/(E - E_third) of the pair's two bands; zero where nearly equal.
+    """
+
+    point: Integers
+    left: Integers
+    right: Integers
+    elements: Complexes
+    over_left: Floats
+    over_right: Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class FarPairs:
+    """Nearly equal pairs, the third bands that are far from both summed.
+
+    Parameters
+    ----------
+    point, left, right : ndarray of int, shape (pairs,)
+    elements : ndarray, shape (d, pairs)
+        To be weighted by g[left, right].
+    of_g : ndarray, shape (d, k, 2n)
+        What such pairs add to the coefficients of g.
+    """
+
+    point: Integers
+    left: Integers
+    right: Integers
+    elements: Complexes
+    of_g: Complexes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,24 +97,22 @@ class OneSpin:
     across_pairs: Indices
     same_pairs: Indices
 
-    def pairs(self) -> Iterator[PairTerms]:
-        """Nearly equal pairs with every third band.
-
-        k point, the pair's bands, elements (d, pair, third band), inverse distances of the pair's bands to the third.
-        """
+    def pairs(self) -> Iterator[ThirdBands]:
+        """Of every triple the two that may be nearly equal, in turn."""
         own, other = self.first
         k, x, y = self.across_pairs
         # x and y nearly equal, all z
         conj_flip = self.flip[k, :, y].conj()
         v = np.moveaxis(self.velocity[:, k, :, x], 1, 0)
-        yield k, own + x, other + y, self.overlap[k, x, y, None] * conj_flip * v, self.same[k, x], -self.across[k, :, y]
+        elements = self.overlap[k, x, y, None] * conj_flip * v
+        yield ThirdBands(k, own + x, other + y, elements, self.same[k, x], -self.across[k, :, y])
         # z (named x here) and y nearly equal, all x
         elements = self.overlap[k, :, y] * self.flip[k, x, y, None].conj() * self.velocity[:, k, x]
-        yield k, own + x, other + y, elements, self.same[k, x], -self.across[k, :, y]
+        yield ThirdBands(k, own + x, other + y, elements, self.same[k, x], -self.across[k, :, y])
         # x and z nearly equal, all y
         k, x, z = self.same_pairs
         elements = self.overlap[k, x] * self.flip[k, z].conj() * self.velocity[:, k, z, x, None]
-        yield k, own + x, own + z, elements, self.across[k, x], self.across[k, z]
+        yield ThirdBands(k, own + x, own + z, elements, self.across[k, x], self.across[k, z])
 
     def triples(self, energies: Floats) -> tuple[Floats, Floats, Complexes, Integers]:
         """Triples that are nearly equal, or of which one is to both others (x = z counts as equal).
@@ -107,30 +145,27 @@ class OneSpin:
         return three, already, elements.T, k
 
 
-def far_pairs(spins: Sequence[OneSpin], of_g: Complexes) -> tuple[Integers, Integers, Integers, Complexes]:
-    """Nearly equal pairs, everything that is far from both summed; terms in g_x and g_y are added to `of_g`.
+def far_pairs(spins: Sequence[OneSpin], shape: tuple[int, int, int]) -> FarPairs:
+    """Nearly equal pairs of all triples, everything that is far from both summed.
 
     Parameters
     ----------
     spins : sequence of OneSpin
-    of_g : ndarray, shape (d, k, 2n)
-        Changed in place.
-
-    Returns
-    -------
-    point, left, right : ndarray of int, shape (pairs,)
-        k point, and the pair's bands.
-    elements : ndarray, shape (d, pairs)
-        To be weighted by g[left, right].
+    shape : (int, int, int)
+        Of the coefficients of g: directions, k points, bands of both spins.
     """
     terms = [pairs for spin in spins for pairs in spin.pairs()]
-    point, left, right = (np.concatenate([term[index] for term in terms]) for index in range(3))
-    elements = np.concatenate([term[3] for term in terms], axis=1)
-    over_left, over_right = (np.concatenate([term[index] for term in terms]) for index in (4, 5))
+
+    def joined(name: str, axis: int = 0) -> Any:
+        return np.concatenate([getattr(term, name) for term in terms], axis=axis)
+
+    point, left, right, elements = joined("point"), joined("left"), joined("right"), joined("elements", axis=1)
+    over_left, over_right = joined("over_left"), joined("over_right")
     product = over_left * over_right
     far = product != 0
     once = -0.5 * (elements * product).sum(-1)
+    of_g = np.zeros(shape, dtype=complex)
     for component, values in zip(of_g, once, strict=True):
         for band in (left, right):
             np.add.at(component, (point, band), values)
-    return point, left, right, 0.5 * (elements * far * (over_left + over_right)).sum(-1)
+    return FarPairs(point, left, right, 0.5 * (elements * far * (over_left + over_right)).sum(-1), of_g)

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ..errors import InputError, StoppedError, brief
-from ..processes.console import Ended, Tolerant, ended_by_signals, tolerant_streams
+from ..processes.console import COMPLETE, Ended, Tolerant, ended_by_signals, tolerant_streams
 from ..processes.workers import mpi_communicator
 
 if TYPE_CHECKING:
     import xarray as xr
 
-COMPLETE = "dmi-engine: complete"
-"""Last line of standard output of a run that finished: what AiiDA's parsers decide by."""
 BAD_INPUT = 2
 STOPPED = 1
 GRACE = 10.0

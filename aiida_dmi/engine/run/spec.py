@@ -17,7 +17,8 @@ from ..integrate.settings import Settings
 from ..model.rashba import RashbaModel
 from ..model.wannier import WannierModel
 from . import further
-from .compute import MEMORY_LIMIT, MOST_PROCESSES, prepared
+from .compute import MOST_PROCESSES, prepared
+from .summation import MEMORY_LIMIT
 
 FILES = ("model", "output", "checkpoint")
 RUNNING = ("processes", "memory_limit")

@@ -12,8 +12,8 @@ from scipy.linalg import expm
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
-from ..build.harmonics import angular_momentum
 from ..errors import InputError
+from ..model.harmonics import angular_momentum
 from ..model.wannier import WannierModel
 
 Floats = npt.NDArray[np.float64]

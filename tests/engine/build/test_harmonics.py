@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aiida_dmi.engine.build.harmonics import angular_momentum, real_from_complex, real_harmonics
+from aiida_dmi.engine.model.harmonics import angular_momentum, real_from_complex, real_harmonics
 
 ELLS = [0, 1, 2, 3]
 

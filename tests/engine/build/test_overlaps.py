@@ -15,7 +15,8 @@ import pytest
 from aiida_dmi.engine import compute
 from aiida_dmi.engine.build import build
 from aiida_dmi.engine.build.overlaps import SUFFIXES
-from aiida_dmi.engine.run.cli import COMPLETE, main
+from aiida_dmi.engine.processes.console import COMPLETE
+from aiida_dmi.engine.run.cli import main
 
 SEEDS = {"up": "up", "down": "dn"}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine.build import Pseudopotential
-from aiida_dmi.engine.build.harmonics import direction_cosines, real_harmonics
 from aiida_dmi.engine.build.projectors import Projectors
 from aiida_dmi.engine.build.quantum_espresso import WaveFunctions
+from aiida_dmi.engine.model.harmonics import direction_cosines, real_harmonics
 
 CELL = np.array([[5.2, 0.3, 0.0], [2.4, 4.6, 0.1], [0.0, -0.2, 9.0]])
 RECIPROCAL = 2 * np.pi * np.linalg.inv(CELL).T

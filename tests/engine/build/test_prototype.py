@@ -15,7 +15,8 @@ from aiida_dmi.engine.build.projectors import Projectors
 from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.constants import BOLTZMANN_EV, HARTREE_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.run.cli import COMPLETE, main
+from aiida_dmi.engine.processes.console import COMPLETE
+from aiida_dmi.engine.run.cli import main
 from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.states.collinear import Collinear, Splittings
 

