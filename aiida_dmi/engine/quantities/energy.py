@@ -8,14 +8,13 @@ and xi, so that E of two directions are at the same N for any shift and any `fer
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from ..constants import EV
 from ..model.rashba import RashbaModel
 from ..states.coefficients import Coefficients
+from ..states.divided_differences import fermi
 from ..states.spinor_states import SpinorStates
 from .quantity import Filling, FiniteOrder, Model, Unit
 
@@ -39,7 +38,12 @@ class Energy(FiniteOrder):
         """Omega: every band's g."""
         return Coefficients(states.energies, np.zeros_like(states.energies), np.ones_like(states.energies))
 
-    def completed(self, mean: Floats, filling: Filling) -> Any:
+    def integrand(self, coefficients: Coefficients, mu: float, kt: float) -> Floats:
+        """Omega + mu N at every k, with the electrons of H(xi) there."""
+        electrons = fermi(coefficients.energies, mu, kt).sum(axis=-1)
+        return np.asarray(super().integrand(coefficients, mu, kt) + mu * electrons)
+
+    def completed(self, mean: Floats, filling: Filling) -> Floats:
         """Omega + mu N."""
         return mean + filling.mu * filling.electrons
 

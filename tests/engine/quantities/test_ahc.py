@@ -1,0 +1,119 @@
+"""The anomalous Hall conductivity: exact limits, explicit sums, symmetry."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import expit
+
+from aiida_dmi.engine import RashbaModel, compute
+from aiida_dmi.engine.constants import BOLTZMANN_EV, ELEMENTARY_CHARGE, HBAR2_OVER_2M, HBAR_EV_S
+from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.states.spinors import spinor
+from aiida_dmi.engine.symmetry.symmetrise import symmetrised
+
+
+@pytest.mark.parametrize("exchange", [0.4, -0.4])
+@pytest.mark.parametrize("mu", [-0.3, 0.05, 0.4])
+def test_rashba(exchange, mu):
+    """Two bands with the curvature -+ alpha^2 Delta/(2 (Delta^2 + alpha^2 k^2)^(3/2)): a radial integral."""
+    alpha, delta, kt = 1.2, exchange / 2, BOLTZMANN_EV * 600
+
+    def radial(k):
+        half = np.hypot(delta, alpha * k)
+        f = [expit(-(HBAR2_OVER_2M * k**2 + sign * half - mu) / kt) for sign in (-1, 1)]
+        # d = (alpha ky, -alpha kx, Delta): d.(d_x d x d_y d) = Delta alpha^2, half of it over |d|^3 the lower band's.
+        return -k * (f[0] - f[1]) * delta * alpha**2 / (2 * half**3)
+
+    expected, _ = quad(radial, 0, 1.2, epsabs=1e-12, limit=400)
+    result = compute(
+        RashbaModel(alpha, exchange), 300, cutoff=1.2, temperatures=[600.0], fermi_shifts=[mu], quantities=["ahc"]
+    )
+    found = result.ahc.squeeze(drop=True)
+    assert found.attrs["units"] == "e^2 / h"
+    assert found.sel(j="x", l="y").item() == pytest.approx(expected, rel=2e-3)
+    assert found.sel(j="y", l="x").item() == pytest.approx(-expected, rel=2e-3)
+    assert abs(found.sel(j="x", l="x").item()) < 1e-12
+
+
+def test_insulator_holds_a_whole_number_of_quanta(film):
+    """Of bands apart from all others the conductivity in e^2/h is a Chern number, whatever the bands are."""
+    found = []
+    for seed in range(6):
+        model = film(seed, functions=2, exchange=1.5, spin_orbit=1.5, on_centres=True).model()
+        interpolation = Interpolation(model)
+        mesh = np.pad(np.indices((24, 24)).reshape(2, -1).T / 24, ((0, 0), (0, 1)))
+        operators = interpolation.operators(mesh)
+        spin_orbit = interpolation.spin_orbit(interpolation.spin_orbit_columns((0, 0, 1), [1, 1]), mesh, operators)
+        bands = np.linalg.eigvalsh(spinor(operators.hamiltonian, spin_orbit.interaction, 1.0))
+        for filled in (1, 2, 3):
+            low, high = bands[:, filled - 1].max(), bands[:, filled].min()
+            if high - low > 0.1:
+                middle = dataclasses.replace(model, fermi_energy=(low + high) / 2)
+                result = compute(middle, 96, temperatures=[20.0], fermi_level="dft", quantities=["ahc"])
+                found.append(result.ahc.sel(j="x", l="y").item())
+    assert len(found) >= 3
+    np.testing.assert_allclose(found, np.rint(found), atol=1e-3)
+
+
+@pytest.mark.parametrize("direction", [(0, 0, 1), (0.3, -1.0, 0.4)])
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 0.7])
+def test_against_the_double_sum(film, direction, shift):
+    model, kt = film(5).model(), BOLTZMANN_EV * 900
+    interpolation = Interpolation(model)
+    columns = interpolation.spin_orbit_columns(direction, [1.0, 0.5])
+    total = np.zeros((2, 2))
+    for k in np.pad(np.indices((6, 6)).reshape(2, -1).T / 6, ((0, 0), (0, 1))):
+        operators = interpolation.operators(k[None])
+        spin_orbit = interpolation.spin_orbit(columns, k[None], operators)
+        energies, states = np.linalg.eigh(spinor(operators.hamiltonian, spin_orbit.interaction, 0.8)[0])
+        v = states.conj().T @ spinor(operators.velocity, spin_orbit.velocity, 0.8)[:, 0] @ states
+        f = expit(-(energies - model.fermi_energy - shift) / kt)
+        for n in range(len(energies)):
+            for m in range(len(energies)):
+                if n != m:
+                    apart = (energies[n] - energies[m]) ** 2
+                    total += 2 * f[n] * np.einsum("j,l->jl", v[:, n, m], v[:, m, n]).imag / apart
+    result = compute(
+        model,
+        6,
+        soi_scales=[0.8],
+        fermi_shifts=[shift],
+        temperatures=[900.0],
+        directions=[direction],
+        soi_masks={"all": [1.0, 0.5]},
+        fermi_level="dft",
+        quantities=["ahc"],
+    )
+    expected = 2 * np.pi * total / 36 / model.area
+    np.testing.assert_allclose(result.ahc.squeeze().values, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+def test_symmetry(copt11):
+    """Odd in n; the reduced mesh gives what the full one does, along the normal and in the plane."""
+    model = symmetrised(dataclasses.replace(copt11, moments=np.array([0.4, 1.9])))
+    axes = {"temperatures": [1500.0], "fermi_shifts": [-0.5, 0.0], "quantities": ["ahc"]}
+    turned = compute(model, 12, directions=[(0, 0, 1), (0, 0, -1)], **axes)
+    scale = float(np.abs(turned.ahc).max())
+    assert scale > 0.1
+    np.testing.assert_allclose(turned.ahc[0], -turned.ahc[1], rtol=0, atol=1e-9 * scale)
+    for direction in ((0, 0, 1), (1, 2, 0.5)):
+        full, reduced = (compute(model, 12, directions=[direction], symmetry=on, **axes) for on in (False, True))
+        np.testing.assert_allclose(reduced.ahc, full.ahc, rtol=0, atol=1e-9 * scale, err_msg=str(direction))
+    # A mirror that holds n, along x of a (111) film, forbids it; one with time reversal, along y, does not.
+    in_plane = compute(model, 24, directions=[(1, 0, 0), (0, 1, 0)], **axes).ahc.sel(j="x", l="y")
+    assert float(np.abs(in_plane.sel(direction="1,0,0")).max()) < 1e-9 * scale
+    assert float(np.abs(in_plane.sel(direction="0,1,0")).max()) > 1e-6 * scale
+
+
+def test_of_a_bulk_magnet_in_siemens(film):
+    """The same bands without any dispersion along z, as a stack of films: e^2/h a layer."""
+    sheet = film(3).model()
+    stack = dataclasses.replace(sheet, periodic=np.array([True, True, True]))
+    axes = {"temperatures": [900.0], "quantities": ["ahc"], "fermi_level": "dft"}
+    flat, solid = compute(sheet, 8, **axes), compute(stack, (8, 8, 2), **axes)
+    assert solid.ahc.attrs["units"] == "S / cm"
+    quantum = ELEMENTARY_CHARGE / (2 * np.pi * HBAR_EV_S)
+    layer = flat.ahc.squeeze().values * quantum / (sheet.cell[2, 2] * 1e-8)
+    np.testing.assert_allclose(solid.ahc.squeeze().values[:2, :2], layer, rtol=1e-9, atol=1e-9 * np.abs(layer).max())
