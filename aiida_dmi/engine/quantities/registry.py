@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from pathlib import Path
 
+from . import __path__
 from .quantity import Derived, Quantity
 
 
@@ -14,7 +14,7 @@ def _found() -> tuple[list[Quantity], list[Derived]]:
     """`QUANTITIES` and `DERIVED` of the modules beside this one, each in its place."""
     quantities: list[Quantity] = []
     derived: list[Derived] = []
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    for module in pkgutil.iter_modules(__path__):
         if f"{__package__}.{module.name}" == __name__:
             continue
         content = importlib.import_module(f"{__package__}.{module.name}")

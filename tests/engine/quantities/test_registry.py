@@ -42,7 +42,5 @@ def test_every_quantity_by_itself(name, film, tmp_path):
 
 
 def test_unknown_quantities_are_named(film):
-    with pytest.raises(
-        InputError, match=r"quantities: .*spin Hall.*, expected a list of some of D, Q, .*ahc"
-    ):
+    with pytest.raises(InputError, match=r"quantities: .*spin Hall.*, expected a list of some of D, Q, .*ahc"):
         compute(film(2).model(), 6, quantities=["spin Hall"])
