@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import ase
 import numpy as np
+from numpy.typing import ArrayLike
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.convert import with_kinds
@@ -17,6 +18,8 @@ ALIKE = 0.25
 NO_SIGN = 0.1
 """mu_B; moments of opposite signs are alike only where they are smaller than this."""
 LONGEST_KIND = 3
+MOMENT_ARRAYS = ("magmom", "magmoms", "initial_magmom", "magnetic_moment", "magnetic_moments")
+"""Names under which others keep moments (mu_B) of the atoms, beside ASE's own."""
 
 
 def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str]]:
@@ -31,9 +34,11 @@ def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str
         If the moments are vectors or not finite.
     """
     atoms = slab.copy()
+    for name in MOMENT_ARRAYS:
+        atoms.arrays.pop(name, None)
     symbols = slab.get_chemical_symbols()
     kinds = [str(kind) for kind in slab.arrays["kinds"]] if "kinds" in slab.arrays else list(symbols)
-    moments = np.asarray(slab.get_initial_magnetic_moments(), dtype=float)
+    moments = np.array(_moments_of(slab), dtype=float)
     if moments.ndim == 2 and not moments[:, :2].any():
         moments = moments[:, 2]
     if moments.ndim > 1:
@@ -64,6 +69,16 @@ def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str
     atoms.set_initial_magnetic_moments(None)
     found = dict(zip(kinds, moments.tolist(), strict=True)) if moments.any() else {}
     return with_kinds(atoms, kinds), found, words
+
+
+def _moments_of(slab: ase.Atoms) -> ArrayLike:
+    """Moments to start from; those that a calculation found, or that others wrote, where there are none."""
+    initial = slab.get_initial_magnetic_moments()
+    results = getattr(slab.calc, "results", {})
+    # Of an extended xyz, ASE takes a column `magmom` for the total moment, and leaves it one number an atom.
+    found = [*map(results.get, ("magmoms", "magmom")), *map(slab.arrays.get, MOMENT_ARRAYS)]
+    one_an_atom = (moments for moments in found if np.shape(moments)[:1] == (len(slab),))
+    return initial if initial.any() else next(one_an_atom, initial)
 
 
 def alike(moments: Sequence[float]) -> list[list[int]]:
