@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from ase.data import chemical_symbols
 from ase.io.cif import parse_cif
 from ase.io.formats import open_with_compression
 
-from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.errors import InputError, brief
 
 COLUMNS = re.compile(r":[A-Z]:(\d+)")
 MAGNETIC_CIF = re.compile(r"_atom_site_(fourier_)?moment|_space_group_(symop_)?magn|[,\s]spin=")
@@ -20,11 +22,23 @@ without which most of the atoms are missing."""
 CAPITALS = re.compile(r"[A-Z]{2}(?![a-z])")
 """Names that ASE cuts after the first letter: CO is carbon to it, PT phosphorus."""
 
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+"""What opening and unpacking a file raise."""
+
 
 def text_of(path: Path) -> str:
-    """The text of a file that may be compressed."""
-    with open_with_compression(str(path), "rb") as file:
-        return file.read().decode("utf-8", errors="replace")
+    """The text of a file that may be compressed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be unpacked.
+    """
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            return file.read().decode("utf-8", errors="replace")
+    except UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read ({brief(error, 200)})") from error
 
 
 def check_xyz(path: Path) -> None:
@@ -103,7 +117,7 @@ def check_poscar(path: Path) -> list[str]:
         If the elements are on no line of their own and the title is more than they, if the names behind the positions
         are others, or if a left-handed cell is to be scaled to a volume (ASE would mirror it).
     """
-    lines = [line.split() for line in text_of(path).splitlines()]
+    lines = [line.split() for line in text_of(path).split("\n")]
     if len(lines) < 8 or not lines[5]:
         return []
     cell = np.array([line[:3] for line in lines[2:5]], dtype=float)

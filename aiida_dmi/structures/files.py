@@ -15,7 +15,13 @@ from ase.io.formats import UnknownFileTypeError, filetype
 
 from aiida_dmi.engine.errors import InputError, brief
 from aiida_dmi.structures.convert import check_occupancies, structure_data, with_kinds
-from aiida_dmi.structures.file_checks import check_names_of_cif, check_poscar, check_xyz, refuse_magnetic_cif
+from aiida_dmi.structures.file_checks import (
+    UNREADABLE,
+    check_names_of_cif,
+    check_poscar,
+    check_xyz,
+    refuse_magnetic_cif,
+)
 from aiida_dmi.structures.moments import MOMENT_ARRAYS, with_moments
 
 FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
@@ -100,7 +106,7 @@ def read_structure(text: str, moments_given: bool = False) -> FileContent:
     path, frame = found
     try:
         kind = filetype(str(path))
-    except (UnknownFileTypeError, OSError, UnicodeDecodeError) as error:
+    except (UnknownFileTypeError, *UNREADABLE) as error:
         raise InputError(f"{path}: of no known format; give a {FORMATS}") from error
     if kind == PW_INPUT:
         atoms, notes = _pw_input(path, moments_given)

@@ -94,6 +94,14 @@ def test_moments_in_a_cif_are_refused_however_they_are_written(moments, packed, 
         slab_of_file(str(path))
 
 
+@pytest.mark.parametrize("length", [12, 60, 150])
+def test_a_packed_file_that_was_cut(length, tmp_path):
+    cif(tmp_path / "film.cif")
+    (tmp_path / "cut.cif.gz").write_bytes(gzip.compress((tmp_path / "film.cif").read_bytes())[:length])
+    with pytest.raises(InputError, match=r"cut\.cif\.gz: (of no known format|cannot be read)"):
+        slab_of_file(str(tmp_path / "cut.cif.gz"))
+
+
 def test_a_magnetic_cif_in_another_encoding(tmp_path):
     """As the Bilbao server writes them."""
     (tmp_path / "film.mcif").write_bytes(
