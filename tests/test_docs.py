@@ -112,7 +112,11 @@ def campaign(aiida_profile, codes, pseudo_family, model_file):
     cluster = orm.Computer("cluster", "localhost", transport_type="core.local", scheduler_type="core.slurm").store()
     orm.InstalledCode(cluster, "/opt/pw.x", label="pw-gpu", default_calc_job_plugin="quantumespresso.pw").store()
     # The same files under both names: the demo's, and the one that `aiida-pseudo install` gives them.
-    for label in (FAMILY, load_protocol(None, None)["pseudo_family"]):
+    labels = {FAMILY, load_protocol(None, None)["pseudo_family"]}
+    known = (
+        orm.QueryBuilder().append(orm.Group, filters={"label": {"in": list(labels)}}, project="label").all(flat=True)
+    )
+    for label in labels:
         ensure_pseudo_family(label)
     model = WannierModelData(model_file.absolute()).store()
     content = {
@@ -124,7 +128,10 @@ def campaign(aiida_profile, codes, pseudo_family, model_file):
     screen(parse_spec(content), in_process=True)
     (entry,) = entries("neighbours")
     assert entry.state == "finished", entry.message
-    return content, orm.load_node(entry.pk)
+    yield content, orm.load_node(entry.pk)
+    # Runs of other tests are told by the families that hold their pseudopotentials.
+    for label in labels - set(known):
+        orm.Group.collection.delete(orm.load_group(label).pk)
 
 
 @pytest.fixture
