@@ -21,7 +21,7 @@ from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import with_kinds
 from aiida_dmi.structures.film import AS_GIVEN, FROM_SUBSTRATE, MAGNETS, TO_SUBSTRATE, Film
 from aiida_dmi.structures.heights import LAYER_TOLERANCE, layer_kind
-from aiida_dmi.structures.moments import check_order, with_moments
+from aiida_dmi.structures.moments import check_order, pointing_up, with_moments
 from aiida_dmi.structures.symmetry import NEARLY, vanishing
 
 MOST_KINDS = 10
@@ -133,11 +133,13 @@ def with_starting_moments(film: Film, atoms: ase.Atoms, moments: Mapping[str, fl
     InputError
         If they cancel: the theory here is not of antiferromagnets.
     """
-    started = _with_symmetry(dataclasses.replace(film, moments=dict(moments)), atoms)
+    moments, turned = pointing_up(film, moments)
+    started = _with_symmetry(dataclasses.replace(film, moments=moments), atoms)
     check_order(started)
     carrying = {symbol for symbol, kind in zip(film.symbols, film.kinds, strict=True) if moments.get(kind)}
     quiet = [element for element in MAGNETS if element in film.symbols and element not in carrying]
     words = [f"{element} starts without a moment (--moment {element}=MU_B)" for element in quiet]
+    words = [*([turned] if turned else []), *words]
     return dataclasses.replace(started, decisions=tuple(dict.fromkeys([*started.decisions, *words])))
 
 

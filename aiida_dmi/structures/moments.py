@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ase
 import numpy as np
@@ -108,6 +108,21 @@ def free_kind(symbol: str, number: int, taken: set[str]) -> str:
     if found is None:
         raise InputError(f"kinds: {symbol} has more kinds than can be named; give fewer different moments or kinds")
     return found
+
+
+def pointing_up(film: Film, moments: Mapping[str, float]) -> tuple[dict[str, float], str | None]:
+    """Moments (mu_B, by kind) of which the magnets' sum points along n, and in words whether all were reversed for it.
+
+    Reversing every moment changes no number, D being even in n; the gate takes n for the magnetisation's direction.
+    """
+    total = sum(
+        moments.get(kind, 0.0) for kind, symbol in zip(film.kinds, film.symbols, strict=True) if symbol in film.magnets
+    )
+    if total >= 0:
+        return dict(moments), None
+    # Not -0.0, which another film with the same numbers would not have.
+    reversed_ = {kind: -moment if moment else 0.0 for kind, moment in moments.items()}
+    return reversed_, "all moments reversed, so that the magnetisation points along n: D is the same"
 
 
 def check_order(film: Film) -> None:

@@ -208,6 +208,24 @@ def test_ferrimagnets_are_taken():
     assert film_of(film_from_ase(atoms)).film.order == "ferromagnetic"
 
 
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        ({"Co": -1.7}, {"Pt": 0.0, "Co": 1.7}),
+        ({"Co": -1.7, "Pt": 0.2}, {"Pt": -0.2, "Co": 1.7}),
+        ({"Co": 1.7, "Pt": -3.0}, {"Pt": -3.0, "Co": 1.7}),
+    ],
+)
+def test_the_magnetisation_points_along_n(given, started):
+    """Moments that all point down would fail the gate at the end, though D is the same."""
+    checked = film_of(co_pt111(1, 2)).film
+    atoms = co_pt111(1, 2).get_ase()
+    atoms.set_array("kinds", np.array(checked.kinds))
+    found = with_starting_moments(checked, atoms, starting_moments(checked, given, TABLE))
+    assert found.moments == started
+    assert any(line.startswith("all moments reversed") for line in found.decisions) == (given["Co"] < 0)
+
+
 # -- kinds -----------------------------------------------------------------------------------------------
 
 
