@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ase
+import ase.build
 import numpy as np
 import pytest
 from aiida import orm
@@ -98,6 +99,33 @@ def test_a_thick_cap_is_taken_for_the_substrate_and_that_is_said():
         assert not [line for line in film.decisions if "by rule" in line or "turned" in line]
     assert by_rule.thickness == pytest.approx(2.1 + 1.4)
     assert film.thickness == pytest.approx(1.4 + 1.4)
+
+
+def adsorbed(layers, molecule):
+    """Layers of a (2x2) fcc(111) film with a molecule on top."""
+    atoms = ase.build.fcc111("Pt", (2, 2, len(layers)), a=3.92, vacuum=8.0)
+    atoms.symbols = [symbol for symbol in layers for _ in range(4)]
+    ase.build.add_adsorbate(atoms, molecule, 1.9, "ontop")
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("layers", "molecule", "normal"),
+    [
+        (["Pt", "Pt", "Co"], "CO", "+z from the substrate to the magnet"),
+        (["Pt", "Co"], "CH3OH", "+z from the substrate to the magnet"),
+        (["Pt", "Co", "Pt"], "O", "+z as given"),
+        (["Co", "Co"], "O", "+z as given"),
+    ],
+)
+def test_a_molecule_is_no_substrate(layers, molecule, normal):
+    """Its atoms are more layers than the metal below the magnet has, a quarter full each."""
+    atoms = adsorbed(layers, ase.build.molecule(molecule) if len(molecule) > 1 else molecule)
+    checked = film_of(film_from_ase(atoms)).film
+    assert checked.normal.startswith(normal)
+    heights = np.array(checked.heights)
+    metals = [site for site, symbol in enumerate(checked.symbols) if symbol in ("Pt", "Co")]
+    assert heights[metals].max() < np.delete(heights, metals).min()
 
 
 def test_what_was_said_of_a_film_holds_when_it_is_used():
