@@ -20,7 +20,7 @@ from aiida_dmi.structures import frame
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import with_kinds
 from aiida_dmi.structures.film import AS_GIVEN, FROM_SUBSTRATE, MAGNETS, TO_SUBSTRATE, Film
-from aiida_dmi.structures.heights import LAYER_TOLERANCE, layer_kind
+from aiida_dmi.structures.heights import LAYER_TOLERANCE, ROUNDING, layer_kind
 from aiida_dmi.structures.moments import check_order, pointing_up, with_moments
 from aiida_dmi.structures.symmetry import NEARLY, vanishing
 
@@ -236,7 +236,7 @@ def _doubtful_layers(film: Film) -> list[str]:
     for low, high in itertools.pairwise(order):
         gap = film.heights[high] - film.heights[low]
         if abs(gap - LAYER_TOLERANCE) <= NOISE:
-            taken = "two layers" if gap > LAYER_TOLERANCE else "one layer"
+            taken = "two layers" if gap > LAYER_TOLERANCE + ROUNDING else "one layer"
             words[film.names[low], film.names[high]] = (
                 f"{film.names[low]} and {film.names[high]}, {gap:.2f} Angstrom apart, are {taken}: one is what follows "
                 f"within {LAYER_TOLERANCE:g} Angstrom"

@@ -332,6 +332,15 @@ def test_where_noise_would_decide_it_is_said(buckling, layers):
     assert (film.thickness is None) == (layers == "two layers")
 
 
+@pytest.mark.parametrize("height", [11.6, 11.6 + 1e-9, 11.6 - 1e-9, 11.6 + 2e-15])
+def test_a_distance_that_is_the_limit(height):
+    """B on CoFe at half an Angstrom: one layer, in the decision on which way is up and afterwards."""
+    film = take_in(stacked(["Ta", "Ta", "Co", "Fe", "B"], [5.0, 7.2, 9.4, 11.1, height])).film
+    assert len(film.layers) == 4
+    assert not film.elements("cap")
+    assert not [line for line in film.decisions if "the cap" in line]
+
+
 def test_a_vicinal_surface_has_no_thickness():
     """Rows a third of an angstrom above each other: no chain that swallows the film, and no t of a terrace."""
     rows = 12
