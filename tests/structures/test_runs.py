@@ -60,7 +60,9 @@ def test_layers_stay_what_they_were():
 
 def test_a_record_of_other_atoms_is_refused():
     record = film_of(film("Co/Pt(111):1+2")).film.record()
-    with pytest.raises(InputError, match="film: a record of Pt Pt Co was given, the structure has Pt Co; leave the record out"):
+    with pytest.raises(
+        InputError, match="film: a record of Pt Pt Co was given, the structure has Pt Co; leave the record out"
+    ):
         Film.from_record(record, film("Co/Pt(111):1+1"))
 
 
