@@ -116,6 +116,7 @@ class Candidate:
         if "film" in self.source:
             arguments = {key: value for key, value in self.source["film"].items() if key != "kinds"}
             atoms, choices = bilayer(**arguments), choices_of_bilayer(arguments)
+            choices = dataclasses.replace(choices, kinds=self.source["film"].get("kinds"))
         else:
             node = load("structure", self.source["structure"], orm.StructureData)
             atoms, choices = atoms_of(node), choices_of(node)
