@@ -15,7 +15,8 @@ from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.build.time_reversal import one_of_each_pair
 from aiida_dmi.engine.maps.quality import control_points
-from aiida_dmi.engine.output.results import in_units
+from aiida_dmi.engine.output.results import in_units, off_diagonal, tensors_of
+from aiida_dmi.engine.quantities.registry import QUANTITIES
 
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
 BELOW_NEXT_BAND = 0.01
@@ -247,13 +248,14 @@ def headline(
     values: dict[str, Any] = {}
     record = {} if film is None else film.get_dict()
     area, t = result.attrs["cell_area"], record.get("thickness_angstrom") if thickness is None else thickness.value
-    for name in ("D", "Q", "D_1", "Q_1", "a_I", "a_II"):
-        pair = [point[name], point[f"{name}_error"]]
-        if name in ("D", "Q"):
-            pair = [x.sel(soi_scale=scale) for x in pair]
-        for i, j in (("y", "x"), ("x", "y")):
-            value, error = (x.sel(i=i, j=j) for x in pair)
-            values[f"{name}_{i}{j}"] = in_units(value, error, area, t)
+    at_scale = point.sel(soi_scale=scale)
+    for name in tensors_of(result):
+        # One that comes with another says how good that is; it is no number of its own.
+        if name in QUANTITIES and QUANTITIES[name].accompanies is not None:
+            continue
+        for key, index in off_diagonal(at_scale[name]).items():
+            value, error = (at_scale[one].sel(index) for one in (name, f"{name}_error"))
+            values[f"{name}_{key}" if key else name] = in_units(value, error, area, t)
     summary: dict[str, Any] = {
         "values": values,
         "soi_scale": scale,
@@ -261,8 +263,8 @@ def headline(
         "direction": str(point.direction.item()),
         "mask": str(point["mask"].item()),
         "temperature_K": float(point.temperature),
-        "closure": float(point.closure),
-        "chemical_potential_eV": float(point.mu.sel(soi_scale=scale)),
+        "closure": float(point.closure) if "closure" in point else None,
+        "chemical_potential_eV": float(at_scale.mu if "mu" in at_scale else at_scale.mu_bare),
         "fermi_level": result.attrs["fermi_level"],
         "fermi_energy_eV": float(result.attrs["fermi_energy"]),
         "mesh": [int(m) for m in result.attrs["mesh"]],

@@ -10,10 +10,9 @@ import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.micromagnetics import Micromagnetic, to_mumax3, to_ubermag
+from aiida_dmi.engine.output.results import tensors_of
 from aiida_dmi.plots.selection import AXES, point
 from aiida_dmi.text import comment, csv_text
-
-QUANTITIES = ("D", "Q", "D_1", "Q_1", "a_I", "a_II", "a_II_exact")
 
 
 def sweep_csv(result: xr.Dataset) -> str:
@@ -29,7 +28,7 @@ def sweep_csv(result: xr.Dataset) -> str:
     str
         CSV; lines that begin with # say sign, mesh and reference; units stand in the headings.
     """
-    names = [name for quantity in QUANTITIES if quantity in result for name in (quantity, f"{quantity}_error")]
+    names = [name for quantity in tensors_of(result) for name in (quantity, f"{quantity}_error")]
     table = result[names].to_dataframe()[names].reset_index()
     per = {name: f"{result[name].attrs['units']} per {result[name].attrs['per']}" for name in names}
     axes = {name: str(result[name].attrs.get("units", "")) for name in table.columns if name not in per}

@@ -273,13 +273,17 @@ def _positive(name: str, value: float, unit: str) -> None:
         raise InputError(f"{name}: {value} was given, expected a positive number of {unit}")
 
 
+ENERGY_LENGTH = "meV angstrom"
+"""Unit of what is a number per cell and can be given per length, area or volume."""
+
+
 def in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: float | None) -> dict[str, float]:
     """One number of a film and its error, in all units that are defined.
 
     Parameters
     ----------
     value, error : DataArray
-        Of no dimension, meV*Angstrom per cell.
+        Of no dimension, with their `units`.
     area : float
         Of the cell, Angstrom^2.
     thickness : float or None
@@ -288,8 +292,13 @@ def in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: f
     Returns
     -------
     dict
-        `meV_angstrom`, `pJ_per_m` and, with a thickness, `mJ_per_m2`, each with its `_error`.
+        Of meV*Angstrom per cell: `meV_angstrom`, `pJ_per_m` and, with a thickness, `mJ_per_m2`, each with its `_error`.
+        Of another unit: that alone, as in `meV` and `meV_error`.
     """
+    unit = str(value.attrs["units"])
+    if unit != ENERGY_LENGTH:
+        key = unit.replace(" / ", "_per_").replace("^", "").replace(" ", "_")
+        return {key: float(value), f"{key}_error": float(error)}
     converted = {}
     for suffix, number in (("", value), ("_error", error)):
         converted[f"meV_angstrom{suffix}"] = float(number)
@@ -297,6 +306,22 @@ def in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: f
         if thickness is not None:
             converted[f"mJ_per_m2{suffix}"] = float(per_area(number, area, thickness))
     return converted
+
+
+def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
+    """The components that are looked at first: yx and xy of a tensor, all of a vector, the one of a scalar.
+
+    Returns
+    -------
+    dict
+        Name of the component, as in 'yx' ('' for a scalar), and its labels by axis.
+    """
+    axes = [str(axis) for axis in tensor.dims if axis in ("i", "j", "l")]
+    if len(axes) == 2:
+        return {a + b: dict(zip(axes, (a, b), strict=True)) for a, b in (("y", "x"), ("x", "y"))}
+    if len(axes) == 1:
+        return {str(label): {axes[0]: str(label)} for label in tensor[axes[0]].values}
+    return {"": {}}
 
 
 def save_result(result: xr.Dataset, path: str | Path) -> None:
