@@ -172,7 +172,7 @@ def campaigns() -> list[str]:
 
 def has_profile(context: click.Context) -> bool:
     """Load the profile for the sake of completion; where there is none there is nothing to offer."""
-    from aiida_dmi.cli import load_profile
+    from aiida_dmi.cli.profile import load_profile
 
     try:
         load_profile(context)

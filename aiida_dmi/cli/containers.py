@@ -74,7 +74,7 @@ def list_command(context: click.Context, everything: bool) -> None:
     Example:
         aiida-dmi containers list --all
     """
-    from aiida_dmi.cli import load_profile
+    from aiida_dmi.cli.profile import load_profile
     from aiida_dmi.containers.codes import EXTRA, codes_of, digest_of
 
     load_profile(context)

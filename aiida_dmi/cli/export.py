@@ -10,10 +10,10 @@ from typing import Any
 import click
 from aiida import orm
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import Finite
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.plots.gallery import Case

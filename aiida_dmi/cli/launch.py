@@ -10,9 +10,10 @@ import click
 from aiida import engine, orm
 from aiida.common.exceptions import NotExistent
 
-from aiida_dmi.cli import inputs, load_profile
+from aiida_dmi.cli import inputs
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
 from aiida_dmi.cli.numbers import RANKS, SECONDS, Finite
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.cli.setup import COMPUTER, FAMILY
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from tabulate import tabulate
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_model
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine import WannierModel
 from aiida_dmi.engine.maps import quality

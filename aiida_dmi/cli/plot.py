@@ -9,10 +9,10 @@ from typing import Any
 import click
 from aiida import orm
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import POINTS, Finite
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.plots import style
 from aiida_dmi.plots.convergence import plot_convergence

@@ -8,9 +8,9 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import Name, campaigns, codes
 from aiida_dmi.cli.numbers import Finite
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.provenance import queries
 from aiida_dmi.screening.table import check_format, write_table

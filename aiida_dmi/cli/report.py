@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import POINTS
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.plots.gallery import MESH
 from aiida_dmi.report.page import write_report
 

@@ -13,9 +13,9 @@ from aiida import orm
 from aiida.manage import get_manager
 from tabulate import tabulate
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import Name, campaigns
 from aiida_dmi.cli.numbers import LINES
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.cli.watch import quiet_console
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening import plots

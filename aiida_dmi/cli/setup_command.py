@@ -103,7 +103,7 @@ def _check(context: click.Context, label: str, family: str) -> None:
     """Every code starts, and the family is there; exit status 1 where something is missing."""
     from aiida.common.exceptions import NotExistent
 
-    from aiida_dmi.cli import load_profile
+    from aiida_dmi.cli.profile import load_profile
 
     load_profile(context)
     problems = 0

@@ -7,10 +7,10 @@ import json
 import click
 from aiida import orm
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import RESPONSE, RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import Finite
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text, gate_lines, quality_of, summary_of
 

@@ -9,10 +9,10 @@ from aiida import orm
 from aiida.common.timezone import now
 from tabulate import tabulate
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import DAYS, LINES
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.cli.watch import job_detail, step_name
 from aiida_dmi.workflows.runs import called_jobs, is_cut_off, runner_of, unfinished
 

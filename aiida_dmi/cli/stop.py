@@ -10,9 +10,9 @@ import time
 import click
 from aiida import orm
 
-from aiida_dmi.cli import load_profile
 from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.workflows.runs import end_run, lives, runner_of
 
 PATIENCE = 60.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from aiida_dmi.cli import inputs, load_profile
+from aiida_dmi.cli import inputs
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, RESPONSE, NodeName
+from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.provenance.trace import trace as traced
 
 
