@@ -94,8 +94,8 @@ def _stringency(wanted: str, known: families.Cutoffs, group: PseudoPotentialFami
             again = "`aiida-pseudo install family FOLDER LABEL -F pseudo.family.cutoffs -P pseudo.upf`"
             set_them = f"{again}, then {set_them.replace(group.label, 'LABEL')}"
         raise InputError(
-            f"pseudo_family: {group.label!r} recommends no cutoffs; set them ({set_them}), or give one in the overrides "
-            f"({OVERRIDE}, Ry)"
+            f"pseudo_family: {group.label!r} recommends no cutoffs; set them ({set_them}), or give one "
+            f"in the overrides ({OVERRIDE}, Ry)"
         )
     at_least = STRINGENCIES[STRINGENCIES.index(wanted) :] if wanted in STRINGENCIES else (wanted,)
     for name in at_least:

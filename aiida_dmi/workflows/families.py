@@ -58,7 +58,8 @@ def family(label: str | None = None) -> PseudoPotentialFamily:
             f"pseudo_family: neither {PSEUDO_DOJO} nor {SG15} is installed; run `aiida-dmi setup`, or name another "
             "fully relativistic family (--family, or pseudo_family in the overrides)"
         )
-    how = "aiida-dmi setup" if label in (PSEUDO_DOJO, *same) else "aiida-dmi setup --pseudos FOLDER --family LABEL"
+    ours = label in (PSEUDO_DOJO, *same)
+    how = f"aiida-dmi setup {'' if ours else '--pseudos FOLDER '}--family {label}"
     raise InputError(
         f"pseudo_family: {label!r} is not installed; run `{how}`, or name one that is (`aiida-pseudo list`)"
     )
