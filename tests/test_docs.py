@@ -55,6 +55,7 @@ NOT_RUN = {
     "OMP_NUM_THREADS=1 python benchmarks": "minutes of a whole core",
     "python benchmarks": "likewise",
     "aiida-pseudo install": "a download",
+    "aiida-pseudo family": "AiiDA's own: tests/workflows/test_cutoffs.py sets a family's cutoffs",
     "aiida-dmi containers setup": "an image: tests/containers/test_codes.py",
     "aiida-dmi query made-with --image": "a code in an image: tests/provenance/test_campaign.py",
     "scripts/build-image.sh": "a container engine: `make test-containers`",
