@@ -40,6 +40,18 @@ def upf_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def official_folder() -> Path:
+    """PseudoDojo's own set with its cutoffs: no part of this project, used where it is there."""
+    name = "pseudodojo-pbe-fr-0.4"
+    given = os.environ.get("AIIDA_DMI_PSEUDOS")
+    places = [Path(given), Path(given) / name] if given else [Path(__file__).parents[2] / "shared" / "data" / name]
+    found = next((place for place in places if (place / "cutoffs-hartree.json").is_file()), None)
+    if found is None:
+        pytest.skip(f"PseudoDojo's set is not in {places[-1]}; AIIDA_DMI_PSEUDOS names its folder")
+    return found
+
+
+@pytest.fixture(scope="session")
 def computer(aiida_profile, tmp_path_factory) -> orm.Computer:
     """The local machine, set up as a user's would be."""
     from aiida_dmi.cli.setup import ensure_computer
