@@ -17,6 +17,7 @@ import ase.io
 import pytest
 import yaml
 from aiida import orm
+from aiida_pseudo.groups.family import PseudoPotentialFamily
 from click.testing import CliRunner
 
 import aiida_dmi
@@ -111,6 +112,8 @@ def campaign(aiida_profile, codes, pseudo_family, model_file):
     cluster = orm.Computer("cluster", "localhost", transport_type="core.local", scheduler_type="core.slurm").store()
     orm.InstalledCode(cluster, "/opt/pw.x", label="pw-gpu", default_calc_job_plugin="quantumespresso.pw").store()
     # What `make demo` makes where there is no network: every page runs with it as printed.
+    labels = orm.QueryBuilder().append(PseudoPotentialFamily, project="label")
+    known = labels.all(flat=True)
     ensure_pseudo_family()
     model = WannierModelData(model_file.absolute()).store()
     content = {
@@ -122,7 +125,10 @@ def campaign(aiida_profile, codes, pseudo_family, model_file):
     screen(parse_spec(content), in_process=True)
     (entry,) = entries("neighbours")
     assert entry.state == "finished", entry.message
-    return content, orm.load_node(entry.pk)
+    yield content, orm.load_node(entry.pk)
+    # Runs of other tests are told by the families that hold their pseudopotentials.
+    for label in set(labels.all(flat=True)) - set(known):
+        orm.Group.collection.delete(orm.load_group(label).pk)
 
 
 @pytest.fixture

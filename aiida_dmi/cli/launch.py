@@ -12,7 +12,7 @@ from aiida.common.exceptions import NotExistent
 
 from aiida_dmi.cli import inputs, load_profile
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
-from aiida_dmi.cli.numbers import RANKS, SECONDS
+from aiida_dmi.cli.numbers import RANKS, SECONDS, Finite
 from aiida_dmi.cli.setup import COMPUTER
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
@@ -94,7 +94,9 @@ def what_model(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--magnets", metavar="A,B", help="Elements that carry the magnetism.  [default: Cr Mn Fe Co Ni]"),
         click.option("--substrate", metavar="A", help="An element of the substrate.  [default: side with more layers]"),
-        click.option("--thickness", type=float, metavar="T", help="Of the magnetic film, angstrom, for mJ/m^2."),
+        click.option(
+            "--thickness", type=Finite(positive=True), metavar="T", help="Of the magnetic film, angstrom, for mJ/m^2."
+        ),
     ]
     for option in reversed(options):
         function = option(function)

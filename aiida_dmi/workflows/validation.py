@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from aiida_dmi.structures.film import NEEDED, Film
 from aiida_dmi.structures.frame import MIN_VACUUM
 from aiida_dmi.structures.heights import heights_of
 from aiida_dmi.structures.intake import as_it_stands
+from aiida_dmi.structures.moments import check_order
 from aiida_dmi.structures.slab import choices_of
 from aiida_dmi.workflows import neighbours
 
@@ -61,13 +63,27 @@ def film(node: orm.Dict | None, _: Any = None) -> str | None:
     return "film: no record of a film was given; leave it out, or take get_builder_from_protocol, which makes it"
 
 
-def film_of_structure(record: orm.Dict | None, node: orm.StructureData) -> str | None:
-    """Whether a record is that of a structure, or without one, whether the structure is a film."""
+def film_of_structure(
+    record: orm.Dict | None, node: orm.StructureData, moments: Mapping[str, float] | None = None
+) -> str | None:
+    """Whether a record is that of a structure, or without one, whether the structure is a film.
+
+    Parameters
+    ----------
+    record : Dict, optional
+        `Film.record`.
+    node : StructureData
+    moments : mapping, optional
+        Kind to starting moment, mu_B: those of an antiferromagnet are refused.
+    """
     try:
         if record is None:
-            as_it_stands(node, choices_of(node)).record()
+            film = as_it_stands(node, choices_of(node))
+            film.record()
         else:
-            Film.from_record(record.get_dict(), node)
+            film = Film.from_record(record.get_dict(), node)
+        if moments is not None:
+            check_order(dataclasses.replace(film, moments=dict(moments)))
     except InputError as error:
         return str(error)
     return None
@@ -323,4 +339,12 @@ def model_of_film(inputs: Mapping[str, Any]) -> str | None:
         message = "parent_folder: given with relax; the density of another geometry would be used, give one"
     else:
         message = scf_of_another_film(inputs["parent_folder"], structure_)
-    return message or film_of_structure(inputs.get("film"), structure_)
+    if message is not None:
+        return message
+    starting = scf.get_dict().get("SYSTEM", {}).get("starting_magnetization") or {}
+    # Of a kind without one, pw.x starts from no moment.
+    moments = {
+        kind: float(starting.get(kind) or 0.0) * _parsed(pseudo.get_content(), pseudo.filename).valence
+        for kind, pseudo in inputs.get("pseudos", {}).items()
+    }
+    return film_of_structure(inputs.get("film"), structure_, None if "parent_folder" in inputs else moments)

@@ -26,6 +26,7 @@ from aiida_dmi.calculations.functions import (
 )
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.structures.film import COMPENSATED
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import cleaning, scratch, validation
 from aiida_dmi.workflows.builders import wannier_model_builder
@@ -189,6 +190,13 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
             "splitting there is no DMI: check the starting moments and the structure",
         )
         spec.exit_code(
+            414,
+            "ERROR_ANTIFERROMAGNETIC",
+            message="step scf: the film ended antiferromagnetic (total magnetization {total:+.3f} mu_B, absolute "
+            "{absolute:.3f}); D here is of one magnetisation that turns as a whole, of ferromagnets and ferrimagnets: "
+            "give other starting moments",
+        )
+        spec.exit_code(
             420,
             "ERROR_WANNIERISATION_FAILED",
             message="no choice of Wannier functions worked ({tries} tried); the last one: {message}",
@@ -273,10 +281,12 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
         return None
 
     def check_magnet(self) -> ExitCode | None:
-        """... to a magnet."""
-        moment = self.ctx.scf_parameters.get("absolute_magnetization", None)
-        if moment is not None and abs(moment) < LEAST_MOMENT:
-            return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=moment)
+        """... to a magnet with one magnetisation."""
+        total, absolute = (self.ctx.scf_parameters.get(f"{of}_magnetization", None) for of in ("total", "absolute"))
+        if absolute is not None and abs(absolute) < LEAST_MOMENT:
+            return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=absolute)
+        if None not in (total, absolute) and abs(total) < COMPENSATED * abs(absolute):
+            return self.exit_codes.ERROR_ANTIFERROMAGNETIC.format(total=total, absolute=absolute)
         return None
 
     def plan(self) -> None:

@@ -23,6 +23,7 @@ from aiida_dmi.engine.build import Pseudopotential
 from aiida_dmi.engine.build.quantum_espresso import SCHEMA, SaveFolder
 from aiida_dmi.engine.checkpoint import Checkpoint
 from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.settings import Settings
 from aiida_dmi.screening.spec import parse_spec, read_spec
 
 PACKAGE = Path(aiida_dmi.__file__).parent
@@ -219,7 +220,13 @@ def test_work_folder_and_image_of_a_container(text, tmp_path):
         resolve_image(engine("apptainer"), f"/{word}.sif", None)
 
 
-@pytest.mark.parametrize("text", SHELL)
+@pytest.mark.parametrize("text", [text for text in SHELL if not text.isprintable()])
+def test_label_of_a_mask_is_one_line(text):
+    with pytest.raises(InputError, match=r"soi_masks: .* expected a name of printable characters"):
+        Settings.checked(dimension=2, atoms=2, mesh=4, soi_masks={text: [1.0, 0.0]})
+
+
+@pytest.mark.parametrize("text", [text for text in SHELL if text.isprintable()])
 def test_label_of_a_mask_reaches_no_shell(text, aiida_profile, codes, model_node, tmp_path):
     """Names that users choose stand in YAML files; the job script is the same for all of them."""
     from aiida.common.folders import SandboxFolder

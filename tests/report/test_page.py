@@ -106,7 +106,7 @@ def test_only_an_ended_dmi_workchain_has_a_report(finished, stored_inputs):
 
 
 def test_a_run_that_failed_has_a_report_that_says_why(stored_inputs):
-    node = stored_inputs()
+    node = stored_inputs(overrides={"response": {"mesh": 96}})
     node.set_process_state("finished")
     node.set_exit_status(401)
     node.set_exit_message("step model: the scf did not converge")
@@ -114,7 +114,6 @@ def test_a_run_that_failed_has_a_report_that_says_why(stored_inputs):
     text = render(node)
     assert "exit 401: step model: the scf did not converge" in text
     assert 'id="figure-structure"' in text
-    # The family alone: the protocol's own is not that of the tests.
     assert "Protocol <b>fast</b> (the nearest one: it is not recorded which one made these inputs)" in text
-    assert "<code>pseudo_family</code>" in text
+    assert "<code>response.mesh</code>" in text
     assert "D. R. Hamann" in text

@@ -62,14 +62,17 @@ def test_builder_settles_it(codes, pseudo_family, tungsten):
     with pytest.raises(ValueError, match=r"kpoints: 10x10 was given"):
         built(kpoints_mesh=[10, 10])
     assert built(kpoints_mesh=[9, 9]).wannier90.metadata.description == ""
-    # A cell to five digits: by Wannier90's tolerance.
-    slab = tungsten.get_ase()
+
+
+def test_a_cell_to_five_digits_is_set_to_its_lattice(codes, pseudo_family):
+    """Nothing is left for the neighbours to settle."""
+    slab = film("Co/Pt(111):1+1").get_ase()
     slab.set_cell(ROUNDED, scale_atoms=False)
-    tungsten = orm.StructureData(ase=slab)
     overrides = {"pseudo_family": pseudo_family.label, "wannierisation": {"kpoints_mesh": [6, 6]}}
-    builder = WannierModelWorkChain.get_builder_from_protocol(codes, tungsten, overrides=overrides)
-    assert builder.wannier90.parameters["kmesh_tol"] == 1e-5
-    assert "kmesh_tol = 1e-05" in builder.wannier90.metadata.description
+    builder = WannierModelWorkChain.get_builder_from_protocol(codes, orm.StructureData(ase=slab), overrides=overrides)
+    assert "kmesh_tol" not in builder.wannier90.parameters.get_dict()
+    assert neighbours.refusal(builder.structure, builder.kpoints, {}) is None
+    assert any(line.startswith("cell set to its hexagonal lattice") for line in builder.film["decisions"])
 
 
 def test_ports_refuse_it_too(codes, pseudo_family, tungsten):

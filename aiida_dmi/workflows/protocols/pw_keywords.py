@@ -225,10 +225,10 @@ def checked(
             )
         for keyword, value in content.items():
             place = (namelist, keyword)
-            if keyword in passed and keyword not in {*OWNED, *FIXED}:
-                _require_plain(place, value)
-            elif keyword == "calculation":
+            if keyword == "calculation":
                 _require_fixed(place, value, calculation, f"this is what the step {step} runs")
+            elif keyword in passed and keyword not in {*OWNED, *FIXED}:
+                _require_plain(place, value)
             else:
                 content[keyword] = _value(place, value)
     return result
