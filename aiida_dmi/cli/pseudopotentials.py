@@ -123,7 +123,7 @@ def download_pseudo_dojo() -> PseudoPotentialFamily:
             raise InputError(f"{PSEUDO_DOJO}: the download took longer than {DOWNLOAD:.0f} s") from error
         archives = list(Path(scratch).glob("*.aiida_pseudo"))
         if done.returncode or not archives:
-            said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
+            said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
             raise InputError(f"{PSEUDO_DOJO}: aiida-pseudo said: {brief(said[-1])}")
         return ensure_pseudo_family(PSEUDO_DOJO, archives[0])
 

@@ -135,7 +135,7 @@ def _check(context: click.Context, label: str, family: str | None) -> None:
         click.echo(described(installed(family)))
     except InputError as error:
         problems += 1
-        click.echo(f"pseudopotential family: NOT READY: {error}")
+        click.echo(f"pseudopotential family {family or PSEUDO_DOJO}: NOT THERE; {error}")
     if problems:
         raise click.ClickException(f"{problems} of {len(CODES) + 1} not ready; run `aiida-dmi setup`")
 

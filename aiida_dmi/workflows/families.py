@@ -98,12 +98,12 @@ def family_of(pseudos: Iterable[UpfData], first: str | None = None) -> PseudoPot
         the order of `family`, then of their labels.
     """
     wanted = {node.md5 for pseudo in pseudos for node in sources(pseudo)}
-    query = orm.QueryBuilder().append(UpfData, filters={"attributes.md5": {"in": list(wanted)}}, tag="pseudo")
-    query.append(PseudoPotentialFamily, with_node="pseudo", tag="family", project="*")
-    query.add_projection("pseudo", "attributes.md5")
+    same = {"attributes.md5": {"in": list(wanted)}}
+    query = orm.QueryBuilder().append(UpfData, filters=same, project="attributes.md5", tag="pseudo")
+    query.append(PseudoPotentialFamily, with_node="pseudo", project="*")
     held: dict[str, set[str]] = {}
     groups: dict[str, PseudoPotentialFamily] = {}
-    for group, md5 in query.all():
+    for md5, group in query.all():
         groups[group.uuid] = group
         held.setdefault(group.uuid, set()).add(md5)
     found = [groups[uuid] for uuid, md5s in held.items() if md5s == wanted]

@@ -33,7 +33,7 @@ def made(kind, label, folder):
 
 
 def test_nothing_is_installed(aiida_profile_tmp):
-    with pytest.raises(InputError, match="neither PseudoDojo/.* nor SG15/.* is installed; run `aiida-dmi setup`"):
+    with pytest.raises(InputError, match=r"neither PseudoDojo/.* nor SG15/.* is installed; run `aiida-dmi setup`"):
         family()
 
 
