@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiida import engine, load_profile, orm
+from aiida import engine, orm
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
 
+from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
+from aiida_dmi.cli.setup import ensure_codes, ensure_computer, ensure_profile
 from aiida_dmi.engine.atomic import whole_file
 from aiida_dmi.structures.bilayer import film as preset
 from aiida_dmi.workflows.families import SG15
@@ -36,9 +38,8 @@ def recorded() -> list[dict[str, Any]]:
     return list(json.loads(NUMBERS.read_text(encoding="utf-8"))) if NUMBERS.exists() else []
 
 
-def run(film: str, family: str, cutoff: float) -> orm.WorkChainNode:
+def run(codes: dict[str, orm.AbstractCode], film: str, family: str, cutoff: float) -> orm.WorkChainNode:
     """From the preset to D, with the protocol `fast` and one choice of Wannier functions for all cutoffs."""
-    codes = {name: orm.load_code(f"{name}@dmi-localhost") for name in ("pw", "wannier90", "engine")}
     overrides = {
         "pseudo_family": family,
         "scf": {"parameters": {"SYSTEM": {"ecutwfc": cutoff}}},
@@ -88,14 +89,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--family", default=SG15, help="label of the pseudopotential family")
     parser.add_argument("--cutoffs", nargs="+", type=float, default=CUTOFFS, help="Ry")
     given = parser.parse_args(arguments)
-    load_profile()
+    ensure_profile()
+    codes = ensure_codes(ensure_computer())
+    ensure_pseudo_family(given.family)
     failed = 0
     for cutoff in given.cutoffs:
         for film in given.films:
             if any((r["film"], r["family"], r["ecutwfc_ry"]) == (film, given.family, cutoff) for r in recorded()):
                 continue
             clock = time.monotonic()
-            node = run(film, given.family, cutoff)
+            node = run(codes, film, given.family, cutoff)
             if node.is_finished_ok:
                 found = sorted(
                     [*recorded(), record(node, film, given.family, cutoff)],

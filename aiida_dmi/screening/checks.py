@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiida import orm
-
 from aiida_dmi.calculations.response import refusal
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.screening.candidates import Candidate, load
+from aiida_dmi.screening.candidates import Candidate
 from aiida_dmi.screening.cost import read
 from aiida_dmi.screening.inputs import load_codes
 from aiida_dmi.screening.spec import Spec
-from aiida_dmi.structures.bilayer import film_label, magnet_elements
 from aiida_dmi.structures.convert import structure_data
+from aiida_dmi.structures.intake import with_starting_moments
 from aiida_dmi.structures.layers import mask_weights, sites_of
 from aiida_dmi.workflows import neighbours, validation
 from aiida_dmi.workflows.builders import mesh_of, starting_moments
@@ -29,13 +27,14 @@ def check_candidate(candidate: Candidate) -> None:
         In one line, naming what does not fit.
     """
     if "model" in candidate.source:
-        _check_masks(candidate, candidate.atoms(), None)
+        _check_masks(candidate)
         return
-    structure = _structure(candidate)
-    inputs, family = candidate.settled
+    film, structure = candidate.film, structure_data(candidate.atoms(), candidate.label)
     if message := validation.structure(structure):
         raise InputError(message)
-    moments = starting_moments(structure, candidate.moments, inputs["magnetic_moments"])
+    inputs, family = candidate.settled
+    moments = starting_moments(film, candidate.moments, inputs["magnetic_moments"])
+    with_starting_moments(film, candidate.atoms(), moments)
     symbols = {kind.name: kind.symbol for kind in structure.kinds}
     valence = {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments}
     validation.require_moments(moments, valence)
@@ -43,8 +42,8 @@ def check_candidate(candidate: Candidate) -> None:
     mesh_of(structure, inputs["scf"])
     neighbours.settled(mesh_of(structure, inputs["wannierisation"]), inputs["wannierisation"])
     if inputs["relax"] and inputs["relax"]["fixed"]:
-        sites_of(structure, inputs["relax"]["fixed"])
-    _check_masks(candidate, structure, sorted({symbols[kind] for kind, moment in moments.items() if moment}))
+        sites_of(film, inputs["relax"]["fixed"])
+    _check_masks(candidate)
 
 
 def check_campaign_codes(spec: Spec, candidates: Sequence[Candidate]) -> None:
@@ -63,19 +62,9 @@ def check_campaign_codes(spec: Spec, candidates: Sequence[Candidate]) -> None:
         raise InputError(f"codes: {', '.join(codes)} given, a finished model needs `engine`")
 
 
-def _check_masks(candidate: Candidate, film: object, magnets: list[str] | None) -> None:
+def _check_masks(candidate: Candidate) -> None:
     response = {key: value for key, value in candidate.inputs["response"].items() if value is not None}
     if "soi_masks" in response:
-        response["soi_masks"] = mask_weights(film, response["soi_masks"], magnets)
+        response["soi_masks"] = mask_weights(candidate.film, response["soi_masks"])
     if message := refusal(response):
         raise InputError(f"response: {message}")
-
-
-def _structure(candidate: Candidate) -> orm.StructureData:
-    """The host film as a node, not stored."""
-    if "structure" in candidate.source:
-        node: orm.StructureData = load("structure", candidate.source["structure"], orm.StructureData)
-        return node
-    arguments = dict(candidate.source["film"])
-    kinds = arguments.pop("kinds", "element")
-    return structure_data(candidate.atoms(), film_label(arguments), kinds, magnet_elements(arguments))

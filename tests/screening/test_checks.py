@@ -27,7 +27,7 @@ def candidate(family, system="Co/Pt(111):1+2", overrides=None, **keys):
         ({"moments": {"Fe": 2.0}}, "'Fe' is no part of this film"),
         ({"moments": {"Co.2": 2.0}}, "'Co.2' is no part of this film"),
         ({"moments": {"Co": 20.0}}, "moments: 20 mu_B was given for Co, expected at most 17"),
-        ({"moments": {"Co": 0.0}}, "no magnetic atom"),
+        ({"moments": {"Co": 0.0}}, "all are 0 for Co, the film's magnet"),
         ({"overrides": {"relax": {"fixed": ["Pt.9"]}}}, "'Pt.9' is no part of this film"),
         ({"overrides": {"wannierisation": {"kpoints_mesh": [4, 4, 2]}}}, "4x4x2 was given, a film has one point along"),
         ({"overrides": {"scf": {"kpoints_mesh": [4, 4, 2]}}}, "4x4x2 was given, a film has one point along"),
