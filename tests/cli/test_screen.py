@@ -64,7 +64,7 @@ def environment(tmp_path_factory):
         (
             "--dry-run",
             "systems: [{film: 'Co/Pt(111):1+1'}]\ntemperatures: [0]\n",
-            "temperatures: 0 was given, expected kelvins",
+            "temperatures: 0.0 was given, expected kelvins",
         ),
         (
             "--dry-run",

@@ -51,7 +51,7 @@ def with_doping(*entries):
             "shifts: overrides.response.fermi_shifts is given too",
         ),
         # The response, by the engine's own check.
-        ({**FILM, "temperatures": [0.0]}, "temperatures: 0 was given, expected kelvins above 0"),
+        ({**FILM, "temperatures": [0.0]}, "temperatures: 0.0 was given, expected kelvins above 0"),
         ({**FILM, "temperatures": 300.0}, "temperatures: 300.0 was given"),
         ({**FILM, "directions": [[0, 0, 0]]}, r"directions: \[0.0, 0.0, 0.0\] was given"),
         ({**FILM, "shifts": [math.nan]}, r"shifts: \[nan\] was given, expected a list of numbers"),
