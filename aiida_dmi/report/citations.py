@@ -114,6 +114,8 @@ def versions(node: orm.WorkChainNode) -> list[tuple[str, str]]:
     if "wannier_model" in node.inputs:
         for kind, pseudo in node.inputs.wannier_model.pseudos.items():
             rows.append((f"pseudopotential {kind}", f"{pseudo.filename}, md5 {pseudo.md5}"))
+        if "cutoffs" in node.inputs.wannier_model:
+            rows.append(("cutoffs", str(node.inputs.wannier_model.cutoffs["words"])))
     return rows
 
 

@@ -26,8 +26,8 @@ STRINGENCIES = ("low", "normal", "high")
 REFERENCE = "normal"
 """The stringency that the quality gate holds a cutoff against."""
 COST_OF_SG15 = (
-    "good for trying things out: Hf, Ta and W have 4f in the valence (twice the electrons, W-Re does not mix), Fe and Sr "
-    "have ghost states and are refused; for results PseudoDojo's set (aiida-dmi setup)"
+    "good for trying things out: Hf, Ta and W have 4f in the valence (twice the electrons, W-Re does not mix), Fe and "
+    "Sr have ghost states and are refused; for results PseudoDojo's set (aiida-dmi setup)"
 )
 
 Cutoffs = dict[str, tuple[float, float]]
