@@ -145,8 +145,8 @@ class Candidate:
             return _model_film(self.source["model"], said)
         if "film" in self.source:
             arguments = {key: value for key, value in self.source["film"].items() if key != "kinds"}
-            kinds = Choices.checked({"kinds": self.source["film"].get("kinds")})
-            atoms, choices = bilayer(**arguments), choices_of_bilayer(arguments).changed(kinds)
+            atoms, choices = bilayer(**arguments), choices_of_bilayer(arguments)
+            choices = dataclasses.replace(choices, kinds=self.source["film"].get("kinds"))
         else:
             node = load("structure", self.source["structure"], orm.StructureData)
             atoms, choices = atoms_of(node), choices_of(node)

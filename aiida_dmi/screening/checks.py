@@ -29,12 +29,15 @@ def check_candidate(candidate: Candidate) -> None:
     if "model" in candidate.source:
         _check_masks(candidate)
         return
-    film, structure = candidate.film, structure_data(candidate.atoms(), candidate.label)
+    # Nothing is stored.
+    atoms, film = candidate.atoms(), candidate.film
+    structure = structure_data(atoms, "")
     if message := validation.structure(structure):
         raise InputError(message)
     inputs, family = candidate.settled
-    moments = starting_moments(film, candidate.moments, inputs["magnetic_moments"])
-    with_starting_moments(film, candidate.atoms(), moments)
+    given = None if candidate.moments is None else dict(candidate.moments)
+    moments = starting_moments(film, given, inputs["magnetic_moments"])
+    with_starting_moments(film, atoms, moments)
     symbols = {kind.name: kind.symbol for kind in structure.kinds}
     valence = {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments}
     validation.require_moments(moments, valence)

@@ -63,6 +63,10 @@ def with_kinds(atoms: ase.Atoms, kinds: Sequence[str]) -> ase.Atoms:
     return named
 
 
+FULL = 1e-6
+"""What an occupancy of a full site may differ from 1 by."""
+
+
 def check_occupancies(atoms: ase.Atoms) -> None:
     """Refuse sites that ASE read as shared by several elements, or as not full.
 
@@ -72,7 +76,9 @@ def check_occupancies(atoms: ase.Atoms) -> None:
     """
     for site in dict(atoms.info.get("occupancy") or {}).values():
         # A question mark or a dot, which cif has for what is not said, comes as text.
-        if len(site) != 1 or any(isinstance(share, (int, float)) and share < 1.0 for share in site.values()):
+        if len(site) != 1 or any(
+            isinstance(share, (int, float)) and abs(share - 1.0) > FULL for share in site.values()
+        ):
             shares = ", ".join(f"{symbol} {share}" for symbol, share in site.items())
             raise InputError(partial_occupancy(f"a site of {shares}"))
 

@@ -15,17 +15,26 @@ from ase.io.formats import UnknownFileTypeError, filetype
 
 from aiida_dmi.engine.errors import InputError, brief
 from aiida_dmi.structures.convert import check_occupancies, structure_data, with_kinds
-from aiida_dmi.structures.moments import with_moments
+from aiida_dmi.structures.file_checks import (
+    UNREADABLE,
+    check_names_of_cif,
+    check_poscar,
+    check_xyz,
+    refuse_magnetic_cif,
+)
+from aiida_dmi.structures.moments import MOMENT_ARRAYS, with_moments
 
 FRAME = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)")
 PW_INPUT = "espresso-in"
 XYZ = ("xyz", "extxyz")
-COLUMNS = re.compile(r":[A-Z]:(\d+)")
+CIF = ("cif", "mcif")
+POSCAR = ("vasp",)
+TAKEN = ("numbers", "positions", "initial_magmoms", *MOMENT_ARRAYS, "masses", "momenta", "spacegroup_kinds")
+"""Arrays of ASE's atoms that are used, or of which a film has no use."""
 LABEL = re.compile(r"^\s*(?!K_POINTS)([A-Za-z]{1,2}[0-9]?[_-]\S*)\s", re.MULTILINE | re.IGNORECASE)
 """A species of pw.x with a suffix, at the head of a line; not the card of k points."""
+CARD = re.compile(r"^\s*(ATOMIC_SPECIES|ATOMIC_POSITIONS|CELL_PARAMETERS|K_POINTS)\b", re.MULTILINE | re.IGNORECASE)
 FORMATS = "cif, POSCAR, xsf or extended xyz file, or an input of pw.x"
-MAGNETIC_CIF = ("_atom_site_moment", "_space_group_symop_magn", "_space_group_magn")
-"""What ASE leaves out: moments, and symmetry operations without which most of the atoms are missing."""
 
 
 class Slab(NamedTuple):
@@ -97,12 +106,11 @@ def read_structure(text: str, moments_given: bool = False) -> FileContent:
     path, frame = found
     try:
         kind = filetype(str(path))
-    except (UnknownFileTypeError, OSError, UnicodeDecodeError) as error:
+    except (UnknownFileTypeError, *UNREADABLE) as error:
         raise InputError(f"{path}: of no known format; give a {FORMATS}") from error
     if kind == PW_INPUT:
         atoms, notes = _pw_input(path, moments_given)
     else:
-        _refuse_magnetic_cif(path)
         atoms, notes = _by_ase(path, kind, frame)
     check_occupancies(atoms)
     if atoms.constraints:
@@ -114,7 +122,9 @@ def read_structure(text: str, moments_given: bool = False) -> FileContent:
 def _by_ase(path: Path, kind: str, frame: int | None) -> tuple[ase.Atoms, list[str]]:
     """One structure of a file, and ASE's warnings."""
     if kind in XYZ:
-        _check_counts(path)
+        check_xyz(path)
+    if kind in CIF:
+        refuse_magnetic_cif(path)
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -136,45 +146,13 @@ def _by_ase(path: Path, kind: str, frame: int | None) -> tuple[ase.Atoms, list[s
     notes = [
         f"{path.name}: {brief(warning.message, 200)}" for warning in said if issubclass(warning.category, UserWarning)
     ]
-    return _with_computed_moments(atoms), notes
-
-
-def _check_counts(path: Path) -> None:
-    """Refuse an xyz file that counts more atoms or columns than it has: ASE would look for them for ever."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    start = 0
-    while start < len(lines):
-        try:
-            count = int(lines[start])
-        except ValueError:
-            return
-        if count < 0 or start + 2 + count > len(lines):
-            raise InputError(f"{path}: line {start + 1} counts {count} atoms, the file ends before; mend it")
-        columns = sum(int(number[:9]) for number in COLUMNS.findall(lines[start + 1]))
-        if columns > max(map(len, lines[start + 2 : start + 2 + count]), default=0):
-            raise InputError(f"{path}: line {start + 2} counts {columns} columns, the atoms have fewer; mend it")
-        start += 2 + count
-
-
-def _refuse_magnetic_cif(path: Path) -> None:
-    """An antiferromagnet would start as a ferromagnet, and without its magnetic symmetry lack atoms."""
-    if path.suffix.lower() not in (".cif", ".mcif"):
-        return
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix.lower() == ".mcif" or any(word in text for word in MAGNETIC_CIF):
-        raise InputError(
-            f"{path}: a magnetic cif was given, whose moments and symmetry are not read; write all its atoms as a "
-            "plain cif or POSCAR, and give the moments in mu_B (--moment Mn=4)"
-        )
-
-
-def _with_computed_moments(atoms: ase.Atoms) -> ase.Atoms:
-    """Moments that a calculation found, where the file has those and none to start from."""
-    results = getattr(atoms.calc, "results", {})
-    if not atoms.get_initial_magnetic_moments().any() and results.get("magmoms") is not None:
-        atoms = atoms.copy()
-        atoms.set_initial_magnetic_moments(results["magmoms"])
-    return atoms
+    if kind in CIF:
+        check_names_of_cif(path)
+    if kind in POSCAR:
+        notes += check_poscar(path)
+    if left := [name for name in atoms.arrays if name not in TAKEN]:
+        notes.append(f"{path.name}: not taken over: {', '.join(sorted(left))}")
+    return atoms, notes
 
 
 def _pw_input(path: Path, moments_given: bool) -> tuple[ase.Atoms, list[str]]:
@@ -217,8 +195,9 @@ def _plain_labels(text: str) -> tuple[str, dict[str, str]]:
     """An input of pw.x without comments, its labels letters and digits; and the labels that it had.
 
     At a label such as Fe_up, or at a comment behind the numbers, the parser ends its list of atoms without a word.
+    Cards in small letters, which pw.x takes, it does not find.
     """
-    text = re.sub(r"!.*", "", text)
+    text = CARD.sub(lambda card: card[0].upper(), re.sub(r"!.*", "", text))
     found = dict.fromkeys(match[1] for match in LABEL.finditer(text))
     words, labels = set(text.split()), {}
     for label in found:

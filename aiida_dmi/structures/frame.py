@@ -33,6 +33,9 @@ HALF = 5e-3
 """Parts of a lattice vector; a cell of two digits is no sheared one, though its a2 ends beyond the middle of a1."""
 OVERLAP = 0.6
 """Atoms nearer than this part of the sum of their covalent radii lie on one another."""
+ONE_ATOM = 0.1
+"""Angstrom; nearer atoms of one element are one that the operations of a cif did not bring onto itself, its place on a
+symmetry element being rounded."""
 APART = 1.45
 """Where no atoms are nearer than this times the sum of their covalent radii, lengths are no Angstrom: neighbours in
 films lie at 0.7 to 1.2 of it, in bohr at 1.6 and more."""
@@ -122,10 +125,13 @@ def _check_distances(atoms: ase.Atoms) -> None:
         )
     if parts.min() < OVERLAP:
         one, other = sorted((first[parts.argmin()], second[parts.argmin()]))
+        distance = distances[parts.argmin()]
+        remedy = "remove one of them, or give lengths in Angstrom"
+        if symbols[one] == symbols[other] and distance < ONE_ATOM:
+            remedy = "if symmetry made two of one, give its place with more digits (0.33333333), else remove one"
         raise InputError(
-            f"structure: atoms {one + 1} ({symbols[one]}) and {other + 1} ({symbols[other]}) lie "
-            f"{distances[parts.argmin()]:.2f} Angstrom apart, expected at least "
-            f"{OVERLAP * (radii[one] + radii[other]):.2f}; remove one of them, or give lengths in Angstrom"
+            f"structure: atoms {one + 1} ({symbols[one]}) and {other + 1} ({symbols[other]}) lie {distance:.2f} "
+            f"Angstrom apart, expected at least {OVERLAP * (radii[one] + radii[other]):.2f}; {remedy}"
         )
 
 

@@ -16,6 +16,8 @@ LAYER_TOLERANCE = 0.5
 alloys 0.3, the puckered layers of CrSBr 0.45), less than the layers of open surfaces are apart (bcc(111) 0.8)."""
 WIDEST_LAYER = 1.0
 """Angstrom; what is higher is no layer but a slope, such as the rows of a vicinal surface."""
+ROUNDING = 1e-6
+"""Angstrom by which heights of one film differ from one description of it to the next: layers do not hang on that."""
 SAME_STEP = 0.01
 """Angstrom within which gaps count as equal, so that noise does not choose between them."""
 
@@ -82,7 +84,7 @@ def cluster_layers(heights: Sequence[float], tolerance: float = LAYER_TOLERANCE)
     order = sorted(range(len(heights)), key=lambda site: (heights[site], site))
     layers: list[list[int]] = []
     for site in order:
-        if layers and heights[site] - heights[layers[-1][-1]] <= tolerance:
+        if layers and heights[site] - heights[layers[-1][-1]] <= tolerance + ROUNDING:
             layers[-1].append(site)
         else:
             layers.append([site])
@@ -91,7 +93,7 @@ def cluster_layers(heights: Sequence[float], tolerance: float = LAYER_TOLERANCE)
 
 def _cut(layer: list[int], heights: Sequence[float]) -> list[list[int]]:
     """Atoms in the order of their heights, cut at their widest gaps until no part is thicker than `WIDEST_LAYER`."""
-    if heights[layer[-1]] - heights[layer[0]] <= WIDEST_LAYER:
+    if heights[layer[-1]] - heights[layer[0]] <= WIDEST_LAYER + ROUNDING:
         return [layer]
     ordered = np.array([heights[site] for site in layer])
     gaps, middles = np.diff(ordered), (ordered[1:] + ordered[:-1]) / 2

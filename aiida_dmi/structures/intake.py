@@ -20,12 +20,14 @@ from aiida_dmi.structures import frame
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.convert import with_kinds
 from aiida_dmi.structures.film import AS_GIVEN, FROM_SUBSTRATE, MAGNETS, TO_SUBSTRATE, Film
-from aiida_dmi.structures.heights import LAYER_TOLERANCE, layer_kind
-from aiida_dmi.structures.moments import check_order, with_moments
+from aiida_dmi.structures.heights import LAYER_TOLERANCE, ROUNDING, layer_kind
+from aiida_dmi.structures.moments import check_order, pointing_up, with_moments
 from aiida_dmi.structures.symmetry import NEARLY, vanishing
 
 MOST_KINDS = 10
 """Species that pw.x takes (its NSX)."""
+SPARSE = 0.5
+"""What has a smaller part of the atoms of the magnet's fullest layer is an adsorbate and makes no substrate."""
 NOISE = 0.1
 """Angstrom; heights of layers that are this near to the tolerance may be on either side of it by chance."""
 
@@ -133,11 +135,13 @@ def with_starting_moments(film: Film, atoms: ase.Atoms, moments: Mapping[str, fl
     InputError
         If they cancel: the theory here is not of antiferromagnets.
     """
-    started = _with_symmetry(dataclasses.replace(film, moments=dict(moments)), atoms)
+    moments, turned = pointing_up(film, moments)
+    started = _with_symmetry(dataclasses.replace(film, moments=moments), atoms)
     check_order(started)
     carrying = {symbol for symbol, kind in zip(film.symbols, film.kinds, strict=True) if moments.get(kind)}
     quiet = [element for element in MAGNETS if element in film.symbols and element not in carrying]
     words = [f"{element} starts without a moment (--moment {element}=MU_B)" for element in quiet]
+    words = [*([turned] if turned else []), *words]
     return dataclasses.replace(started, decisions=tuple(dict.fromkeys([*started.decisions, *words])))
 
 
@@ -232,7 +236,7 @@ def _doubtful_layers(film: Film) -> list[str]:
     for low, high in itertools.pairwise(order):
         gap = film.heights[high] - film.heights[low]
         if abs(gap - LAYER_TOLERANCE) <= NOISE:
-            taken = "two layers" if gap > LAYER_TOLERANCE else "one layer"
+            taken = "two layers" if gap > LAYER_TOLERANCE + ROUNDING else "one layer"
             words[film.names[low], film.names[high]] = (
                 f"{film.names[low]} and {film.names[high]}, {gap:.2f} Angstrom apart, are {taken}: one is what follows "
                 f"within {LAYER_TOLERANCE:g} Angstrom"
@@ -257,8 +261,10 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
     """Whether the film is to be turned over, what +z is then, and the rule in words where one decided."""
     first, last = film.magnetic_block
     sides = [film.layers[:first], film.layers[last + 1 :]]
-    below, above = len(sides[0]), len(sides[1])
-    elements = ["/".join(_elements(film, side)) for side in sides]
+    full = max(len(layer) for layer in film.layers[first : last + 1])
+    # Single molecules on a film are no layers of a substrate.
+    below, above = (sum(len(layer) >= SPARSE * full for layer in side) for side in sides)
+    elements = ["/".join(_elements(film, side)) or "nothing" for side in sides]
     words: list[str] = []
     if choices.normal is not None:
         over = choices.normal == "down"
@@ -266,21 +272,20 @@ def _which_way(film: Film, choices: Choices) -> tuple[bool, str, list[str]]:
         over = _named_above(film, sides, choices.substrate)
     elif below == above:
         why, otherwise = "magnetic layers alone", "--normal"
-        if below:
+        if any(sides):
             why = f"neither side of the magnet has more layers ({elements[0]} below, {elements[1]} above)"
             otherwise = "--substrate, --normal"
         return False, AS_GIVEN, [f"{why}: +z as given ({otherwise})"]
     else:
         over = above > below
-        if below and above:
+        if all(sides):
             substrate, cap = (1, 0) if over else (0, 1)
             words.append(
                 f"substrate by rule: {elements[substrate]}, {_layers(len(sides[substrate]))}, and {elements[cap]}, "
                 f"{_layers(len(sides[cap]))}, the cap; the other way D has the other sign (--substrate, --normal)"
             )
-    if over:
-        below, above = above, below
-    return over, FROM_SUBSTRATE if below else TO_SUBSTRATE if above else AS_GIVEN, words
+    lower, upper = sides[::-1] if over else sides
+    return over, FROM_SUBSTRATE if lower else TO_SUBSTRATE if upper else AS_GIVEN, words
 
 
 def _named_above(film: Film, sides: Sequence[Sequence[Sequence[int]]], substrate: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ase
 import numpy as np
+from numpy.typing import ArrayLike
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.convert import with_kinds
@@ -17,6 +18,8 @@ ALIKE = 0.25
 NO_SIGN = 0.1
 """mu_B; moments of opposite signs are alike only where they are smaller than this."""
 LONGEST_KIND = 3
+MOMENT_ARRAYS = ("magmom", "magmoms", "initial_magmom", "magnetic_moment", "magnetic_moments")
+"""Names under which others keep moments (mu_B) of the atoms, beside ASE's own."""
 
 
 def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str]]:
@@ -31,9 +34,11 @@ def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str
         If the moments are vectors or not finite.
     """
     atoms = slab.copy()
+    for name in MOMENT_ARRAYS:
+        atoms.arrays.pop(name, None)
     symbols = slab.get_chemical_symbols()
     kinds = [str(kind) for kind in slab.arrays["kinds"]] if "kinds" in slab.arrays else list(symbols)
-    moments = np.asarray(slab.get_initial_magnetic_moments(), dtype=float)
+    moments = np.array(_moments_of(slab), dtype=float)
     if moments.ndim == 2 and not moments[:, :2].any():
         moments = moments[:, 2]
     if moments.ndim > 1:
@@ -66,6 +71,16 @@ def with_moments(slab: ase.Atoms) -> tuple[ase.Atoms, dict[str, float], list[str
     return with_kinds(atoms, kinds), found, words
 
 
+def _moments_of(slab: ase.Atoms) -> ArrayLike:
+    """Moments to start from; those that a calculation found, or that others wrote, where there are none."""
+    initial = slab.get_initial_magnetic_moments()
+    results = getattr(slab.calc, "results", {})
+    # Of an extended xyz, ASE takes a column `magmom` for the total moment, and leaves it one number an atom.
+    found = [*map(results.get, ("magmoms", "magmom")), *map(slab.arrays.get, MOMENT_ARRAYS)]
+    one_an_atom = (moments for moments in found if np.shape(moments)[:1] == (len(slab),))
+    return initial if initial.any() else next(one_an_atom, initial)
+
+
 def alike(moments: Sequence[float]) -> list[list[int]]:
     """Places of moments (mu_B) that start as one, in the order of each group's first place."""
     groups: list[list[int]] = []
@@ -93,6 +108,21 @@ def free_kind(symbol: str, number: int, taken: set[str]) -> str:
     if found is None:
         raise InputError(f"kinds: {symbol} has more kinds than can be named; give fewer different moments or kinds")
     return found
+
+
+def pointing_up(film: Film, moments: Mapping[str, float]) -> tuple[dict[str, float], str | None]:
+    """Moments (mu_B, by kind) of which the magnets' sum points along n, and in words whether all were reversed for it.
+
+    Reversing every moment changes no number, D being even in n; the gate takes n for the magnetisation's direction.
+    """
+    total = sum(
+        moments.get(kind, 0.0) for kind, symbol in zip(film.kinds, film.symbols, strict=True) if symbol in film.magnets
+    )
+    if total >= 0:
+        return dict(moments), None
+    # Not -0.0, which another film with the same numbers would not have.
+    reversed_ = {kind: -moment if moment else 0.0 for kind, moment in moments.items()}
+    return reversed_, "all moments reversed, so that the magnetisation points along n: D is the same"
 
 
 def check_order(film: Film) -> None:

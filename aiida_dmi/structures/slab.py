@@ -14,7 +14,7 @@ from aiida.engine import calcfunction
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.bilayer import magnet_elements
 from aiida_dmi.structures.choices import Choices
-from aiida_dmi.structures.convert import atoms_of, check_occupancies, partial_occupancy, structure_data
+from aiida_dmi.structures.convert import atoms_of, check_occupancies, partial_occupancy, structure_data, with_kinds
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.intake import Taken, take_in
 from aiida_dmi.structures.moments import with_moments
@@ -33,7 +33,8 @@ def film_from_pymatgen(slab: Any, magnets: Sequence[str] | None = None, **option
     Parameters
     ----------
     slab : pymatgen.core.Structure
-        Ordered; the vacuum along any of its lattice vectors. A site property `magmom` (mu_B) gives starting moments.
+        Ordered; the vacuum along any of its lattice vectors. A site property `magmom` or `final_magmom` (mu_B) gives
+        starting moments, `kind_name` (of AiiDA) the kinds.
     magnets, **options
         As `film_from_structure`.
 
@@ -53,13 +54,16 @@ def film_from_pymatgen(slab: Any, magnets: Sequence[str] | None = None, **option
     moments = [_moment(site) for site in slab]
     if any(moments):
         atoms.set_initial_magnetic_moments(moments)
+    names = [site.properties.get("kind_name") for site in slab]
+    if all(names):
+        atoms = with_kinds(atoms, names)
     return film_from_ase(atoms, magnets, **options)
 
 
 def _moment(site: Any) -> float:
-    """Starting moment of a pymatgen site, mu_B: its property `magmom`, or the spin of its species."""
-    given = site.properties.get("magmom")
-    given = getattr(site.specie, "spin", None) if given is None else given
+    """Starting moment of a pymatgen site, mu_B: its properties `magmom`, `final_magmom`, or the spin of its species."""
+    found = (site.properties.get("magmom"), site.properties.get("final_magmom"), getattr(site.specie, "spin", None))
+    given = next((value for value in found if value is not None), None)
     # A Magmom is a vector along x, y, z, or along the axis of its spinors alone.
     vector = np.atleast_1d(np.asarray(getattr(given, "moment", given if given is not None else 0.0), dtype=object))
     if len(vector) == 3 and not any(vector[:2]):
@@ -74,8 +78,8 @@ def _moment(site: Any) -> float:
 def film_from_ase(atoms: ase.Atoms, magnets: Sequence[str] | None = None, **options: Any) -> orm.StructureData:
     """A film from ASE's Atoms; parameters and errors as `film_from_structure`.
 
-    Initial moments become starting moments, and atoms of one element with different ones get kinds of their own. Tags
-    and constraints are left behind.
+    Initial moments, or those that a calculation found, become starting moments, and atoms of one element with different
+    ones get kinds of their own. Tags and constraints are left behind.
     """
     if not isinstance(atoms, ase.Atoms):
         raise InputError(f"structure: {type(atoms).__name__} was given, expected ASE's Atoms")

@@ -67,7 +67,7 @@ def _denser(cell: Any, mesh: list[int], given: Mapping[str, Any], lost: str) -> 
     except ValueError as error:
         raise InputError(
             f"kpoints: {_shown(mesh)}, a mesh {lost}, and so are those slightly denser; give the cell to more digits, "
-            "another height of it, or another mesh"
+            "another height of it (film: vacuum), or another mesh"
         ) from error
 
 

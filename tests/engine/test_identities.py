@@ -1,5 +1,7 @@
 """What must hold exactly, on random tight-binding films without any symmetry, and the definition of D itself."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,23 @@ def test_dmi_along_the_magnetisation_vanishes(film):
         along = (result[name] * result.direction_vector).sum("i")
         np.testing.assert_allclose(along.values, 0, atol=1e-12 * np.abs(result[name].values).max())
     assert np.abs((result.Q * result.direction_vector).sum("i").values).max() > 1e-3 * np.abs(result.Q.values).max()
+
+
+def test_the_reversed_magnet(film):
+    """Spin up and down exchanged: every tensor stays, as the same film with its magnetisation reversed."""
+    model = film(2).model()
+    exchanged = dataclasses.replace(
+        model,
+        centres=model.centres[::-1],
+        hamiltonian=model.hamiltonian[::-1],
+        position=model.position[::-1],
+        overlap=model.overlap.conj().swapaxes(-1, -2),
+        projections=tuple(part[::-1] for part in model.projections),
+        gradients=None if model.gradients is None else tuple(part[::-1] for part in model.gradients),
+    )
+    first, second = (compute(given, 12, directions=OBLIQUE, **FIXED) for given in (model, exchanged))
+    for name in TENSORS:
+        assert np.allclose(first[name].values, second[name].values, atol=1e-9 * np.abs(first[name].values).max()), name
 
 
 def test_even_in_the_magnetisation(film):

@@ -73,7 +73,8 @@ def p_model(atoms, film: Film) -> WannierModel:
 
 def density_of_d(atoms, film: Film, direction=(0, 0, 1)) -> np.ndarray:
     """D_ij per area, (3, 2), meV/Angstrom."""
-    mesh = [math.ceil(SAMPLED / length) for length in np.linalg.norm(np.array(atoms.cell)[:2], axis=1)]
+    # Even: half of it is nested in it.
+    mesh = [2 * math.ceil(SAMPLED / 2 / length) for length in np.linalg.norm(np.array(atoms.cell)[:2], axis=1)]
     options = {"temperatures": [TEMPERATURE], "fermi_level": "dft", "quantities": ["D"], "directions": [direction]}
     return compute(p_model(atoms, film), mesh, **options)["D"].squeeze().values / film.area
 

@@ -28,6 +28,10 @@ def candidate(family, system="Co/Pt(111):1+2", overrides=None, **keys):
         ({"moments": {"Co.2": 2.0}}, "'Co.2' is no part of this film"),
         ({"moments": {"Co": 20.0}}, "moments: 20 mu_B was given for Co, expected at most 17"),
         ({"moments": {"Co": 0.0}}, "all are 0 for Co, the film's magnet"),
+        (
+            {"system": {"film": "Mn/W(001):2+1", "changes": {"kinds": "layer"}}, "moments": {"Mn.1": 4, "Mn.2": -4}},
+            "moments: antiferromagnetic ones were given",
+        ),
         ({"overrides": {"relax": {"fixed": ["Pt.9"]}}}, "'Pt.9' is no part of this film"),
         ({"overrides": {"wannierisation": {"kpoints_mesh": [4, 4, 2]}}}, "4x4x2 was given, a film has one point along"),
         ({"overrides": {"scf": {"kpoints_mesh": [4, 4, 2]}}}, "4x4x2 was given, a film has one point along"),
@@ -57,6 +61,9 @@ def test_candidates_that_run(codes, pseudo_family):
     for found in (
         candidate(pseudo_family, **keys),
         candidate(pseudo_family, {"film": "Mn/W(001):1+1"}, dopings=[{"vca": {"Mn.1": {"Co": 0.1}}}], overrides={}),
+        candidate(
+            pseudo_family, {"film": "Co/Pt(111):2+1", "changes": {"kinds": "layer"}}, moments={"Co": 1.9, "Co.2": 1.7}
+        ),
     ):
         check_candidate(found)
 

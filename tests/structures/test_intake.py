@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ase
+import ase.build
 import numpy as np
 import pytest
 from aiida import orm
@@ -98,6 +99,33 @@ def test_a_thick_cap_is_taken_for_the_substrate_and_that_is_said():
         assert not [line for line in film.decisions if "by rule" in line or "turned" in line]
     assert by_rule.thickness == pytest.approx(2.1 + 1.4)
     assert film.thickness == pytest.approx(1.4 + 1.4)
+
+
+def adsorbed(layers, molecule):
+    """Layers of a (2x2) fcc(111) film with a molecule on top."""
+    atoms = ase.build.fcc111("Pt", (2, 2, len(layers)), a=3.92, vacuum=8.0)
+    atoms.symbols = [symbol for symbol in layers for _ in range(4)]
+    ase.build.add_adsorbate(atoms, molecule, 1.9, "ontop")
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("layers", "molecule", "normal"),
+    [
+        (["Pt", "Pt", "Co"], "COH", "+z from the substrate to the magnet"),
+        (["Pt", "Co"], "CO", "+z from the substrate to the magnet"),
+        (["Pt", "Co", "Pt"], "O", "+z as given"),
+        (["Co", "Co"], "O", "+z as given"),
+    ],
+)
+def test_a_molecule_is_no_substrate(layers, molecule, normal):
+    """Its atoms are more layers than the metal below the magnet has, a quarter full each."""
+    atoms = adsorbed(layers, ase.Atoms(molecule, positions=np.outer(range(len(molecule)), [0, 0, 1.15])))
+    checked = film_of(film_from_ase(atoms)).film
+    assert checked.normal.startswith(normal)
+    heights = np.array(checked.heights)
+    metals = [site for site, symbol in enumerate(checked.symbols) if symbol in ("Pt", "Co")]
+    assert heights[metals].max() < np.delete(heights, metals).min()
 
 
 def test_what_was_said_of_a_film_holds_when_it_is_used():
@@ -208,6 +236,24 @@ def test_ferrimagnets_are_taken():
     assert film_of(film_from_ase(atoms)).film.order == "ferromagnetic"
 
 
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        ({"Co": -1.7}, {"Pt": 0.0, "Co": 1.7}),
+        ({"Co": -1.7, "Pt": 0.2}, {"Pt": -0.2, "Co": 1.7}),
+        ({"Co": 1.7, "Pt": -3.0}, {"Pt": -3.0, "Co": 1.7}),
+    ],
+)
+def test_the_magnetisation_points_along_n(given, started):
+    """Moments that all point down would fail the gate at the end, though D is the same."""
+    checked = film_of(co_pt111(1, 2)).film
+    atoms = co_pt111(1, 2).get_ase()
+    atoms.set_array("kinds", np.array(checked.kinds))
+    found = with_starting_moments(checked, atoms, starting_moments(checked, given, TABLE))
+    assert found.moments == started
+    assert any(line.startswith("all moments reversed") for line in found.decisions) == (given["Co"] < 0)
+
+
 # -- kinds -----------------------------------------------------------------------------------------------
 
 
@@ -284,6 +330,15 @@ def test_where_noise_would_decide_it_is_said(buckling, layers):
     assert f"Cu.1 and Mn.1, {buckling:.2f} Angstrom apart, are {layers}" in " ".join(film.decisions)
     # Half an angstrom is no thickness.
     assert (film.thickness is None) == (layers == "two layers")
+
+
+@pytest.mark.parametrize("height", [11.6, 11.6 + 1e-9, 11.6 - 1e-9, 11.6 + 2e-15])
+def test_a_distance_that_is_the_limit(height):
+    """B on CoFe at half an Angstrom: one layer, in the decision on which way is up and afterwards."""
+    film = take_in(stacked(["Ta", "Ta", "Co", "Fe", "B"], [5.0, 7.2, 9.4, 11.1, height])).film
+    assert len(film.layers) == 4
+    assert not film.elements("cap")
+    assert not [line for line in film.decisions if "the cap" in line]
 
 
 def test_a_vicinal_surface_has_no_thickness():

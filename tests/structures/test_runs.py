@@ -60,7 +60,9 @@ def test_layers_stay_what_they_were():
 
 def test_a_record_of_other_atoms_is_refused():
     record = film_of(film("Co/Pt(111):1+2")).film.record()
-    with pytest.raises(InputError, match="film: a record of Pt Pt Co was given for Pt Co; leave it out"):
+    with pytest.raises(
+        InputError, match="film: a record of Pt Pt Co was given, the structure has Pt Co; leave the record out"
+    ):
         Film.from_record(record, film("Co/Pt(111):1+1"))
 
 
@@ -141,4 +143,7 @@ def test_what_is_said_of_a_model(model_file, tmp_path):
 def test_an_antiferromagnetic_model_is_known_as_one(model_file, tmp_path):
     model = WannierModel.load(model_file)
     node = stored(dataclasses.replace(model, moments=np.array([1.9, -1.9])), tmp_path / "model.h5")
-    assert film_of_model(node).order == "antiferromagnetic"
+    both = film_of_model(node, choices=Choices(magnets=("Co", "Pt")))
+    assert both.order == "antiferromagnetic"
+    # What is induced in the substrate makes no antiferromagnet of it.
+    assert film_of_model(node).order == "ferromagnetic"

@@ -205,3 +205,22 @@ def test_shared_sites_are_refused():
 def test_thin_vacuum_is_refused():
     with pytest.raises(InputError, match=r"vacuum: 2\.0 was given, expected 6 Angstrom or more"):
         film_from_ase(slab_with(["W", "W", "Mn"], 12.0), vacuum=2.0)
+
+
+def test_one_node_for_one_film():
+    """Order of the atoms, -0.0, the cell they are given in and pbc are the description's, not the film's."""
+    slab = ase.Atoms(
+        "PtPtCo",
+        positions=[[0, 0, 5], [0, 1.600415, 7.26], [1.386, 0.8002075, 9.3]],
+        cell=[[2.772, 0, 0], [-1.386, 2.4006224, 0], [0, 0, 20]],
+        pbc=(True, True, False),
+    )
+    negative, wrapped, periodic = slab.copy(), slab.copy(), slab.copy()
+    negative.positions[0, :2] = -0.0
+    wrapped.positions[1] += slab.cell[0]
+    periodic.pbc = True
+    found = {
+        film_from_ase(given).base.caching.compute_hash()
+        for given in (slab, slab[[2, 0, 1]], negative, wrapped, periodic)
+    }
+    assert len(found) == 1
