@@ -44,7 +44,8 @@ def settle(inputs: dict[str, Any], elements: Iterable[str], group: PseudoPotenti
     """
     names = sorted(set(elements))
     system = inputs["scf"]["parameters"]["SYSTEM"]
-    known = {} if group is None else families.recommended(group, names)
+    table = {} if group is None else families.cutoffs_by_element(group, names)
+    known = families.largest(table)
     stringency = None
     if "ecutwfc" not in system:
         stringency = _stringency(inputs["cutoffs"], known, group)
@@ -60,7 +61,7 @@ def settle(inputs: dict[str, Any], elements: Iterable[str], group: PseudoPotenti
         "elements": names,
         "recommended": {name: list(pair) for name, pair in known.items()},
         "reference": known[_reference(known)][0] if known else None,
-        "words": _words(system, stringency, known, names, group),
+        "words": _words(system, stringency, known, table, group),
     }
 
 
@@ -115,7 +116,7 @@ def _words(
     system: Mapping[str, Any],
     stringency: str | None,
     known: families.Cutoffs,
-    names: list[str],
+    table: Mapping[str, families.Cutoffs],
     group: PseudoPotentialFamily | None,
 ) -> str:
     """Where the cutoffs come from, one line."""
@@ -123,7 +124,7 @@ def _words(
     if group is None:
         return f"{first}, given; the pseudopotentials are of no common family that recommends one"
     if stringency is not None:
-        most = max(names, key=lambda name: families.recommended(group, [name])[stringency])
+        most = max(table, key=lambda name: table[name][stringency])
         return f"{first}: {stringency} of {group.label}, {most} needs most"
     if not known:
         return f"{first}, given; {group.label} recommends none"

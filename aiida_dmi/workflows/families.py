@@ -9,6 +9,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.plugins import GroupFactory
+from aiida_pseudo.common.units import U
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_pseudo.groups.family import PseudoPotentialFamily
 from aiida_pseudo.groups.mixins import RecommendedCutoffMixin
@@ -29,6 +30,8 @@ COST_OF_SG15 = (
     "good for trying things out: Hf, Ta and W have 4f in the valence (twice the electrons, W-Re does not mix), Fe and "
     "Sr have ghost states and are refused; for results PseudoDojo's set (aiida-dmi setup)"
 )
+
+_CUTOFFS, _UNITS = RecommendedCutoffMixin._key_cutoffs, RecommendedCutoffMixin._key_cutoffs_unit
 
 Cutoffs = dict[str, tuple[float, float]]
 """Stringency to ecutwfc and ecutrho, Ry."""
@@ -145,21 +148,42 @@ def recommended(group: PseudoPotentialFamily, elements: Iterable[str]) -> Cutoff
     InputError
         If the family lacks an element.
     """
-    names = tuple(sorted(set(elements)))
-    if missing := sorted(set(names) - set(group.elements)):
-        raise InputError(f"pseudo_family: {group.label!r} has none for {', '.join(missing)}; use one that has")
-    if _has_cutoffs(group):
-        try:
-            return {
-                stringency: _rounded(group.get_recommended_cutoffs(elements=names, stringency=stringency, unit="Ry"))
-                for stringency in group.get_cutoff_stringencies()
-            }
-        except ValueError:  # of some elements only
-            return {}
+    return largest(cutoffs_by_element(group, elements))
+
+
+def largest(table: Mapping[str, Cutoffs]) -> Cutoffs:
+    """Of what `cutoffs_by_element` gives, the largest of both cutoffs."""
+    own = list(table.values())
+    return {key: (max(of[key][0] for of in own), max(of[key][1] for of in own)) for key in (own[0] if own else {})}
+
+
+def cutoffs_by_element(group: PseudoPotentialFamily, elements: Iterable[str]) -> dict[str, Cutoffs]:
+    """What a family recommends for each of some elements; empty for all where it recommends nothing for one of them.
+
+    Raises
+    ------
+    InputError
+        If the family lacks an element.
+    """
+    names = sorted(set(elements))
     known = sg15_cutoffs()
-    if all(name in known and group.get_pseudo(name).md5 == known[name]["md5"] for name in names):
-        return {key: _norm_conserving(max(known[name][key] for name in names)) for key in STRINGENCIES}
-    return {}
+    # As `get_recommended_cutoffs`, which asks the database a dozen times an element: campaigns have thousands of films.
+    extras = group.base.extras.all
+    table, units = (extras.get(key, {}) for key in (_CUTOFFS, _UNITS))
+    if table and all(name in by_element for by_element in table.values() for name in names):
+        return {
+            name: {
+                key: _rounded(by_element[name][part] * _rydberg(units[key]) for part in ("cutoff_wfc", "cutoff_rho"))
+                for key, by_element in table.items()
+            }
+            for name in names
+        }
+    held = {node.element: node.md5 for node in group.nodes}
+    if missing := sorted(set(names) - set(held)):
+        raise InputError(f"pseudo_family: {group.label!r} has none for {', '.join(missing)}; use one that has")
+    if not table and all(held[name] == known.get(name, {}).get("md5") for name in names):
+        return {name: {key: _norm_conserving(known[name][key]) for key in STRINGENCIES} for name in names}
+    return {name: {} for name in names}
 
 
 def is_sg15(pseudo: UpfData) -> bool:
@@ -210,6 +234,13 @@ def _norm_conserving(ecutwfc: float) -> tuple[float, float]:
     return float(ecutwfc), 4.0 * ecutwfc
 
 
-def _rounded(pair: tuple[float, float]) -> tuple[float, float]:
+def _rounded(pair: Iterable[float]) -> tuple[float, float]:
     """Without what the change of units leaves behind the sixth decimal."""
-    return round(float(pair[0]), 6), round(float(pair[1]), 6)
+    waves, density = (round(float(value), 6) for value in pair)
+    return waves, density
+
+
+@functools.cache
+def _rydberg(unit: str) -> float:
+    """A unit of energy in Ry."""
+    return float(U.Quantity(1, unit).to("Ry").magnitude)
