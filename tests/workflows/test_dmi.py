@@ -115,6 +115,9 @@ def test_quality_is_in_the_outputs(finished):
     quality = finished.outputs.quality.get_dict()
     assert quality["warnings"] == []
     numbers = quality["model"]
+    # 30 Ry, of what SG15's Co needs.
+    reference = finished.inputs.wannier_model.cutoffs["reference"]
+    assert numbers["basis"]["value"] == pytest.approx(30 / reference, abs=1e-4)
     assert 5 < numbers["bands"]["value"] < 100
     assert numbers["bands"]["unit"] == "meV"
     assert 5 < numbers["spin_orbit_bands"]["value"] < 100
