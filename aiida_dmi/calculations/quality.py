@@ -11,6 +11,7 @@ import numpy.typing as npt
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_dmi.engine.constants import RYDBERG_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps import quality
 
@@ -41,6 +42,10 @@ class Quantity:
 
 
 MODEL = {
+    "basis": Quantity(
+        "ecutwfc, of the one that the pseudopotentials' family recommends for these elements (normal)", "1", False,
+        "the recommended cutoff (leave scf.parameters.SYSTEM.ecutwfc out, or choose by `cutoffs`: low, normal, high)",
+    ),
     "bands": Quantity(
         "weighted difference of the bands to pw.x off the mesh", "meV", True, f"{WANNIER}, or {DENSER}", True
     ),
@@ -98,6 +103,7 @@ def assess_model(
     scf_parameters: orm.Dict,
     bands: orm.BandsData | None = None,
     spin_orbit_bands: orm.BandsData | None = None,
+    cutoffs: orm.Dict | None = None,
 ) -> orm.Dict:
     """Every number of the model's gate against its limit.
 
@@ -110,6 +116,8 @@ def assess_model(
         Output parameters of the scf run.
     bands, spin_orbit_bands : BandsData, optional
         pw.x's bands at k points off the mesh, collinear, and with spin-orbit interaction along z.
+    cutoffs : Dict, optional
+        What was decided of the cutoffs: `reference`, the recommended ecutwfc in Ry.
 
     Returns
     -------
@@ -121,6 +129,7 @@ def assess_model(
     interpolated = Interpolation(loaded)
     excluded = int(loaded.attributes.get("excluded_bands", 0))
     numbers: dict[str, float | None] = {
+        "basis": _basis(scf_parameters, cutoffs),
         "spread": quality.largest_spread(loaded),
         "time_reversal": loaded.time_reversal_error,
         "spin_overlap": quality.smallest_spin_overlap(loaded),
@@ -142,6 +151,16 @@ def assess_model(
         "moment": None if moment is None else abs(filling["moment"] - moment),
     }
     return orm.Dict(judged(MODEL, numbers, limits.get_dict()))
+
+
+def _basis(scf_parameters: orm.Dict, cutoffs: orm.Dict | None) -> float | None:
+    """The cutoff that pw.x had, in units of the recommended one; None where none is recommended."""
+    reference = None if cutoffs is None else cutoffs.get("reference", None)
+    used = scf_parameters.get("wfc_cutoff", None)
+    if reference is None or used is None or used <= 0:
+        return None
+    # In eV, by the parser's constants: what differs in the fifth digit is the same.
+    return round(float(used) / (reference * RYDBERG_EV), 4)
 
 
 @calcfunction

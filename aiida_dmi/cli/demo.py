@@ -12,6 +12,7 @@ from aiida import orm
 from aiida.manage import get_config
 
 from aiida_dmi.cli import setup
+from aiida_dmi.cli.pseudopotentials import described, ensure_pseudo_family
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.containers.codes import setup_codes
 from aiida_dmi.plots.response import plot_fermi_level, plot_spin_orbit
@@ -50,13 +51,13 @@ def run_demo(output: Path, fresh: bool = False, container: str | None = None) ->
     began = time.monotonic()
     click.echo(setup.ensure_profile())
     codes = _codes(container)
-    family = setup.ensure_pseudo_family()
+    family = ensure_pseudo_family()
+    click.echo(described(family))
     structure = co_pt111(1, 1)
-    builder = DmiWorkChain.get_builder_from_protocol(
-        codes, structure, protocol="fast", overrides={"pseudo_family": family.label}
-    )
+    builder = DmiWorkChain.get_builder_from_protocol(codes, structure, protocol="fast")
     builder.metadata.label, builder.caching = structure.label, not fresh
     click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
+    click.echo(f"cutoffs {builder.wannier_model.cutoffs['words']}")
     node = run_with_progress(builder)
     if not node.is_finished_ok:
         click.echo(f"demo: DmiWorkChain<{node.pk}> failed, exit {node.exit_status}: {node.exit_message}", err=True)

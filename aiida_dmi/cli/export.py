@@ -99,6 +99,6 @@ def _content(node: orm.Node, target: str, thickness: float | None, choice: dict[
         return bytes(case.response.get_content(mode="rb")) if case.response is not None else b""
     if target == "csv":
         return sweep_csv(result).encode()
-    if thickness is None and isinstance(node, orm.ProcessNode) and "thickness" in node.inputs:
-        thickness = node.inputs.thickness.value
+    if thickness is None and isinstance(node, orm.WorkChainNode):
+        thickness = summary_of(node).get("thickness_angstrom")
     return micromagnetic(target, result, thickness, f"{case.title}, uuid {node.uuid}", choice).encode()

@@ -14,13 +14,14 @@ from aiida_dmi.cli import inputs
 from aiida_dmi.cli.completion import MODEL, MODEL_RUNS, FilmName, Name, NodeName, computers, families
 from aiida_dmi.cli.numbers import RANKS, SECONDS, Finite
 from aiida_dmi.cli.profile import load_profile
-from aiida_dmi.cli.setup import COMPUTER, FAMILY
+from aiida_dmi.cli.setup import COMPUTER
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.film import Film
 from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.cutoffs import basis
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
 from aiida_dmi.workflows.protocols.utils import read_protocols
@@ -72,9 +73,7 @@ def of_film(function: Callable[..., Any]) -> Callable[..., Any]:
     family = click.option(
         "--family",
         type=Name(families),
-        default=FAMILY,
-        show_default=True,
-        help="Pseudopotential family, fully relativistic.",
+        help="Pseudopotential family, fully relativistic.  [default: PseudoDojo's where it is installed, else SG15's]",
     )
     pools = click.option("--pools", type=RANKS, help="Pools of k points of pw.x.  [default: from the film's size]")
     return click.argument("film", type=FilmName())(family(moment(what_film(kinds(pools(function))))))
@@ -128,7 +127,7 @@ def _with_film(overrides: dict[str, Any], options: dict[str, Any], own: dict[str
 @launch.command()
 @of_film
 @common
-def dmi(film: str, family: str, moments: tuple[str, ...], pools: int | None, **options: Any) -> None:
+def dmi(film: str, family: str | None, moments: tuple[str, ...], pools: int | None, **options: Any) -> None:
     """From a film to D, Q, Q(1), a(I), a(II).
 
     FILM: a preset such as 'Mn/W(001):1+9' or 'Co/Pt(111):1+1', a structure file, or a pk or uuid.
@@ -143,7 +142,7 @@ def dmi(film: str, family: str, moments: tuple[str, ...], pools: int | None, **o
 @launch.command()
 @of_film
 @common
-def model(film: str, family: str, moments: tuple[str, ...], pools: int | None, **options: Any) -> None:
+def model(film: str, family: str | None, moments: tuple[str, ...], pools: int | None, **options: Any) -> None:
     """From a film to its Wannier model.
 
     \b
@@ -193,12 +192,13 @@ def response(source: str, **options: Any) -> None:
 
 
 def _launch_film(
-    what: str, workchain: Any, text: str, family: str, moments: tuple[str, ...], options: dict[str, Any]
+    what: str, workchain: Any, text: str, family: str | None, moments: tuple[str, ...], options: dict[str, Any]
 ) -> None:
     load_profile(click.get_current_context())
     slab = inputs.load_film(text, bool(moments))
     overrides = _with_film(inputs.load_overrides(options["overrides"], options["settings"]), options, slab.said)
-    overrides.setdefault("pseudo_family", family)
+    if family is not None:
+        overrides.setdefault("pseudo_family", family)
     builder = workchain.get_builder_from_protocol(
         _codes(options["computer"]),
         slab.structure,
@@ -269,8 +269,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"{_counted([decided.names[site] for site in layer])} at {height:.2f}"
         for layer, height in zip(decided.layers, decided.layer_heights, strict=True)
     )
-    system = ports.scf.pw.parameters["SYSTEM"]
-    starting = system["starting_magnetization"]
+    starting = ports.scf.pw.parameters["SYSTEM"]["starting_magnetization"]
     meshes = {name: "x".join(map(str, node.get_kpoints_mesh()[0][:2])) for name, node in
               (("scf", ports.scf.kpoints), ("wannier", ports.kpoints))}  # fmt: skip
     resources = ports.scf.pw.metadata.options["resources"]
@@ -282,12 +281,24 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
         *decided.described(),
-        f"pw.x       {system['ecutwfc']:g} Ry, scf mesh {meshes['scf']}, {ranks} ranks",
+        f"cutoffs    {ports.cutoffs['words']}",
+        *_warned_basis(ports),
+        f"pw.x       scf mesh {meshes['scf']}, {ranks} ranks",
         f"moments    starting_magnetization {', '.join(f'{kind} {m:.4g}' for kind, m in starting.items())}",
         f"Wannier    mesh {meshes['wannier']}, orbitals {' '.join(settings['orbitals'])} on every atom, window to "
         f"E_F + {settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
         *([f"neighbours {neighbours}"] if neighbours else []),
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
+    ]
+
+
+def _warned_basis(ports: Any) -> list[str]:
+    """A line where the quality gate will find the cutoff too low."""
+    value, limit = basis(ports.cutoffs.get_dict()), ports.quality.get("basis", None)
+    if value is None or limit is None or value >= limit:
+        return []
+    return [
+        f"warning    that is {value:.2g} of the recommended cutoff; the quality gate asks for {limit:g} (quality.basis)"
     ]
 
 

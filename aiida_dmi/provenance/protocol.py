@@ -6,12 +6,13 @@ import dataclasses
 from typing import Any
 
 from aiida import orm
-from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.calculations.quality import RESPONSE
 from aiida_dmi.structures.runs import film_of_run
+from aiida_dmi.workflows import families
 from aiida_dmi.workflows.builders import mesh_of, starting_moments
+from aiida_dmi.workflows.cutoffs import elements_of
 from aiida_dmi.workflows.origin import protocol_digest, recorded_origin
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
@@ -78,17 +79,10 @@ def family_of(chain: orm.WorkChainNode, expected: str) -> str:
     if origin.get("pseudo_family"):
         return str(origin["pseudo_family"])
     pseudos = chain.inputs.wannier_model.pseudos
-    files = {pseudo.md5 for pseudo in pseudos.values()}
     if not origin:
-        same = {"attributes.md5": {"in": list(files)}}
-        query = orm.QueryBuilder().append(UpfData, filters=same, project="attributes.md5", tag="pseudo")
-        query.append(orm.Group, with_node="pseudo", project="label")
-        held: dict[str, set[str]] = {}
-        for md5, label in query.all():
-            held.setdefault(label, set()).add(md5)
-        labels = sorted((label for label, md5s in held.items() if md5s == files), key=lambda label: label != expected)
-        if labels:
-            return labels[0]
+        held = families.family_of(pseudos.values(), expected)
+        if held is not None:
+            return held.label
     return ", ".join(f"{kind}: {pseudo.filename}" for kind, pseudo in sorted(pseudos.items()))
 
 
@@ -120,7 +114,7 @@ def _used(chain: orm.WorkChainNode) -> dict[str, Any]:
         if step in model:
             used |= _flat(f"{step}.parameters", _namelists(model[step].pw.parameters))
     return used | {
-        "pseudo_family": family_of(chain, load_protocol(None, None)["pseudo_family"]),
+        "pseudo_family": family_of(chain, families.PSEUDO_DOJO),
         "overlaps": "dmi-engine" if "overlaps" in model else "pw2wannier90",
         "relax": "yes" if "relax" in model else None,
         "check_spin_orbit": "spin_orbit_bands" in model,
@@ -145,6 +139,7 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
     for name in ("scf", "wannierisation"):
         expected[f"{name}.kpoints_mesh"] = mesh_of(structure, protocol[name]).get_kpoints_mesh()[0]
     expected |= _flat("scf.parameters", protocol["scf"]["parameters"])
+    expected |= _expected_cutoffs(chain, protocol["cutoffs"])
     expected["magnetic_moments"] = _expected_moments(chain, protocol["magnetic_moments"])
     scf = _namelists(model.scf.pw.parameters)
     for step in STEPS:
@@ -155,8 +150,22 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
             if step == "spin_orbit_bands":
                 changed["SYSTEM"].pop("nspin", None)
             expected |= _flat(f"{step}.parameters", changed)
-    others = ("pseudo_family", "overlaps", "relax", "check_spin_orbit", "clean_workdir")
-    return expected | {key: protocol[key] for key in others}
+    others = ("overlaps", "relax", "check_spin_orbit", "clean_workdir")
+    # For results; what else is there is what a run without a network is told of.
+    return expected | {"pseudo_family": families.PSEUDO_DOJO} | {key: protocol[key] for key in others}
+
+
+def _expected_cutoffs(chain: orm.WorkChainNode, stringency: str) -> dict[str, float]:
+    """What the protocol takes for the run's own pseudopotentials, as recorded, else as this profile's families say."""
+    model = chain.inputs.wannier_model
+    if "cutoffs" in model:
+        known = model.cutoffs["recommended"]
+    else:
+        group = families.family_of(model.pseudos.values())
+        known = {} if group is None else families.recommended(group, elements_of(model.pseudos))
+    if stringency not in known:
+        return {}
+    return dict(zip((f"scf.parameters.SYSTEM.{key}" for key in ("ecutwfc", "ecutrho")), known[stringency], strict=True))
 
 
 def _expected_moments(chain: orm.WorkChainNode, table: dict[str, float]) -> dict[str, float]:

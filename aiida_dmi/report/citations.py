@@ -8,8 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 from aiida import __version__ as aiida_version
 from aiida import orm
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi import __version__
+from aiida_dmi.workflows import families
 
 THEORY = (
     "the theory and every formula",
@@ -31,8 +33,23 @@ WANNIER90 = (
     "G. Pizzi et al., Wannier90 as a community code: new features and applications, J. Phys.: Condens. Matter 32, "
     "165902 (2020)",
 )
+PSEUDO_DOJO = (
+    "the table of pseudopotentials",
+    "M. J. van Setten et al., The PseudoDojo: training and grading a 85 element optimized norm-conserving "
+    "pseudopotential table, Comput. Phys. Commun. 226, 39 (2018)",
+)
+SG15 = (
+    "the pseudopotentials' inputs",
+    "M. Schlipf, F. Gygi, Optimization algorithm for the generation of ONCV pseudopotentials, Comput. Phys. Commun. "
+    "196, 36 (2015)",
+)
+SG15_RELATIVISTIC = (
+    "the pseudopotentials' inputs, fully relativistic",
+    "P. Scherpelz, M. Govoni, I. Hamada, G. Galli, Implementation and validation of fully relativistic GW "
+    "calculations: spin-orbit coupling in molecules, nanocrystals, and solids, J. Chem. Theory Comput. 12, 3523 (2016)",
+)
 ONCVPSP = (
-    "the pseudopotentials' construction, besides the table they are from",
+    "the pseudopotentials' construction",
     "D. R. Hamann, Optimized norm-conserving Vanderbilt pseudopotentials, Phys. Rev. B 88, 085117 (2013)",
 )
 HEAD = 4000
@@ -59,7 +76,19 @@ def citations(node: orm.WorkChainNode) -> list[tuple[str, str]]:
     if any(job.process_label.startswith("Wannier90") for job in jobs):
         found.append(WANNIER90)
     pseudos = node.inputs.wannier_model.pseudos if "wannier_model" in node.inputs else {}
-    if any("ONCVPSP" in pseudo.get_content()[:HEAD] for pseudo in pseudos.values()):
+    found += _of_pseudopotentials(pseudos.values())
+    return found
+
+
+def _of_pseudopotentials(pseudos: Iterable[UpfData]) -> list[tuple[str, str]]:
+    """The tables that the files are from, of virtual crystals those of what was mixed; and how they were made."""
+    files = {node.md5: node for pseudo in pseudos for node in families.sources(pseudo)}.values()
+    found = []
+    if any(families.is_pseudo_dojo(node) for node in files):
+        found.append(PSEUDO_DOJO)
+    if any(families.is_sg15(node) for node in files):
+        found += [SG15, SG15_RELATIVISTIC]
+    if any("ONCVPSP" in node.get_content()[:HEAD] for node in files):
         found.append(ONCVPSP)
     return found
 
@@ -85,6 +114,8 @@ def versions(node: orm.WorkChainNode) -> list[tuple[str, str]]:
     if "wannier_model" in node.inputs:
         for kind, pseudo in node.inputs.wannier_model.pseudos.items():
             rows.append((f"pseudopotential {kind}", f"{pseudo.filename}, md5 {pseudo.md5}"))
+        if "cutoffs" in node.inputs.wannier_model:
+            rows.append(("cutoffs", str(node.inputs.wannier_model.cutoffs["words"])))
     return rows
 
 

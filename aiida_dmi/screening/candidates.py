@@ -14,6 +14,7 @@ from typing import Any
 
 import ase
 from aiida import orm
+from aiida_pseudo.groups.family import PseudoPotentialFamily
 
 from aiida_dmi.data.lookup import find_node
 from aiida_dmi.data.model import WannierModelData
@@ -30,6 +31,8 @@ from aiida_dmi.structures.geometry import bilayer
 from aiida_dmi.structures.intake import take_in
 from aiida_dmi.structures.runs import film_of_model
 from aiida_dmi.structures.slab import choices_of, choices_of_bilayer
+from aiida_dmi.workflows.cutoffs import settle
+from aiida_dmi.workflows.families import family
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 KEY_VERSION = 1
@@ -77,20 +80,47 @@ class Candidate:
         return load_protocol(self.protocol, dict(self.overrides), height)
 
     @cached_property
+    def settled(self) -> tuple[dict[str, Any], PseudoPotentialFamily]:
+        """The inputs of the film, for its height and with its cutoffs, and the family of its pseudopotentials.
+
+        Raises
+        ------
+        InputError
+            If there is no family, or it recommends no cutoffs and none are given.
+        """
+        atoms = self.atoms()
+        inputs = self.inputs_for(atoms.cell[2][2])
+        group = family(inputs["pseudo_family"])
+        settle(inputs, {*atoms.get_chemical_symbols(), *(element for element, _ in self.mixtures.values())}, group)
+        return {**inputs, "pseudo_family": group.label}, group
+
+    @cached_property
     def key(self) -> str:
         """Hash of everything that decides the numbers: the film with every distance, the doping, all inputs.
 
         Codes and resources are not in it: another code is another campaign's business (`aiida-dmi query made-with`).
         """
-        inputs = {name: value for name, value in self.inputs.items() if name not in NO_PHYSICS}
+        inputs = {name: value for name, value in self._decided().items() if name not in NO_PHYSICS}
         if not any(inputs["film"].values()):
             # Nothing was said: as before it could be said.
             del inputs["film"]
         if "model" in self.source:
             inputs = {name: inputs[name] for name in ("response", "quality", "force")}
+            # Of the model's own gate, and later than such keys.
+            inputs["quality"] = {name: limit for name, limit in inputs["quality"].items() if name != "basis"}
         described = [KEY_VERSION, dict(self.source), dict(self.mixtures), self.moments and dict(self.moments), inputs]
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _decided(self) -> dict[str, Any]:
+        """The inputs, with family and cutoffs as this profile decides them; as given where it cannot."""
+        if "model" in self.source:
+            return self.inputs
+        try:
+            inputs, _ = self.settled
+        except InputError:
+            return self.inputs
+        return {name: value for name, value in inputs.items() if name != "cutoffs"}
 
     def atoms(self) -> ase.Atoms:
         """The host film's atoms; nothing is stored."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiida_dmi.calculations.response import refusal
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate
-from aiida_dmi.screening.cost import family_of, read
+from aiida_dmi.screening.cost import read
 from aiida_dmi.screening.inputs import load_codes
 from aiida_dmi.screening.spec import Spec
 from aiida_dmi.structures.convert import structure_data
@@ -32,13 +32,12 @@ def check_candidate(candidate: Candidate) -> None:
     # Nothing is stored.
     atoms, film = candidate.atoms(), candidate.film
     structure = structure_data(atoms, "")
-    inputs = candidate.inputs_for(structure.cell[2][2])
     if message := validation.structure(structure):
         raise InputError(message)
+    inputs, family = candidate.settled
     given = None if candidate.moments is None else dict(candidate.moments)
     moments = starting_moments(film, given, inputs["magnetic_moments"])
     with_starting_moments(film, atoms, moments)
-    family = family_of(inputs["pseudo_family"])
     symbols = {kind.name: kind.symbol for kind in structure.kinds}
     valence = {kind: read(family.get_pseudo(symbols[kind]).uuid).valence for kind in moments}
     validation.require_moments(moments, valence)

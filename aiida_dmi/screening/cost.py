@@ -58,12 +58,12 @@ def estimated_cost(candidate: Candidate) -> Cost:
         return Cost(response_seconds(functions, response), electrons, functions, 0, memory)
 
     film = candidate.atoms()
-    inputs = candidate.inputs_for(film.cell[2][2])
+    inputs, group = candidate.settled
     wannier = inputs["wannierisation"]
     mesh = _mesh(wannier, film.cell)
     size = FilmSize.of(
         (film.cell[:], film.get_scaled_positions(), _kinds(candidate, film)),
-        _pseudopotentials(candidate, film),
+        _pseudopotentials(candidate, film, group),
         inputs["scf"]["parameters"],
         (_mesh(inputs["scf"], film.cell), mesh),
         wannier,
@@ -98,9 +98,8 @@ def _kinds(candidate: Candidate, film: Any) -> list[int]:
     return numbers
 
 
-def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]:
+def _pseudopotentials(candidate: Candidate, atoms: Any, family: PseudoPotentialFamily) -> list[Pseudopotential]:
     """The pseudopotential of every atom, mixtures mixed."""
-    family = family_of(candidate.inputs["pseudo_family"])
     symbols: Sequence[str] = atoms.get_chemical_symbols()
     needed = {*symbols, *(element for element, _ in candidate.mixtures.values())}
     known: dict[str, Pseudopotential] = {}
@@ -123,18 +122,3 @@ def _pseudopotentials(candidate: Candidate, atoms: Any) -> list[Pseudopotential]
 def read(uuid: str) -> Pseudopotential:
     """A pseudopotential by its uuid: a campaign reads each file once."""
     return read_pseudo(orm.load_node(uuid))
-
-
-def family_of(label: str) -> PseudoPotentialFamily:
-    """An installed family.
-
-    Raises
-    ------
-    InputError
-        If there is none of this label.
-    """
-    query = orm.QueryBuilder().append(PseudoPotentialFamily, filters={"label": label})
-    found = query.first(flat=True)
-    if found is None:
-        raise InputError(f"pseudo_family: {label!r} is not installed; see `aiida-pseudo list`, or name another one")
-    return found

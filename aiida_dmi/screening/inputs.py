@@ -55,7 +55,8 @@ def candidate_builder(
     else:
         structure, pseudos = _host(candidate), None
         if candidate.mixtures:
-            structure, pseudos = dope(structure, candidate.mixtures, candidate.inputs["pseudo_family"])
+            _, group = candidate.settled
+            structure, pseudos = dope(structure, candidate.mixtures, group.label)
         moments = None if candidate.moments is None else dict(candidate.moments)
         builder = DmiWorkChain.get_builder_from_protocol(
             dict(codes), structure, pseudos=pseudos, magnetic_moments=moments, **settings

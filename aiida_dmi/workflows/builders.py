@@ -19,7 +19,7 @@ from aiida_dmi.structures.layers import mask_weights, moments_by_name, sites_of
 from aiida_dmi.structures.moments import check_order
 from aiida_dmi.structures.runs import film_of_model
 from aiida_dmi.structures.slab import CheckedFilm, film_of, read_film
-from aiida_dmi.workflows import neighbours, validation
+from aiida_dmi.workflows import cutoffs, families, neighbours, validation
 from aiida_dmi.workflows.codes import check_codes, ranks_inside
 from aiida_dmi.workflows.layout import (
     Resources,
@@ -64,7 +64,9 @@ def wannier_model_builder(
     overrides : dict, optional
         Nested as the protocol's inputs; unknown keys are refused by name.
     pseudos : dict, optional
-        Fully relativistic UpfData of every kind; default the protocol's `pseudo_family`.
+        Fully relativistic UpfData of every kind; default those of `overrides['pseudo_family']`, without one of the
+        family that `families.family` decides on. Cutoffs that are not given are those that it, or the one family that
+        holds all of the given ones, recommends.
     magnetic_moments : dict, optional
         Name (element, layer such as Co.1, kind) to starting moment in mu_B; default what the structure came with, else
         the protocol's table for the magnetic elements. A moment makes no element magnetic: `overrides['film']` does,
@@ -81,7 +83,7 @@ def wannier_model_builder(
     """
     checked = _checked_film(structure, protocol, overrides, magnetic_moments)
     builder = _model_builder(workchain, codes, checked, protocol, overrides, pseudos, options, npool)
-    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments)
+    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, builder.cutoffs)
     return builder
 
 
@@ -119,11 +121,8 @@ def _model_builder(
     message = validation.structure(structure)
     if message:
         raise ValueError(message)
-    chosen = pseudos or _from_family(inputs["pseudo_family"], structure)
+    chosen, decided = _pseudos_and_cutoffs(inputs, structure, pseudos)
     scf = inputs["scf"]["parameters"]
-    message = validation.pseudos(chosen) or validation.pseudos_of(structure, chosen, scf["SYSTEM"].get("input_dft"))
-    if message:
-        raise ValueError(message)
     scf["SYSTEM"]["starting_magnetization"] = _starting_magnetization(dict(film.moments), chosen)
     validation.require_kinds(scf["SYSTEM"], structure)
 
@@ -131,6 +130,7 @@ def _model_builder(
     builder.structure = structure
     builder.film = orm.Dict(film.record())
     builder.pseudos = chosen
+    builder.cutoffs = orm.Dict(decided)
     mesh = mesh_of(structure, inputs["wannierisation"])
     builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
@@ -169,6 +169,21 @@ def _model_builder(
     return builder
 
 
+def _pseudos_and_cutoffs(
+    inputs: dict[str, Any], structure: orm.StructureData, pseudos: dict[str, UpfData] | None
+) -> tuple[dict[str, UpfData], dict[str, Any]]:
+    """The pseudopotential of every kind, and what is decided of the cutoffs, which are set in the inputs."""
+    label = inputs["pseudo_family"]
+    group = None if pseudos else families.family(label)
+    chosen = pseudos or families.pseudos_of(group, structure)
+    functional = inputs["scf"]["parameters"]["SYSTEM"].get("input_dft")
+    message = validation.pseudos(chosen) or validation.pseudos_of(structure, chosen, functional)
+    if message:
+        raise ValueError(message)
+    group = group or families.family_of(chosen.values(), label)
+    return chosen, cutoffs.settle(inputs, cutoffs.elements_of(chosen), group)
+
+
 def dmi_builder(
     workchain: Any,
     codes: dict[str, orm.AbstractCode],
@@ -197,7 +212,7 @@ def dmi_builder(
     builder = workchain.get_builder()
     model = _model_builder(WannierModelWorkChain, codes, checked, protocol, overrides, pseudos, options, npool)
     builder.structure, builder.film = checked.structure, model.film
-    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments)
+    builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, model.cutoffs)
     copy_ports(model, builder.wannier_model, but=("structure", "film", ORIGIN))
     atoms = len(checked.film.symbols)
     functions = atoms * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in model.wannierisation["orbitals"])
@@ -372,18 +387,6 @@ def starting_moments(film: Film, given: dict[str, float] | None, table: dict[str
             "(--moment), or name other magnets (--magnets)"
         )
     return {kind: float(moment) for kind, moment in moments.items()}
-
-
-def _from_family(label: str, structure: orm.StructureData) -> dict[str, UpfData]:
-    from aiida.common.exceptions import MultipleObjectsError, NotExistent
-
-    try:
-        return dict(orm.load_group(label).get_pseudos(structure=structure))
-    except (NotExistent, MultipleObjectsError, ValueError, AttributeError) as error:  # some groups are no families
-        raise ValueError(
-            f"pseudo_family: {label!r} is not installed or lacks an element ({error}); run `aiida-pseudo install "
-            "pseudo-dojo -x PBE -r FR`, or name another fully relativistic family in the overrides"
-        ) from error
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:

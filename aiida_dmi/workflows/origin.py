@@ -24,8 +24,8 @@ def define_origin(spec: ProcessSpec) -> None:
         valid_type=dict,
         required=False,
         is_metadata=True,
-        help="What made these inputs: protocol, overrides, pseudo_family, magnetic_moments, as given. Written by the "
-        "builders, read by `aiida-dmi report` and `trace`; nothing is computed from it.",
+        help="What made these inputs: protocol, overrides, magnetic_moments as given, pseudo_family and cutoffs as "
+        "decided. Written by the builders, read by `aiida-dmi report` and `trace`; nothing is computed from it.",
     )
 
 
@@ -34,6 +34,7 @@ def origin_of(
     overrides: dict[str, Any] | None,
     pseudos: dict[str, Any] | None = None,
     magnetic_moments: dict[str, float] | None = None,
+    cutoffs: orm.Dict | None = None,
 ) -> dict[str, Any]:
     """The value of the port.
 
@@ -41,16 +42,23 @@ def origin_of(
     ----------
     protocol, overrides, pseudos, magnetic_moments
         As given to a builder.
+    cutoffs : Dict, optional
+        What `workflows.cutoffs.settle` decided.
 
     Returns
     -------
     dict
         `protocol` (its name), `digest` (of what it said then), `overrides`, `pseudo_family` (None where the
-        pseudopotentials were given one by one), `magnetic_moments`.
+        pseudopotentials were given one by one), `magnetic_moments`, `cutoffs` (in words).
     """
     name = protocol or read_protocols()["default_protocol"]
-    family = None if pseudos else load_protocol(name, overrides)["pseudo_family"]
-    given = {"overrides": overrides or {}, "pseudo_family": family, "magnetic_moments": magnetic_moments}
+    decided = {} if cutoffs is None else cutoffs.get_dict()
+    given = {
+        "overrides": overrides or {},
+        "pseudo_family": None if pseudos else decided.get("family"),
+        "magnetic_moments": magnetic_moments,
+        "cutoffs": decided.get("words"),
+    }
     # As a database holds it: AiiDA leaves out without a word what is of other types.
     plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
     return {"protocol": name, "digest": protocol_digest(name), **plain}

@@ -246,6 +246,14 @@ def limits(node: orm.Dict, _: Any = None) -> str | None:
     return None
 
 
+def cutoffs(node: orm.Dict | None, _: Any = None) -> str | None:
+    """What was decided of the cutoffs."""
+    reference = None if node is None else node.get("reference", None)
+    if reference is None or (_number(reference) and reference > 0):
+        return None
+    return f"cutoffs: reference {reference!r} was given, expected Ry, or null where none is recommended"
+
+
 def finished_run(folder: orm.RemoteData, _: Any = None) -> str | None:
     """The folder of a finished collinear scf run: its energies and Fermi level come from its outputs."""
     creator = folder.creator

@@ -77,6 +77,14 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
             help="Fully relativistic norm-conserving pseudopotential of every kind.",
         )
         spec.input(
+            "cutoffs",
+            valid_type=orm.Dict,
+            required=False,
+            validator=validation.cutoffs,
+            help="What was decided of the cutoffs (`workflows.cutoffs.settle`); the quality gate holds that of the scf "
+            "against its `reference` (Ry). Without it the gate does not know `basis`.",
+        )
+        spec.input(
             "kpoints",
             valid_type=orm.KpointsData,
             validator=validation.mesh,
@@ -421,7 +429,10 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
     def quality_gate(self, node: orm.WorkChainNode) -> ProcessHandlerReport | None:
         """The model against its limits."""
         bands = {step: self.ctx[step].outputs.output_band for step in ("bands", "spin_orbit_bands") if step in self.ctx}
-        self.ctx.quality = assess_model(node.outputs.model, self.inputs.quality, self.ctx.scf_parameters, **bands)
+        known = {"cutoffs": self.inputs.cutoffs} if "cutoffs" in self.inputs else {}
+        self.ctx.quality = assess_model(
+            node.outputs.model, self.inputs.quality, self.ctx.scf_parameters, **bands, **known
+        )
         messages = self.ctx.quality["messages"]
         if not messages:
             self.report("quality gate: passed")

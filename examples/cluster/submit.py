@@ -24,7 +24,7 @@ SETTINGS = {
         "max_memory_kb": 64_000_000,  # a node
     },
     # Of the protocol, workflows/protocols/film.yaml.
-    "overrides": {"pseudo_family": "PseudoDojo/0.4/PBE/FR/standard/upf"},
+    "overrides": {"cutoffs": "normal"},
 }
 
 settings = SETTINGS | (load_yaml(Path(sys.argv[1]).read_text()) if sys.argv[1:] else {})

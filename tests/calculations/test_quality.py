@@ -18,6 +18,7 @@ from aiida_dmi.engine.states.spinors import spinor
 from aiida_dmi.workflows import validation
 
 LIMITS = {
+    "basis": 0.75,
     "bands": 1.0,
     "spread": 6.0,
     "time_reversal": 1e-3,
@@ -75,13 +76,16 @@ def model_bands(model, control):
     )
 
 
-def assess(model, control, folder, moment=2.45, shift=0.0, spin_orbit_shift=0.0):
-    """The gate's verdict, with pw.x's bands `shift` (eV) away from the model's."""
+def assess(model, control, folder, moment=2.45, shift=0.0, spin_orbit_shift=0.0, used=60.0, reference=60.0):
+    """The gate's verdict, with pw.x's bands `shift` (eV) away from the model's; cutoffs in Ry."""
     collinear, spinors = model_bands(model, control)
     return quality.assess_model(
         stored(model, folder),
         orm.Dict(LIMITS),
-        orm.Dict({"fermi_energy": model.fermi_energy, "total_magnetization": moment}),
+        orm.Dict(
+            {"fermi_energy": model.fermi_energy, "total_magnetization": moment, "wfc_cutoff": used * 13.605698066}
+        ),
+        cutoffs=orm.Dict({"reference": reference}),
         bands=bands_node(control, collinear + shift, EXCLUDED),
         spin_orbit_bands=bands_node(control, spinors + spin_orbit_shift, 2 * EXCLUDED),
     ).get_dict()
@@ -98,6 +102,29 @@ def test_good_model_passes(model, control, tmp_path):
     # physics.md: a moment of 2.57 mu_B in pw.x; 2.45 on the fine mesh of this 6x6 model.
     assert numbers["moment"] < 0.01
     assert numbers["states"] == pytest.approx(3.83, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("used", "reference", "value", "failed"),
+    [
+        (60.0, 60.0, 1.0, False),
+        (96.0, 90.0, 1.0667, False),
+        # 50 Ry with PseudoDojo's Co, of which nothing else in the gate knows.
+        (50.0, 96.0, 0.5208, True),
+        # A family that recommends none: not known, not judged.
+        (50.0, None, None, False),
+    ],
+)
+def test_cutoff_against_the_recommended_one(model, control, tmp_path, used, reference, value, failed):
+    found = assess(model, control, tmp_path, used=used, reference=reference)
+    assert found["quantities"]["basis"]["value"] == value
+    assert found["failed"] == (["basis"] if failed else [])
+    # Other Wannier functions would not mend it.
+    assert found["retry"] is False
+    if failed:
+        (message,) = found["messages"]
+        assert message.startswith("basis = 0.5208 (ecutwfc, of the one that the pseudopotentials' family recommends")
+        assert "expected at least 0.75; try the recommended cutoff" in message
 
 
 def no_splitting(model):

@@ -57,7 +57,8 @@ def test_dry_run_says_what_would_run(call, options):
     assert result.exit_code == 0, result.output
     for words in (
         "W.3 at 5.00, W.2 at 6.58, W.1 at 8.16, Mn.1 at 9.65",
-        "50 Ry, scf mesh 7x7, 2 ranks",
+        "low of tests/PBE/FR, Mn needs most",
+        "scf mesh 7x7, 2 ranks",
         "mesh 5x5, orbitals s p d",
         "response   mesh 96; 6 xi, 21 shifts",
         "layout     scf: 2 ranks in 2 pools, about ",
@@ -241,7 +242,7 @@ def test_overrides_from_a_file(call, options, tmp_path):
     path = tmp_path / "overrides.yaml"
     path.write_text("scf: {parameters: {SYSTEM: {ecutwfc: 44.0, ecutrho: 176.0}}}\n")
     result = call("launch", "model", "Co/Pt(111):1+1", *options, "--overrides", path, "-n")
-    assert "44 Ry" in result.output
+    assert "cutoffs    44 and 176 Ry, given; " in result.output
     path.write_text("[1, 2]")
     assert "expected keys and values" in call("launch", "model", "Co/Pt(111):1+1", *options, "--overrides", path).output
 

@@ -39,7 +39,7 @@ def stored_inputs(aiida_profile, codes, pseudo_family):
     """A DmiWorkChain node with the inputs of a builder, not run; of an early version, nothing is recorded of them."""
 
     def make(recorded=False, **options) -> orm.WorkChainNode:
-        structure = film("Co/Pt(111):1+1")
+        structure = options.pop("structure", None) or film("Co/Pt(111):1+1")
         overrides = {"pseudo_family": pseudo_family.label, **options.pop("overrides", {})}
         builder = DmiWorkChain.get_builder_from_protocol(codes, structure, overrides=overrides, **options)
         node = orm.WorkChainNode(process_type="aiida.workflows:dmi.dmi")

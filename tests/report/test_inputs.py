@@ -10,8 +10,8 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.provenance.protocol import how_known
 from aiida_dmi.report.inputs import protocol_differences
+from aiida_dmi.workflows.families import recommended
 from aiida_dmi.workflows.origin import origin_of, recorded_origin
-from aiida_dmi.workflows.protocols.utils import load_protocol
 
 FAMILY = ("tests/PBE/FR", "PseudoDojo/0.4/PBE/FR/standard/upf")
 """Of the tests, and of the protocols."""
@@ -30,9 +30,15 @@ def test_pseudopotentials_given_one_by_one(stored_inputs, pseudo_family, upf_fol
     """Files of no family are named themselves."""
     pseudos = {kind: pseudo_family.get_pseudo(kind) for kind in ("Co", "Pt")}
     other = UpfData(io.BytesIO((upf_folder / "Pt.UPF").read_bytes() + b"\n<!-- own -->\n"), filename="own.UPF")
-    node = stored_inputs(pseudos={**pseudos, "Pt": other.store()}, recorded=recorded)
-    (row,) = protocol_differences(node)[1]
+    given = {"scf": {"parameters": {"SYSTEM": {"ecutwfc": 60.0}}}}
+    node = stored_inputs(pseudos={**pseudos, "Pt": other.store()}, recorded=recorded, overrides=given)
+    *cutoffs, row = sorted(protocol_differences(node)[1], key=lambda row: row.key == "pseudo_family")
     assert (row.key, row.used) == ("pseudo_family", "Co: Co.UPF, Pt: own.UPF")
+    # No family, no recommended cutoff: the protocol has none for them.
+    assert [(row.key.rpartition(".")[2], row.used, row.protocol) for row in cutoffs] == [
+        ("ecutrho", "240", "-"),
+        ("ecutwfc", "60", "-"),
+    ]
 
 
 def test_the_protocols_own_family_is_no_difference(stored_inputs, pseudo_family, monkeypatch):
@@ -41,8 +47,7 @@ def test_the_protocols_own_family_is_no_difference(stored_inputs, pseudo_family,
     family = type(pseudo_family)(label=label).store()
     family.add_nodes(list(pseudo_family.nodes))
     node = stored_inputs(recorded=False)
-    expected = load_protocol(None, None) | {"pseudo_family": label}
-    monkeypatch.setattr("aiida_dmi.provenance.protocol.load_protocol", lambda *_: expected)
+    monkeypatch.setattr("aiida_dmi.workflows.families.PSEUDO_DOJO", label)
     assert protocol_differences(node)[1] == []
 
 
@@ -71,7 +76,7 @@ def test_a_protocol_that_has_changed_since(aiida_profile, change, words):
     assert words in how_known(node)
 
 
-def test_overrides_are_listed_once(stored_inputs):
+def test_overrides_are_listed_once(stored_inputs, pseudo_family):
     overrides = {
         "scf": {"parameters": {"SYSTEM": {"ecutwfc": 40.0}}, "kpoints_mesh": [3, 3]},
         "wannierisation": {"frozen_window": 2.5},
@@ -82,10 +87,11 @@ def test_overrides_are_listed_once(stored_inputs):
     node = stored_inputs(protocol="balanced", overrides=overrides, magnetic_moments={"Co": 1.5})
     name, differences = protocol_differences(node)
     assert name == "balanced"
+    waves, density = recommended(pseudo_family, ["Co", "Pt"])["normal"]
     assert {row.key: (row.used, row.protocol) for row in differences} == {
-        "scf.parameters.SYSTEM.ecutwfc": ("40", "65"),
+        "scf.parameters.SYSTEM.ecutwfc": ("40", f"{waves:g}"),
         # It follows.
-        "scf.parameters.SYSTEM.ecutrho": ("160", "260"),
+        "scf.parameters.SYSTEM.ecutrho": ("160", f"{density:g}"),
         "scf mesh": ("3, 3, 1", "12, 12, 1"),
         "wannierisation.frozen_window": ("2.5", "3"),
         "response.mesh": ("64", "288"),

@@ -2,8 +2,8 @@
 
 import pytest
 
+from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
 from aiida_dmi.cli.screen import planned
-from aiida_dmi.cli.setup import FAMILY, ensure_pseudo_family
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import expand
 from aiida_dmi.screening.cost import estimated_cost
@@ -162,7 +162,7 @@ def test_cost_names_what_cannot_be_computed(pseudo_family):
         cost("Co/Pt(111):1+1", "absent")
     # The run would refuse it too; its family is the one of the examples.
     with pytest.raises(InputError, match=r"Fe\.UPF of Fe: ghost state in its s channel"):
-        cost("Fe/Pt(111):1+1", ensure_pseudo_family(FAMILY).label)
+        cost("Fe/Pt(111):1+1", ensure_pseudo_family().label)
     with pytest.raises(InputError, match="virtual crystal of Co and W"):
         cost("Co/Pt(111):1+1", pseudo_family.label, dopings=[{"vca": {"Co.1": {"W": 0.1}}}])
 

@@ -13,6 +13,7 @@ from aiida_dmi.screening.candidates import Candidate
 from aiida_dmi.screening.controller import enter
 from aiida_dmi.screening.plots import plot_doping, plot_heat_map
 from aiida_dmi.screening.table import campaign_table, rank, write_table
+from aiida_dmi.structures.bilayer import film_arguments
 
 
 @pytest.fixture
@@ -26,10 +27,11 @@ def campaign(make_chain, unique):
         chain = make_chain(
             label, status, scale or 1.0, outputs=scale is not None, message="gate: closure" if status else None
         )
-        enter(group, chain, Candidate(label, {"film": {"label": label}}, facts=facts))
+        enter(group, chain, Candidate(label, {"film": film_arguments(f"{magnet}/{substrate}(111):1+1")}, facts=facts))
     label = "Co/Pt(111) 1+1, Co.1 = Co0.8Fe0.2"
     facts = {**facts_of("Co", "Pt", "Co/Pt(111) 1+1"), "doping": "vca", "series": "Co1-xFex in Co.1", "x": -0.2}
-    enter(group, make_chain(label, scale=1.5), Candidate(label, {"film": {"label": label}}, facts=facts))
+    host, mixtures = {"film": film_arguments("Co/Pt(111):1+1")}, {"Co.1": ("Fe", 0.2)}
+    enter(group, make_chain(label, scale=1.5), Candidate(label, host, mixtures, facts=facts))
     group.base.extras.set(REFUSED, {"k": {"facts": {"label": "Xx"}, "message": "no such element"}})
     return unique
 

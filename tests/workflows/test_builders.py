@@ -15,6 +15,7 @@ from aiida_dmi.structures.bilayer import co_pt111, film
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows.estimate import pw_bytes
+from aiida_dmi.workflows.families import recommended
 from aiida_dmi.workflows.layout import size_of
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
@@ -26,19 +27,20 @@ def overrides(pseudo_family):
     return {"pseudo_family": pseudo_family.label}
 
 
-def test_fast_protocol_is_the_prototype(codes, overrides):
-    """Cutoff, meshes and window of the prototype; the Wannier functions as it made them."""
+def test_fast_protocol_is_the_prototype(codes, overrides, pseudo_family):
+    """Meshes and window of the prototype; the Wannier functions as it made them."""
     builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), protocol="fast", overrides=overrides)
     model = builder.wannier_model
     system = model.scf.pw.parameters["SYSTEM"]
-    assert (system["ecutwfc"], system["nspin"]) == (50.0, 2)
+    cutoff = recommended(pseudo_family, ["Co", "Pt"])["low"][0]
+    assert (system["ecutwfc"], system["nspin"]) == (cutoff, 2)
     # 2 mu_B on Co's 17 valence electrons.
     assert system["starting_magnetization"]["Co"] == pytest.approx(2 / 17)
     assert system["starting_magnetization"]["Pt"] == 0
     assert model.scf.kpoints.get_kpoints_mesh()[0] == [8, 8, 1]
     assert model.kpoints.get_kpoints_mesh()[0] == [6, 6, 1]
     assert model.nscf.pw.parameters["SYSTEM"]["nosym"] is True
-    assert model.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == 50.0
+    assert model.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == cutoff
     assert model.wannier90.parameters.get_dict() == {"num_iter": 0, "dis_num_iter": 0, "guiding_centres": True}
     assert builder.film["thickness_angstrom"] == pytest.approx(2.0432130552)
     assert builder.response.dmi.parameters["directions"] == [[0, 0, 1]]
@@ -70,18 +72,19 @@ def test_unknown_keys_are_refused_by_name(name, changes, message):
 
 
 @pytest.mark.parametrize("protocol", ["fast", "balanced", "stringent"])
-def test_every_protocol_gives_valid_inputs(codes, overrides, protocol):
+def test_every_protocol_gives_valid_inputs(codes, overrides, pseudo_family, protocol):
     """From the coarsest to the finest: cutoffs and meshes grow, limits shrink."""
     builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), protocol, overrides)
     system = builder.wannier_model.scf.pw.parameters["SYSTEM"]
     limits = builder.wannier_model.quality.get_dict()
-    expected = {
-        "fast": (50.0, [8, 8, 1], [6, 6, 1], 60.0),
-        "balanced": (65.0, [12, 12, 1], [9, 9, 1], 30.0),
-        "stringent": (85.0, [18, 18, 1], [12, 12, 1], 15.0),
+    stringency, *expected = {
+        "fast": ("low", [8, 8, 1], [6, 6, 1], 60.0),
+        "balanced": ("normal", [12, 12, 1], [9, 9, 1], 30.0),
+        "stringent": ("high", [18, 18, 1], [12, 12, 1], 15.0),
     }[protocol]
     meshes = [node.get_kpoints_mesh()[0] for node in (builder.wannier_model.scf.kpoints, builder.wannier_model.kpoints)]
-    assert (system["ecutwfc"], *meshes, limits["bands"]) == expected
+    assert [*meshes, limits["bands"]] == expected
+    assert system["ecutwfc"] == recommended(pseudo_family, ["Co", "Pt"])[stringency][0]
     assert system["ecutrho"] == 4 * system["ecutwfc"]
     assert ("tolerance" in builder.response.dmi.parameters.get_dict()) is (protocol == "stringent")
     assert "mesh" not in builder.response.dmi.parameters.get_dict() or protocol != "stringent"
@@ -197,7 +200,7 @@ def test_family_that_is_not_there(codes):
 
 def test_group_that_is_no_family(codes, aiida_profile):
     orm.Group(label="some structures").store()
-    with pytest.raises(ValueError, match="pseudo_family: 'some structures' is not installed or lacks an element"):
+    with pytest.raises(ValueError, match="pseudo_family: 'some structures' is not installed"):
         DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides={"pseudo_family": "some structures"})
 
 
@@ -301,7 +304,7 @@ def test_different_functionals_are_refused(codes, overrides, pseudo_family):
     film = co_pt111(1, 1)
     with pytest.raises(ValueError, match=r"pseudos: different functionals: Co\.UPF has PBE, Pt\.sol\.UPF has PBESOL"):
         DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides, pseudos=pseudos)
-    told = {**overrides, "scf": {"parameters": {"SYSTEM": {"input_dft": "PBE"}}}}
+    told = {**overrides, "scf": {"parameters": {"SYSTEM": {"input_dft": "PBE", "ecutwfc": 60}}}}
     assert DmiWorkChain.get_builder_from_protocol(codes, film, overrides=told, pseudos=pseudos)
 
 
@@ -347,12 +350,13 @@ def test_pseudopotential_with_a_ghost_state_is_refused(codes, overrides, pseudo_
         builder.wannier_model.pseudos = {"Co": ghost, "Pt": pseudo_family.get_pseudo("Pt")}
 
 
-def test_inner_workchains_have_protocols_too(codes, overrides, model_node):
+def test_inner_workchains_have_protocols_too(codes, overrides, pseudo_family, model_node):
     """One try at the Wannier functions, and one response."""
     functions = WorkflowFactory("dmi.wannier_functions").get_builder_from_protocol(
         codes, co_pt111(1, 1), "balanced", overrides
     )
-    assert functions.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == 65.0
+    cutoff = recommended(pseudo_family, ["Co", "Pt"])["normal"][0]
+    assert functions.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == cutoff
     assert functions.kpoints.get_kpoints_mesh()[0] == [9, 9, 1]
     assert functions.overlaps.code.label == functions.model.code.label == "engine"
     missing = WorkflowFactory("dmi.wannier_functions").spec().inputs.validate(functions._inputs(prune=True))

@@ -15,7 +15,7 @@ SMALL = {
     "wannierisation": {"kpoints_mesh": [4, 4], "attempts": [{"frozen_window": 2.5}]},
     "response": {"mesh": 48, "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.5, 0.0, 0.5], "temperatures": [1500.0]},
     # A 4x4 mesh at 30 Ry is no good model: its bands are 61 meV off, its moment 0.36 mu_B.
-    "quality": {"bands": 100.0, "moment": 0.5, "symmetry_residual": 0.2, "k_error": 0.3},
+    "quality": {"basis": 0.4, "bands": 100.0, "moment": 0.5, "symmetry_residual": 0.2, "k_error": 0.3},
     "check_spin_orbit": True,
 }
 
@@ -115,6 +115,9 @@ def test_quality_is_in_the_outputs(finished):
     quality = finished.outputs.quality.get_dict()
     assert quality["warnings"] == []
     numbers = quality["model"]
+    # 30 Ry, of what SG15's Co needs.
+    reference = finished.inputs.wannier_model.cutoffs["reference"]
+    assert numbers["basis"]["value"] == pytest.approx(30 / reference, abs=1e-4)
     assert 5 < numbers["bands"]["value"] < 100
     assert numbers["bands"]["unit"] == "meV"
     assert 5 < numbers["spin_orbit_bands"]["value"] < 100

@@ -217,7 +217,8 @@ def _film(given: dict[str, Any]) -> dict[str, Any]:
 class Overrides(Strict):
     """All that a protocol says, each part optional."""
 
-    pseudo_family: Annotated[str, Field(min_length=1)] = ""
+    pseudo_family: Annotated[str, Field(min_length=1)] | None = None
+    cutoffs: Annotated[str, Field(min_length=1)] = "low"
     film: Annotated[dict[str, Any], AfterValidator(_film)] = Field(default_factory=dict)
     relax: Relaxation | None = None
     scf: Scf = Field(default_factory=Scf)
@@ -269,21 +270,39 @@ def check_inputs(inputs: dict[str, Any]) -> None:
     Raises
     ------
     InputError
-        If the cutoffs do not fit together, or the engine would refuse the response's arguments.
+        If the cutoffs that are given do not fit together, or the engine would refuse the response's arguments.
     """
-    scf = inputs["scf"]["parameters"]["SYSTEM"]
-    relax = (inputs["relax"] or {}).get("parameters", {}).get("SYSTEM", {})
-    for step, system in (("scf", scf), ("relax", {**scf, **relax})):
-        for key in ("ecutwfc", "degauss"):
-            if not number(system.get(key)):
-                raise InputError(f"overrides: {step}.parameters.SYSTEM.{key} is missing; give a number of Ry")
+    for step, system in _systems(inputs).items():
+        if not number(system.get("degauss")):
+            raise InputError(f"overrides: {step}.parameters.SYSTEM.degauss is missing; give a number of Ry")
+    check_cutoffs(inputs)
+    # Names of atoms in masks mean something in a film only.
+    response = {key: value for key, value in inputs["response"].items() if value is not None and key != "soi_masks"}
+    if message := refusal(response):
+        raise InputError(f"response: parameters: {message}")
+
+
+def check_cutoffs(inputs: dict[str, Any]) -> None:
+    """Cutoffs of the steps that have both.
+
+    Raises
+    ------
+    InputError
+        If ecutrho is too small for its ecutwfc.
+    """
+    for step, system in _systems(inputs).items():
+        if "ecutwfc" not in system or "ecutrho" not in system:
+            continue
         least = NORM_CONSERVING * system["ecutwfc"]
         if not system["ecutrho"] >= least:
             raise InputError(
                 f"overrides: {step}.parameters.SYSTEM.ecutrho: {system['ecutrho']:g} was given, expected at least "
                 f"{least:g} Ry, {NORM_CONSERVING:g} times ecutwfc; leave it out"
             )
-    # Names of atoms in masks mean something in a film only.
-    response = {key: value for key, value in inputs["response"].items() if value is not None and key != "soi_masks"}
-    if message := refusal(response):
-        raise InputError(f"response: parameters: {message}")
+
+
+def _systems(inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Namelist SYSTEM of the steps that may have a cutoff of their own."""
+    scf = inputs["scf"]["parameters"]["SYSTEM"]
+    relax = (inputs["relax"] or {}).get("parameters", {}).get("SYSTEM", {})
+    return {"scf": scf, "relax": {**scf, **relax}}

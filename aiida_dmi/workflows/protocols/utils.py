@@ -27,8 +27,8 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     Returns
     -------
     dict
-        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` is None or complete; ecutrho follows ecutwfc
-        where it is not given.
+        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` is None or complete; ecutrho follows an
+        ecutwfc that is given. Without one the scf has none yet: `workflows.cutoffs` takes it from the pseudopotentials.
 
     Raises
     ------
