@@ -11,8 +11,8 @@ from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.calculations.quality import RESPONSE
 from aiida_dmi.structures.runs import film_of_run
 from aiida_dmi.workflows import families
-from aiida_dmi.workflows.builders import mesh_of, starting_moments
 from aiida_dmi.workflows.cutoffs import elements_of
+from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments
 from aiida_dmi.workflows.origin import protocol_digest, recorded_origin
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 

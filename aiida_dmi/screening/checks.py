@@ -14,8 +14,8 @@ from aiida_dmi.structures.convert import structure_data
 from aiida_dmi.structures.intake import with_starting_moments
 from aiida_dmi.structures.layers import mask_weights, sites_of
 from aiida_dmi.workflows import neighbours, validation
-from aiida_dmi.workflows.builders import mesh_of, starting_moments
 from aiida_dmi.workflows.codes import CODES, check_codes
+from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments
 
 
 def check_candidate(candidate: Candidate) -> None:

@@ -6,22 +6,33 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import assess_response, quality_summary
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.workflows import validation
-from aiida_dmi.workflows.builders import dmi_builder, response_builder
-from aiida_dmi.workflows.origin import ORIGIN, define_origin
+from aiida_dmi.workflows.model_inputs import checked_film, model_ports
+from aiida_dmi.workflows.origin import ORIGIN, define_origin, origin_of
+from aiida_dmi.workflows.ports import fill
+from aiida_dmi.workflows.protocols.mixin import FilmProtocols
+from aiida_dmi.workflows.protocols.utils import load_protocol
 from aiida_dmi.workflows.response_base import DmiBaseWorkChain
+from aiida_dmi.workflows.response_inputs import (
+    film_for,
+    gate_ports,
+    response_ports,
+    shape_of_film,
+    shape_of_model,
+)
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import last_words, start
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 
-class DmiWorkChain(ReusingWorkChain):
+class DmiWorkChain(FilmProtocols, ReusingWorkChain):
     """The Dzyaloshinskii-Moriya interaction and the ground-state spin current of a magnetic film.
 
     Starts from a structure, or from a finished `model`: then no DFT is run.
@@ -192,21 +203,51 @@ class DmiWorkChain(ReusingWorkChain):
         return None
 
     @classmethod
-    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, *args: Any, **options: Any) -> Any:
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        structure: orm.StructureData,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        pseudos: dict[str, UpfData] | None = None,
+        magnetic_moments: dict[str, float] | None = None,
+        options: dict[str, Any] | None = None,
+        npool: int | None = None,
+    ) -> ProcessBuilder:
         """Builder with all inputs by a protocol.
 
         Parameters
         ----------
-        codes : dict
-            `pw`, `wannier90`, `engine`; `pw2wannier90` where the overlaps are to come from it.
-        structure : StructureData
-        *args, **options
-            protocol, overrides, pseudos, magnetic_moments, options; see `aiida_dmi.workflows.builders`.
+        codes, structure, protocol, overrides, pseudos, magnetic_moments, options, npool
+            As `WannierModelWorkChain.get_builder_from_protocol`. The masks of `overrides['response']['soi_masks']` name
+            atoms, as in {'interface': ['Co', 'Pt.1']} (see `aiida_dmi.structures.layers.mask_weights`), or give one
+            weight an atom.
+
+        Raises
+        ------
+        ValueError
+            As there, and if the engine would refuse the response.
         """
-        return dmi_builder(cls, codes, structure, *args, **options)
+        checked = checked_film(structure, protocol, overrides, magnetic_moments)
+        inputs = load_protocol(protocol, overrides)
+        model = model_ports(codes, checked, protocol, overrides, pseudos, options, npool)
+        shape = shape_of_film(model, len(checked.film.symbols))
+        builder = cls.get_builder()
+        builder.structure, builder.film = checked.structure, model.film
+        builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, model.cutoffs)
+        fill(builder.wannier_model, model, but=("structure", "film"))
+        fill(builder.response, response_ports(codes["engine"], checked.film, shape, inputs, options))
+        return fill(builder, gate_ports(inputs))
 
     @classmethod
-    def get_builder_from_model(cls, code: orm.AbstractCode, model: WannierModelData, **options: Any) -> Any:
+    def get_builder_from_model(
+        cls,
+        code: orm.AbstractCode,
+        model: WannierModelData,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
         """Builder that starts from a finished model: another xi, shift, direction or mask runs only the response.
 
         Parameters
@@ -214,7 +255,15 @@ class DmiWorkChain(ReusingWorkChain):
         code : Code
             dmi-engine.
         model : WannierModelData
-        **options
-            protocol, overrides (its section `response`), options; see `aiida_dmi.workflows.builders`.
+        protocol, overrides, options
+            As `get_builder_from_protocol`; of the protocol only `film`, `response`, `quality` and `force` are used.
         """
-        return response_builder(cls, code, model, **options)
+        inputs = load_protocol(protocol, overrides)
+        builder = cls.get_builder()
+        builder.model = model
+        film = film_for(model, inputs)
+        if film is not None and any(film.magnetic):
+            builder.film = orm.Dict(film.record())
+        fill(builder.response, response_ports(code, film or model.load(), shape_of_model(model), inputs, options))
+        builder.origin = origin_of(protocol, overrides)
+        return fill(builder, gate_ports(inputs))

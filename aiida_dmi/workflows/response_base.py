@@ -7,18 +7,28 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, ProcessSpec, process_handler, while_
+from aiida.engine import (
+    BaseRestartWorkChain,
+    ProcessBuilder,
+    ProcessHandlerReport,
+    ProcessSpec,
+    process_handler,
+    while_,
+)
 
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning
-from aiida_dmi.workflows.builders import copy_ports, response_builder
+from aiida_dmi.workflows.ports import fill
+from aiida_dmi.workflows.protocols.mixin import FilmProtocols
+from aiida_dmi.workflows.protocols.utils import load_protocol
+from aiida_dmi.workflows.response_inputs import film_for, response_ports, shape_of_model
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 
 CUT_OFF = DmiCalculation.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE
 
 
-class DmiBaseWorkChain(ReusingWorkChain, BaseRestartWorkChain):
+class DmiBaseWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChain):
     """One response job; a job that was cut off by walltime or a crash goes on from its checkpoint."""
 
     _process_class = DmiCalculation
@@ -95,7 +105,14 @@ class DmiBaseWorkChain(ReusingWorkChain, BaseRestartWorkChain):
             self.report("; ".join([f"cleaned {removed} folders", *kept]))
 
     @classmethod
-    def get_builder_from_protocol(cls, code: orm.AbstractCode, model: WannierModelData, **options: Any) -> Any:
+    def get_builder_from_protocol(
+        cls,
+        code: orm.AbstractCode,
+        model: WannierModelData,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> ProcessBuilder:
         """Builder with all inputs by a protocol.
 
         Parameters
@@ -103,15 +120,11 @@ class DmiBaseWorkChain(ReusingWorkChain, BaseRestartWorkChain):
         code : Code
             dmi-engine.
         model : WannierModelData
-        **options
-            protocol, overrides (its section `response`), options; see `aiida_dmi.workflows.builders`.
+        protocol, overrides, options
+            As `DmiWorkChain.get_builder_from_model`; only `film`, `response` and `clean_workdir` are used.
         """
-        from aiida_dmi.workflows.dmi import DmiWorkChain
-
+        inputs = load_protocol(protocol, overrides)
         builder = cls.get_builder()
         builder.dmi.model = model
-        job = response_builder(DmiWorkChain, code, model, **options).response.dmi
-        copy_ports(job, builder.dmi)
-        builder.dmi.metadata.options = job.metadata.options
-        builder.dmi.metadata.description = job.metadata.description
-        return builder
+        film = film_for(model, inputs) or model.load()
+        return fill(builder, response_ports(code, film, shape_of_model(model), inputs, options))

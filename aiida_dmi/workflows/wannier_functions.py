@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessSpec, ToContext, WorkChain, if_
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_
 from aiida.plugins import CalculationFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 
@@ -25,6 +25,9 @@ from aiida_dmi.parsers.quantum_espresso import ending_of
 from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
 from aiida_dmi.workflows.layout import said
+from aiida_dmi.workflows.model_inputs import checked_film, model_ports
+from aiida_dmi.workflows.ports import fill
+from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwCalculation
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 
@@ -42,7 +45,7 @@ LEAST_WINDOW = 0.5
 """eV above the Fermi energy that the frozen window has to reach: D comes from there."""
 
 
-class WannierFunctionsWorkChain(ReusingWorkChain):
+class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
     """nscf, overlaps and Wannier functions of both spins and the model file, with one choice of settings."""
 
     @classmethod
@@ -288,7 +291,17 @@ class WannierFunctionsWorkChain(ReusingWorkChain):
         return None
 
     @classmethod
-    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, *args: Any, **options: Any) -> Any:
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        structure: orm.StructureData,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        pseudos: dict[str, UpfData] | None = None,
+        magnetic_moments: dict[str, float] | None = None,
+        options: dict[str, Any] | None = None,
+        npool: int | None = None,
+    ) -> ProcessBuilder:
         """Builder with the programs' inputs by a protocol.
 
         What an scf run and a choice of settings give is left to the caller, who has them: `averaged`, `settings`,
@@ -296,17 +309,13 @@ class WannierFunctionsWorkChain(ReusingWorkChain):
 
         Parameters
         ----------
-        codes, structure, *args, **options
-            As `aiida_dmi.workflows.builders.wannier_model_builder`.
+        codes, structure, protocol, overrides, pseudos, magnetic_moments, options, npool
+            As `WannierModelWorkChain.get_builder_from_protocol`.
         """
-        from aiida_dmi.workflows.builders import copy_ports, wannier_model_builder
-        from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
-
-        builder = cls.get_builder()
+        checked = checked_film(structure, protocol, overrides, magnetic_moments)
+        ports = model_ports(codes, checked, protocol, overrides, pseudos, options, npool)
         programs = ("nscf", "overlaps", "pw2wannier90", "wannier90", "model")
-        whole = wannier_model_builder(WannierModelWorkChain, codes, structure, *args, **options)
-        copy_ports(whole, builder, only=("structure", "pseudos", "kpoints", *programs))
-        return builder
+        return fill(cls.get_builder(), ports, only=("structure", "pseudos", "kpoints", *programs))
 
     # -- helpers ---------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from aiida.common import AttributeDict
 from aiida.engine import (
     BaseRestartWorkChain,
     ExitCode,
+    ProcessBuilder,
     ProcessHandlerReport,
     ProcessSpec,
     ToContext,
@@ -29,8 +30,10 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.film import COMPENSATED
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import cleaning, scratch, validation
-from aiida_dmi.workflows.builders import wannier_model_builder
-from aiida_dmi.workflows.origin import define_origin
+from aiida_dmi.workflows.model_inputs import checked_film, model_ports
+from aiida_dmi.workflows.origin import define_origin, origin_of
+from aiida_dmi.workflows.ports import fill
+from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import (
@@ -47,7 +50,7 @@ MOST_LOST = 3
 Try = WannierFunctionsWorkChain.exit_codes
 
 
-class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
+class WannierModelWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChain):
     """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
 
     A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
@@ -488,6 +491,48 @@ class WannierModelWorkChain(ReusingWorkChain, BaseRestartWorkChain):
         return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
 
     @classmethod
-    def get_builder_from_protocol(cls, codes: Any, structure: orm.StructureData, *args: Any, **options: Any) -> Any:
-        """Builder with all inputs by a protocol; see `aiida_dmi.workflows.builders.wannier_model_builder`."""
-        return wannier_model_builder(cls, codes, structure, *args, **options)
+    def get_builder_from_protocol(
+        cls,
+        codes: dict[str, orm.AbstractCode],
+        structure: orm.StructureData,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        pseudos: dict[str, UpfData] | None = None,
+        magnetic_moments: dict[str, float] | None = None,
+        options: dict[str, Any] | None = None,
+        npool: int | None = None,
+    ) -> ProcessBuilder:
+        """Builder with all inputs by a protocol.
+
+        Parameters
+        ----------
+        codes : dict
+            `pw`, `wannier90`, `engine`; `pw2wannier90` where the overlaps are to come from it.
+        structure : StructureData
+            The film, of any origin: `structures.slab.film_of` turns it where it does not lie as a film does.
+        protocol : str, optional
+            Name in protocols/film.yaml.
+        overrides : dict, optional
+            Nested as the protocol's inputs; unknown keys are refused by name.
+        pseudos : dict, optional
+            Fully relativistic UpfData of every kind; default those of `overrides['pseudo_family']`, without one of the
+            family that `families.family` decides on. Cutoffs that are not given are those that it, or the one family
+            that holds all of the given ones, recommends.
+        magnetic_moments : dict, optional
+            Name (element, layer such as Co.1, kind) to starting moment in mu_B; default what the structure came with,
+            else the protocol's table for the magnetic elements. A moment makes no element magnetic:
+            `overrides['film']` does, with `magnets`.
+        options : dict, optional
+            `metadata.options` of the parallel programs: resources, max_wallclock_seconds, queue_name, ...
+        npool : int, optional
+            Pools of k points of every pw.x run; default chosen for each from the film's size (`layout.pw_layout`).
+
+        Raises
+        ------
+        ValueError
+            If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
+        """
+        checked = checked_film(structure, protocol, overrides, magnetic_moments)
+        ports = model_ports(codes, checked, protocol, overrides, pseudos, options, npool)
+        ports.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, ports.cutoffs)
+        return fill(cls.get_builder(), ports)

@@ -12,7 +12,7 @@ from aiida_dmi.structures.doping import dope
 from aiida_dmi.structures.layers import mask_weights
 from aiida_dmi.structures.slab import film_from_ase, film_of
 from aiida_dmi.workflows import validation
-from aiida_dmi.workflows.builders import starting_moments
+from aiida_dmi.workflows.model_inputs import starting_moments
 
 pytestmark = pytest.mark.usefixtures("aiida_profile")
 

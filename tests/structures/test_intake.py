@@ -15,7 +15,7 @@ from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.intake import MOST_KINDS, take_in, with_starting_moments
 from aiida_dmi.structures.layers import layer_names, mask_weights, sites_of
 from aiida_dmi.structures.slab import choices_of, film_from_ase, film_from_structure, film_of
-from aiida_dmi.workflows.builders import starting_moments
+from aiida_dmi.workflows.model_inputs import starting_moments
 
 pytestmark = pytest.mark.usefixtures("aiida_profile")
 

@@ -10,7 +10,7 @@ from aiida_dmi.structures.bilayer import co_pt111, film
 from aiida_dmi.structures.heights import cluster_layers, layer_kind
 from aiida_dmi.structures.layers import layer_names, mask_weights, moments_by_name, sites_of
 from aiida_dmi.structures.slab import film_of
-from aiida_dmi.workflows.builders import starting_moments
+from aiida_dmi.workflows.model_inputs import starting_moments
 
 
 def column(symbols, spacing=2.0):

@@ -9,7 +9,7 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 
 from aiida_dmi.structures.bilayer import co_pt111
-from aiida_dmi.workflows.builders import mesh_of
+from aiida_dmi.workflows.model_inputs import mesh_of
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwCalculation
 
 from .conftest import QUICK, jobs_of, said
