@@ -12,24 +12,16 @@ from aiida.engine import (
     ProcessBuilder,
     ProcessHandlerReport,
     ProcessSpec,
-    ToContext,
     if_,
     process_handler,
     while_,
 )
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import (
-    control_kpoints,
-    plan_wannierisation,
-    scalar_relativistic_average,
-    wannierisation_choice,
-)
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.structures.film import COMPENSATED
-from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import cleaning, scratch, validation
+from aiida_dmi.workflows.density import MOST_LOST, DensitySteps
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
 from aiida_dmi.workflows.origin import define_origin, origin_of
 from aiida_dmi.workflows.ports import fill
@@ -39,18 +31,12 @@ from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.wannier_functions import (
     WannierFunctionsWorkChain,
     one_way_to_overlaps,
-    start,
-    words_of_last_job,
 )
 
-LEAST_MOMENT = 0.05
-"""mu_B per cell (absolute magnetisation) below which the scf has lost its moment."""
-MOST_LOST = 3
-"""Times that the folder of a finished step may vanish before the run gives up."""
 Try = WannierFunctionsWorkChain.exit_codes
 
 
-class WannierModelWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChain):
+class WannierModelWorkChain(FilmProtocols, DensitySteps, ReusingWorkChain, BaseRestartWorkChain):
     """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
 
     A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
@@ -220,138 +206,6 @@ class WannierModelWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChai
             return message
         return validation.model_of_film(inputs)
 
-    # -- relax, scf and bands --------------------------------------------------------------------------
-
-    def setup(self) -> None:
-        """Scalar-relativistic average of every pseudopotential; one element is averaged once."""
-        super().setup()
-        averages: dict[str, UpfData] = {}
-        for pseudo in self.inputs.pseudos.values():
-            if pseudo.uuid not in averages:
-                averages[pseudo.uuid] = scalar_relativistic_average(pseudo)
-        self.ctx.averaged = {kind: averages[pseudo.uuid] for kind, pseudo in self.inputs.pseudos.items()}
-        self.ctx.structure = self.inputs.structure
-        self.ctx.film = self.inputs.film if "film" in self.inputs else film_record(self.inputs.structure)
-        if "film" not in self.inputs and not self.needs_relaxation():
-            self.out("film", self.ctx.film)
-        self.ctx.choice, self.ctx.lost, self.ctx.bands_done = 0, 0, False
-        if "parent_folder" in self.inputs:
-            self.ctx.scf_folder = self.inputs.parent_folder
-            self.ctx.scf_parameters = self.inputs.parent_folder.creator.outputs.output_parameters
-            self.report(f"scf: taken from PwCalculation<{self.inputs.parent_folder.creator.pk}>")
-
-    def needs_relaxation(self) -> bool:
-        """Whether the film is to be relaxed."""
-        return bool(self.inputs.get("relax", None))
-
-    def run_relax(self) -> ToContext:
-        """Positions of the atoms, in the cell as it is."""
-        inputs = AttributeDict(self.exposed_inputs(PwRelaxWorkChain, namespace="relax"))
-        inputs.structure = self.ctx.structure
-        inputs.base_relax.pw.pseudos = self.ctx.averaged
-        return ToContext(relax=start(self, PwRelaxWorkChain, inputs, "relax", "collinear film, cell fixed"))
-
-    def inspect_relax(self) -> ExitCode | None:
-        """The relaxed film takes the place of the given one."""
-        if not self.ctx.relax.is_finished_ok:
-            return self._failed("RELAX", self.ctx.relax)
-        self.ctx.structure = self.ctx.relax.outputs.output_structure
-        self.ctx.film = relaxed_film(self.ctx.film, self.ctx.structure)
-        self.out_many({"structure": self.ctx.structure, "film": self.ctx.film})
-        return None
-
-    def needs_density(self) -> bool:
-        """Whether density or bands off the mesh are missing: not computed yet, or gone from the computer."""
-        return self.needs_scf() or not self.ctx.bands_done
-
-    def needs_scf(self) -> bool:
-        """Whether there is no density."""
-        return self.ctx.get("scf_folder", None) is None
-
-    def run_scf(self) -> ToContext:
-        """Self-consistent density."""
-        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="scf"))
-        inputs.pw.structure = self.ctx.structure
-        inputs.pw.pseudos = self.ctx.averaged
-        return ToContext(scf=start(self, PwBaseWorkChain, inputs, "scf", "collinear density, no spin-orbit"))
-
-    def inspect_scf(self) -> ExitCode | None:
-        """The scf must have converged."""
-        if not self.ctx.scf.is_finished_ok:
-            return self._failed("SCF", self.ctx.scf)
-        self.ctx.scf_folder = self.ctx.scf.outputs.remote_folder
-        self.ctx.scf_parameters = self.ctx.scf.outputs.output_parameters
-        return None
-
-    def check_magnet(self) -> ExitCode | None:
-        """... to a magnet with one magnetisation."""
-        total, absolute = (self.ctx.scf_parameters.get(f"{of}_magnetization", None) for of in ("total", "absolute"))
-        if absolute is not None and abs(absolute) < LEAST_MOMENT:
-            return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=absolute)
-        if None not in (total, absolute) and abs(total) < COMPENSATED * abs(absolute):
-            return self.exit_codes.ERROR_ANTIFERROMAGNETIC.format(total=total, absolute=absolute)
-        return None
-
-    def plan(self) -> None:
-        """Projections, semicore and number of bands of the present choice, once a choice."""
-        if self.ctx.get("planned", None) == self.ctx.choice:
-            return
-        self.ctx.planned = self.ctx.choice
-        self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
-        self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
-
-    def run_bands(self) -> ToContext | ExitCode | None:
-        """Bands off the mesh, with few bands: some seconds."""
-        if self.ctx.bands_done:
-            return None
-        density = self.ctx.scf_folder
-        known = scratch.is_fresh(density, self.node)
-        if not known and scratch.is_gone(density) and not self._bands_are_in_the_cache(density):
-            return self._lose_density("bands")
-        excluded, functions = len(self.ctx.plan["exclude_bands"]), self.ctx.plan["num_wann"]
-        started = {}
-        for step, spinors, pseudos in (("bands", 1, self.ctx.averaged), ("spin_orbit_bands", 2, self.inputs.pseudos)):
-            if not self.inputs.get(step, None):
-                continue
-            self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
-            inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace=step))
-            parameters = inputs.pw.parameters.get_dict()
-            parameters.setdefault("SYSTEM", {}).setdefault("nbnd", spinors * (excluded + functions))
-            inputs.pw.parameters = orm.Dict(parameters)
-            inputs.pw.structure = self.ctx.structure
-            inputs.pw.pseudos = dict(pseudos)
-            inputs.pw.parent_folder = self.ctx.scf_folder
-            inputs.kpoints = self.ctx.control
-            # The highest of so few bands is occupied here and there by design.
-            inputs.handler_overrides = orm.Dict({"sanity_check_insufficient_bands": {"enabled": False}})
-            started[step] = start(self, PwBaseWorkChain, inputs, step, "off the mesh, for the quality gate")
-        return ToContext(**started)
-
-    def inspect_bands(self) -> ExitCode | None:
-        """They must have converged."""
-        if self.needs_scf() or self.ctx.bands_done:
-            return None
-        for step in ("bands", "spin_orbit_bands"):
-            if step in self.ctx and not self.ctx[step].is_finished_ok:
-                if scratch.is_gone(self.ctx.scf_folder):
-                    return self._lose_density(step)
-                return self._failed("BANDS", self.ctx[step], step=step)
-        self.ctx.bands_done = True
-        return None
-
-    def _bands_are_in_the_cache(self, density: orm.RemoteData) -> bool:
-        self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
-        return scratch.served_from_cache(density, self.ctx.control)
-
-    def _lose_density(self, step: str) -> ExitCode | None:
-        """The scf's folder is gone, as where scratch was emptied after the run that the cache took it from."""
-        folder = self.ctx.scf_folder
-        self.report(f"{step}: the density in {folder.get_remote_path()} is gone from the computer; the scf once more")
-        scratch.forget([folder])
-        self.ctx.scf_folder = None
-        self.ctx.lost += 1
-        return self.exit_codes.ERROR_FOLDERS_VANISH.format(times=self.ctx.lost) if self.ctx.lost > MOST_LOST else None
-
     # -- tries -----------------------------------------------------------------------------------------
 
     def prepare_process(self) -> None:
@@ -479,16 +333,6 @@ class WannierModelWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChai
         self.ctx.is_finished = True
         self._out_density()
         return ProcessHandlerReport(True, self.exit_codes[code].format(**details))
-
-    def _out_density(self) -> None:
-        """The scf that everything stands on: the last one, once none follows."""
-        if self.ctx.get("scf_folder", None) is not None:
-            self.out_many({"scf_parameters": self.ctx.scf_parameters, "scf_folder": self.ctx.scf_folder})
-
-    def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
-        self._out_density()
-        details = {"pk": node.pk, "status": node.exit_status, "message": words_of_last_job(node), **context}
-        return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
 
     @classmethod
     def get_builder_from_protocol(
