@@ -80,6 +80,28 @@ def pseudo_family(aiida_profile, upf_folder, tmp_path_factory) -> orm.Group:
     return ensure_pseudo_family("tests/PBE/FR", folder)
 
 
+@pytest.fixture
+def no_families(aiida_profile):
+    """A profile without families of pseudopotentials; those of other tests are put back afterwards.
+
+    Another profile for it would close the storage of all nodes that fixtures of the session hold.
+    """
+    from aiida_pseudo.groups.family import PseudoPotentialFamily
+
+    families = orm.QueryBuilder().append(PseudoPotentialFamily)
+    kept = [(group, group.label, list(group.nodes)) for group in families.all(flat=True)]
+    for number, (group, _, nodes) in enumerate(kept):
+        group.remove_nodes(nodes)
+        group.label = f"put away/{number}"
+    yield
+    for group in families.all(flat=True):
+        if group.pk not in {one.pk for one, *_ in kept}:
+            orm.Group.collection.delete(group.pk)
+    for group, label, nodes in kept:
+        group.label = label
+        group.add_nodes(nodes)
+
+
 @pytest.fixture(scope="session")
 def model_file(data_folder) -> Path:
     """Co/Pt(111) 1+1: a real Wannier model."""

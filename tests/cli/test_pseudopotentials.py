@@ -48,7 +48,7 @@ def packed(files):
     return buffer.getvalue()
 
 
-def test_folder_with_recommended_cutoffs(aiida_profile_tmp, folder):
+def test_folder_with_recommended_cutoffs(no_families, folder):
     (folder / "cutoffs-hartree.json").write_text(json.dumps({**HARTREE, "W": {}}))
     (folder / "README").write_text("no pseudopotential")
     group = ensure_pseudo_family(source=folder)
@@ -64,7 +64,7 @@ def test_folder_with_recommended_cutoffs(aiida_profile_tmp, folder):
     assert ensure_pseudo_family("mine/PBE/FR", folder).label == "mine/PBE/FR"
 
 
-def test_folder_without(aiida_profile_tmp, folder):
+def test_folder_without(no_families, folder):
     """Named after the folder, never after a set that it is not known to be; cutoffs only of files that are known."""
     group = ensure_pseudo_family(source=folder)
     assert group.label == "local/some.set"
@@ -75,7 +75,7 @@ def test_folder_without(aiida_profile_tmp, folder):
 
 
 @pytest.mark.parametrize("kind", ["tgz", "zip", "nested.tar.gz", "aiida_pseudo"])
-def test_archives(aiida_profile_tmp, folder, tmp_path, kind):
+def test_archives(no_families, folder, tmp_path, kind):
     """Of a folder with djrepo files, flat or one level down, and what aiida-pseudo downloads."""
     upf = {path.name: path.read_bytes() for path in folder.iterdir()}
     repo = {f"{path.stem}.djrepo": djrepo(path).encode() for path in folder.iterdir()}
@@ -124,7 +124,7 @@ def test_archives(aiida_profile_tmp, folder, tmp_path, kind):
         (lambda folder: shutil.copy(folder / "Co.upf", folder / "Co.pbe.upf"), "duplicate elements"),
     ],
 )
-def test_bad_folders(aiida_profile_tmp, folder, damage, message):
+def test_bad_folders(no_families, folder, damage, message):
     """One line, and no family."""
     damage(folder)
     with pytest.raises(InputError, match=message) as raised:
@@ -135,7 +135,7 @@ def test_bad_folders(aiida_profile_tmp, folder, damage, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", packed({"a.txt": b"text"}), packed({"../Co.upf": b"outside"})])
-def test_bad_archives(aiida_profile_tmp, tmp_path, content):
+def test_bad_archives(no_families, tmp_path, content):
     archive = tmp_path / "set.tgz"
     archive.write_bytes(content)
     with pytest.raises(InputError, match=r"no archive that can be read|no UPF files in"):
@@ -186,7 +186,7 @@ def use(monkeypatch, port):
         monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
 
 
-def test_from_the_network(aiida_profile_tmp, folder, network):
+def test_from_the_network(no_families, folder, network):
     """By aiida-pseudo's own download; md5 and cutoffs as the server says."""
     network[PseudoDojoFamily.get_url_archive(PSEUDO_DOJO).rpartition("/")[2]] = packed(
         {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -202,7 +202,7 @@ def test_from_the_network(aiida_profile_tmp, folder, network):
     assert ensure_pseudo_family().uuid == group.uuid
 
 
-def test_without_a_network(aiida_profile_tmp, monkeypatch):
+def test_without_a_network(no_families, monkeypatch):
     """Nobody there, and somebody who never answers: known within seconds, nothing installed; then the package's set."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -120,6 +120,8 @@ def long_run(data, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Who starts these tests may ignore it, as a shell does for what it runs in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         started.append(process)
         while not (tmp_path / "result.nc.checkpoint").exists():

@@ -32,13 +32,13 @@ def made(kind, label, folder):
     return GroupFactory(kind).create_from_folder(folder, label, pseudo_type=UpfData)
 
 
-def test_nothing_is_installed(aiida_profile_tmp):
+def test_nothing_is_installed(no_families):
     with pytest.raises(InputError, match=r"neither PseudoDojo/.* nor SG15/.* is installed; run `aiida-dmi setup`"):
         family()
 
 
 @pytest.mark.parametrize("label", [SG15, EARLIER])
-def test_without_results_in_mind_the_set_that_is_there(aiida_profile_tmp, some_files, label):
+def test_without_results_in_mind_the_set_that_is_there(no_families, some_files, label):
     """Under its name or, in profiles of earlier versions, under the earlier one; both stand for each other."""
     there = made("pseudo.family", label, some_files("Co", "Pt"))
     assert {family(name).uuid for name in (None, SG15, EARLIER)} == {there.uuid}
@@ -46,7 +46,7 @@ def test_without_results_in_mind_the_set_that_is_there(aiida_profile_tmp, some_f
     assert ensure_pseudo_family().uuid == there.uuid
 
 
-def test_the_set_for_results_goes_before(aiida_profile_tmp, some_files):
+def test_the_set_for_results_goes_before(no_families, some_files):
     made("pseudo.family.cutoffs", SG15, some_files("Co"))
     there = made("pseudo.family.pseudo_dojo", PSEUDO_DOJO, some_files("Pt"))
     assert family().uuid == there.uuid
@@ -61,13 +61,13 @@ def test_the_set_for_results_goes_before(aiida_profile_tmp, some_files):
         ("my/PBE/FR", "`aiida-dmi setup --pseudos FOLDER --family my/PBE/FR`"),
     ],
 )
-def test_a_named_family_that_is_not_there(aiida_profile_tmp, label, command):
+def test_a_named_family_that_is_not_there(no_families, label, command):
     with pytest.raises(InputError, match="is not installed") as raised:
         family(label)
     assert command in str(raised.value)
 
 
-def test_cutoffs_of_the_projects_own(aiida_profile_tmp, some_files):
+def test_cutoffs_of_the_projects_own(no_families, some_files):
     """Set when the family is made; the largest of the elements', ecutrho four times as large, and growing."""
     there = ensure_pseudo_family("films/PBE/FR", some_files("Co", "Pt", "Si"))
     found = recommended(there, ["Pt", "Co"])
@@ -80,20 +80,20 @@ def test_cutoffs_of_the_projects_own(aiida_profile_tmp, some_files):
         recommended(there, ["Co", "Ni"])
 
 
-def test_cutoffs_of_a_family_of_an_earlier_version(aiida_profile_tmp, some_files):
+def test_cutoffs_of_a_family_of_an_earlier_version(no_families, some_files):
     """It has no place for cutoffs; its files are known."""
     folder = some_files("Co", "Pt")
     there = made("pseudo.family", EARLIER, folder)
     assert recommended(there, ["Co", "Pt"]) == recommended(ensure_pseudo_family("new/PBE/FR", folder), ["Co", "Pt"])
 
 
-def test_what_a_user_sets_goes_before(aiida_profile_tmp, some_files):
+def test_what_a_user_sets_goes_before(no_families, some_files):
     there = ensure_pseudo_family("films/PBE/FR", some_files("Co"))
     there.set_cutoffs({"Co": {"cutoff_wfc": 41.0, "cutoff_rho": 200.0}}, "normal", unit="Ry")
     assert recommended(there, ["Co"])["normal"] == pytest.approx((41.0, 200.0))
 
 
-def test_family_of_files_and_of_mixtures(aiida_profile_tmp, some_files):
+def test_family_of_files_and_of_mixtures(no_families, some_files):
     """The one that holds all of them, of a virtual crystal what it was mixed from."""
     there = ensure_pseudo_family("films/PBE/FR", some_files("Co", "Ni", "Pt"))
     other = made("pseudo.family", "none/PBE/FR", some_files("Co", "Ni"))
@@ -107,7 +107,7 @@ def test_family_of_files_and_of_mixtures(aiida_profile_tmp, some_files):
     assert family_of([alone, pt]) is None
 
 
-def test_the_official_set(aiida_profile_tmp, official_folder):
+def test_the_official_set(no_families, official_folder):
     there = ensure_pseudo_family(source=official_folder)
     assert (there.label, family().uuid) == (PSEUDO_DOJO, there.uuid)
     assert recommended(there, ["Co", "Pt"]) == {"low": (84, 336), "normal": (96, 384), "high": (108, 432)}

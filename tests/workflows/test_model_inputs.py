@@ -241,7 +241,8 @@ def test_moment_that_no_atom_has_is_refused(codes, overrides):
         film = co_pt111(1, 1)
         return DmiWorkChain.get_builder_from_protocol(codes, film, "fast", {**overrides, **changes}, None, moments)
 
-    for moment in (20.0, -17.1):
+    # One that points down is reversed, with that said.
+    for moment in (20.0, 17.1):
         with pytest.raises(
             ValueError, match=rf"moments: {moment:g} mu_B was given for Co, expected at most 17: all val"
         ):
@@ -249,7 +250,7 @@ def test_moment_that_no_atom_has_is_refused(codes, overrides):
     with pytest.raises(ValueError, match=r"moments: 20 mu_B was given for Co"):
         built(None, magnetic_moments={"Co": 20.0})
     system = built({"Co": -17.0}).wannier_model.scf.pw.parameters["SYSTEM"]
-    assert system["starting_magnetization"]["Co"] == -1
+    assert system["starting_magnetization"]["Co"] == 1
 
 
 def test_cutoff_of_the_density_in_every_step(codes, overrides):

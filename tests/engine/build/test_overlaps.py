@@ -168,7 +168,7 @@ def test_fewer_bands_hold_less_of_the_trial_functions(prototype, written, overla
         ({"memory_limit": "true"}, "memory_limit: True was given"),
         ({"nscf": "[1]"}, "nscf: [1] was given, expected a path"),
         ({"seed": "x"}, "seed: unknown key; expected nscf, nnkp, spin, memory_limit, seedname"),
-        ({"seedname": 3}, "seedname: 3 was given, expected a file name"),
+        ({"seedname": 3}, "seedname: 3 was given, expected a path"),
         ({"seedname": "none/aiida"}, "none does not exist"),
         ({"nnkp": "nothing.nnkp"}, "nothing.nnkp cannot be read"),
         ({"nscf": "nothing.save"}, "give pw.x's .save folder"),
