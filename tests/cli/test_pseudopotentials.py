@@ -134,7 +134,12 @@ def test_bad_folders(no_families, folder, damage, message):
         family()
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", packed({"a.txt": b"text"}), packed({"../Co.upf": b"outside"})])
+# Named: what a .tgz is written in holds the second, and every worker of the tests has to find the same names.
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", packed({"a.txt": b"text"}), packed({"../Co.upf": b"outside"})],
+    ids=["empty", "no archive", "no UPF file", "a path outside"],
+)
 def test_bad_archives(no_families, tmp_path, content):
     archive = tmp_path / "set.tgz"
     archive.write_bytes(content)
