@@ -23,7 +23,7 @@ TIMES = """\
 import sys
 from pathlib import Path
 from aiida_dmi.engine import load_result, save_result
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 status = main()
 result = load_result("result.nc")

@@ -60,7 +60,7 @@ def test_failure_leaves_the_old_file(folder):
 WRITER = """
 import sys, time
 from pathlib import Path
-from aiida_dmi.engine.atomic import whole_file
+from aiida_dmi.engine.files.atomic import whole_file
 
 with whole_file(Path("c")) as temporary:
     temporary.write_text("half")

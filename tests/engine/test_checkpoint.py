@@ -36,7 +36,7 @@ KILLER = """
 import functools, json, os, random, signal, sys, time
 from importlib import import_module
 from pathlib import Path
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 # Every batch is saved, so that many a kill meets a file being written.
 driver = import_module("aiida_dmi.engine.run.compute")
@@ -141,7 +141,7 @@ def test_killed_twenty_times(folder):
 HALF = """
 import functools, os, signal, sys
 from importlib import import_module
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
@@ -204,7 +204,11 @@ def test_chemical_potential_is_kept(copt11, tmp_path, stop, monkeypatch):
     with pytest.raises(Stop):
         compute(copt11, 9, checkpoint=tmp_path / "c", **axes)
     stop(None)
-    monkeypatch.setattr(driver, "find_chemical_potentials", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        import_module("aiida_dmi.engine.run.summation"),
+        "find_chemical_potentials",
+        lambda *_: pytest.fail("computed again"),
+    )
     assert compute(copt11, 9, checkpoint=tmp_path / "c", **axes).identical(expected)
 
 

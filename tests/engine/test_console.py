@@ -97,7 +97,7 @@ LONG = "model: model.h5\nmesh: 600\nsoi_scales: [0.5, 1.0]\nfermi_level: dft\npr
 EAGER = """
 import functools, sys
 from importlib import import_module
-from aiida_dmi.engine.cli import program
+from aiida_dmi.engine.run.cli import program
 
 driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)

@@ -273,7 +273,7 @@ def test_tensors_of_another_form_than_one_constant(tmp_path, model_file, capsys)
 
 LIMITED = """
 import resource, sys
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 sys.exit(main(["run", "run.yaml"]))
 """

@@ -20,7 +20,7 @@ from aiida_dmi.engine.run.cli import main
 HOLDER = """
 import sys
 from pathlib import Path
-from aiida_dmi.engine.lock import Lock
+from aiida_dmi.engine.files.lock import Lock
 with Lock("output", Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -212,7 +212,7 @@ COUNTER = """
 import sys
 from pathlib import Path
 from aiida_dmi.engine import InputError
-from aiida_dmi.engine.lock import Lock
+from aiida_dmi.engine.files.lock import Lock
 path, left = Path(sys.argv[1]), 40
 while left:
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, compute, load_result
-from aiida_dmi.engine.quantities.registry import QUANTITIES
+from aiida_dmi.engine.quantities.registry import BY_DEFAULT
 from aiida_dmi.engine.run.cli import main
 
 AXES = {"temperatures": [900.0], "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.2, 0.0], "directions": [(1, 0, 1)]}
@@ -35,7 +35,7 @@ def everything(film):
         (["a_I"], set()),
         (["D_1"], set()),
         (["a_II", "D_1"], set()),
-        (iter(QUANTITIES), {"mu", "Q_1", "closure", "symmetry_residual"}),
+        (iter(BY_DEFAULT), {"mu", "Q_1", "closure", "symmetry_residual"}),
     ],
 )
 def test_some(film, everything, asked, follow):
@@ -43,13 +43,13 @@ def test_some(film, everything, asked, follow):
     result = compute(film(6).model(), 6, quantities=iter(asked), **AXES)
     tensors = {*asked, *(follow & {"Q_1"})}
     assert set(result.data_vars) == tensors | {f"{name}_error" for name in tensors} | follow | OTHERS
-    assert list(result.attrs["quantities"]) == [name for name in QUANTITIES if name in asked]
+    assert list(result.attrs["quantities"]) == [name for name in BY_DEFAULT if name in asked]
     for name in result.data_vars:
         np.testing.assert_array_equal(result[name], everything[name], err_msg=name)
 
 
 def test_all_by_default(everything):
-    assert list(everything.attrs["quantities"]) == list(QUANTITIES)
+    assert list(everything.attrs["quantities"]) == list(BY_DEFAULT)
     assert float(everything.closure.min()) > 0
 
 

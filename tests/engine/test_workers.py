@@ -119,7 +119,7 @@ def test_killed_worker_where_the_program_holds_sigterm():
     script = """
 import signal, threading
 from aiida_dmi.engine.errors import StoppedError
-from aiida_dmi.engine.workers import Workers
+from aiida_dmi.engine.processes.workers import Workers
 from test_workers import Fatal
 
 signal.signal(signal.SIGTERM, lambda *_: threading.Event().wait())
@@ -183,7 +183,7 @@ def test_run_with_a_killed_worker(data, tmp_path):
 EAGER = """
 import functools, sys
 from importlib import import_module
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
@@ -358,8 +358,8 @@ def test_ranks_with_tolerance_and_symmetry(copt11, tmp_path):
 STOPPED = """
 import functools, os, sys
 from importlib import import_module
-from aiida_dmi.engine.checkpoint import Checkpoint
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.files.checkpoint import Checkpoint
+from aiida_dmi.engine.run.cli import main
 
 class Stopped(Checkpoint):
     def save(self, *arguments, force=True):
@@ -403,7 +403,7 @@ def test_ranks_refuse_bad_input(folder, tmp_path, case):
 WITHOUT = """
 import sys
 sys.modules["mpi4py"] = None
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 sys.exit(main(["run", "spec.yaml", "--output", "without.nc"]))
 """
 

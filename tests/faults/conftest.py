@@ -33,7 +33,7 @@ EAGER = """\
 import functools, resource, sys, time
 from importlib import import_module
 from pathlib import Path
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 no_memory, taken = Path(__file__).with_name("no-memory"), []
 

@@ -133,7 +133,7 @@ def test_other_versions(copy, whole, note):
 SMALL_MEMORY = """
 import resource, sys
 from aiida_dmi.engine import compute, further
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 used = 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))

@@ -26,7 +26,7 @@ EAGER = """\
 # dmi-engine, but with a checkpoint after every batch of k points instead of every 20 s.
 import functools, sys
 from importlib import import_module
-from aiida_dmi.engine.cli import main
+from aiida_dmi.engine.run.cli import main
 
 driver = import_module("aiida_dmi.engine.run.compute")
 driver.Checkpoint = functools.partial(driver.Checkpoint, interval=0.0)
