@@ -47,6 +47,8 @@ Complexes = npt.NDArray[np.complex128]
 BATCH_BYTES = 32 * 1024**2
 """Working arrays of one batch of k points."""
 
+BANDS = "band_energy"
+"""Energies of the bands of Hbar."""
 OF_BANDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "zeeman": (("i", "j"), "meV angstrom", "energy of the misaligned spins in the spin-orbit field (Eq. 66)"),
     "zeeman_field": (("i", "j"), "meV angstrom", "sum_n f_n 2 mu_B Omega_i J_j, i normal to n (Eqs. 65, 68)"),
@@ -262,7 +264,7 @@ class _Task:
         if any(one.finite for one in integrands):
             spinors = SpinorStates(operators, spin_orbit, settings.soi_scale, threshold)
         bands = Collinear.of(operators)
-        result["energy"] = bands.joined
+        result[BANDS] = bands.joined
         splittings = Splittings.of(bands, threshold)
         first = FirstOrderStates(bands, splittings, spin_orbit)
         for one in integrands:
@@ -284,7 +286,7 @@ class _Task:
         if "zeeman_field" in asked:
             field = result["spin_orbit_field"]
             result["zeeman_field"] = zeeman.field_energy(bands, field, settings.frame[2], mu, kt)
-        return {name: value for name, value in result.items() if name in asked or name == "energy"}
+        return {name: value for name, value in result.items() if name in asked or name == BANDS}
 
 
 # -- output ---------------------------------------------------------------------------------------------
@@ -319,7 +321,9 @@ def _dataset(settings: MapSettings, values: dict[str, Floats]) -> xr.Dataset:
     if "band" in used:
         half = model.functions
         s = np.repeat([1, -1] if minority(model) == "up" else [-1, 1], half)
-        coordinates["energy"] = (("k", "band"), values["energy"], {"units": "eV", "long_name": "bands of Hbar"})
+        # One name for two things would be one too few: the bands give way to the quantity.
+        bands = "energy" if "energy" not in settings.names else BANDS
+        coordinates[bands] = (("k", "band"), values[BANDS], {"units": "eV", "long_name": "bands of Hbar"})
         coordinates["channel"] = ("band", ["up"] * half + ["down"] * half)
         coordinates["spin_index"] = ("band", s, {"units": "1", "long_name": "+1 minority, -1 majority (Eq. 52)"})
     attributes = {
