@@ -151,7 +151,7 @@ def test_an_upgraded_package_under_the_same_script(run, program, environment, by
     if by == "version":
         init = site / "__init__.py"
         init.write_text(init.read_text().replace(aiida_dmi.__version__, "99.0.0"))
-    module = site / "engine" / "response.py"
+    module = site / "engine" / "output" / "results.py"
     module.write_text(f"{module.read_text()}\n# another release\n")
     after, job = run()
     assert not reused(job)
