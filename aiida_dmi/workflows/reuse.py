@@ -64,10 +64,10 @@ class ReusingWorkChain(WorkChain):
         if not found or any(_has_layout(job, filled) for job in found):
             return
         job = found[0]
-        for name in (*LAYOUT, WALLTIME):
-            value = job.get_option(name)
-            if value is not None:
-                inputs.metadata.options[name] = value
+        # What a workchain was given may not be changed where it stands.
+        taken = {name: job.get_option(name) for name in (*LAYOUT, WALLTIME)}
+        options = {**inputs.metadata.options, **{name: value for name, value in taken.items() if value is not None}}
+        inputs.metadata = AttributeDict({**inputs.metadata, "options": AttributeDict(options)})
         for name in (POOLS, PARAMETERS):
             if name in inputs:
                 inputs[name] = job.inputs[name]
