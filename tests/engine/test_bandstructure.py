@@ -112,3 +112,8 @@ def test_bad_input(copt11, arguments, message):
 def test_rashba_needs_a_path():
     with pytest.raises(InputError, match="path: none"):
         bands(RashbaModel(0.1, 1.0), cutoff=0.5)
+
+
+def test_a_path_whose_length_rounds_to_zero():
+    with pytest.raises(InputError, match="path: G, X lie on one point, expected a path with a length"):
+        bands(RashbaModel(0.5, 1.0), [("G", (0, 0)), ("X", (0.4, 0))], 5, cutoff=1e-300)

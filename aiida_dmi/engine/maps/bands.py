@@ -226,6 +226,8 @@ class Track:
         # Not wrapped into the first zone: lengths along the path are what counts.
         scale = np.eye(3) * model.side if isinstance(model, RashbaModel) else 2 * np.pi * np.linalg.inv(model.cell).T
         lengths = np.linalg.norm(np.diff(corners, axis=0) @ scale, axis=1)
+        if not lengths.sum() > 0:  # coordinates, or a cut-off, of 1e-200
+            raise InputError(f"path: {', '.join(labels)} lie on one point, expected a path with a length")
         steps = np.maximum(1, np.rint((points - 1) * lengths / lengths.sum()).astype(int))
         track, distances, names = [corners[:1]], [np.zeros(1)], [labels[0]]
         for index, (count, length) in enumerate(zip(steps, lengths, strict=True)):
