@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Mutation testing of engine/response.py and of the SOI operator, on a copy of the working tree (docs/mutation.md).
-# Usage: scripts/mutation.sh [PATTERN ...]   (names of mutants, such as 'aiida_dmi.engine.quantities.response.x_spinor*')
+# Mutation testing of D and Q and of the SOI operator, on a copy of the working tree (docs/mutation.md).
+# Usage: scripts/mutation.sh [PATTERN ...]   (names of mutants, such as 'aiida_dmi.engine.states.spinors.x_spinor*')
 # The copy, with mutmut's results, stays in .mutation: `cd .mutation && mutmut show NAME`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,11 +22,15 @@ cat >setup.cfg <<'CONFIGURATION'
 [mutmut]
 source_paths = aiida_dmi
 only_mutate =
-    aiida_dmi/engine/quantities/response.py
+    aiida_dmi/engine/quantities/dmi.py
+    aiida_dmi/engine/quantities/spin_current.py
+    aiida_dmi/engine/states/spinor_states.py
+    aiida_dmi/engine/states/spinors.py
+    aiida_dmi/engine/model/spin_frame.py
     aiida_dmi/engine/model/wannier.py
     aiida_dmi/engine/kspace/interpolation.py
     aiida_dmi/engine/build/pseudopotential.py
-    aiida_dmi/engine/build/harmonics.py
+    aiida_dmi/engine/model/harmonics.py
 pytest_add_cli_args =
     --confcutdir=tests/engine
     -p
@@ -46,12 +50,14 @@ CONFIGURATION
 
 # From the pseudopotential's D_ij (h_alpha) through W_alpha = P^+ h_alpha P and the spin frame to Hbar + xi V.
 if [ $# -eq 0 ]; then
-    set -- 'aiida_dmi.engine.quantities.response.*' \
+    set -- 'aiida_dmi.engine.quantities.dmi.*' 'aiida_dmi.engine.quantities.spin_current.*' \
+        'aiida_dmi.engine.states.spinor*' 'aiida_dmi.engine.model.spin_frame.*' \
         'aiida_dmi.engine.model.wannier.*spin_orbit*' 'aiida_dmi.engine.model.wannier.*_weights*' \
-        'aiida_dmi.engine.kspace.interpolation.*spin_*' 'aiida_dmi.engine.kspace.interpolation.*_commutator*' \
+        'aiida_dmi.engine.kspace.interpolation.*spin_*' \
+        'aiida_dmi.engine.kspace.interpolation.*_commutator*' \
         'aiida_dmi.engine.kspace.interpolation.*exact_velocity*' 'aiida_dmi.engine.kspace.interpolation.*second_component*' \
         'aiida_dmi.engine.build.pseudopotential.*spin_orbit*' \
-        'aiida_dmi.engine.build.harmonics.*angular_momentum*' 'aiida_dmi.engine.build.harmonics.*real_from_complex*'
+        'aiida_dmi.engine.model.harmonics.*angular_momentum*' 'aiida_dmi.engine.model.harmonics.*real_from_complex*'
 fi
 export OMP_NUM_THREADS=1
 # mutmut repeats its line of progress for every mutant; its results say the rest.

@@ -227,6 +227,20 @@ def test_every_module_of_the_engine_has_its_room():
     assert sorted(named - modules) == []
 
 
+OTHERS_MODULES = {
+    "docs/comparison.md": "of other projects",
+    "docs/how-to/add-a-quantity.md": "the one that is to be added; tests/engine/quantities/test_how_to.py adds it",
+}
+
+
+@pytest.mark.parametrize("page", [name for name in TEXTS if name not in OTHERS_MODULES])
+def test_modules_that_a_page_names_exist(page):
+    folders = [ROOT / name for name in ("aiida_dmi", "tests", "examples", "validation", "benchmarks", "docs")]
+    known = [f"/{path.relative_to(ROOT).as_posix()}" for folder in folders for path in folder.rglob("*.py")]
+    named = set(re.findall(r"`(\w[\w/]*\.py)\b", TEXTS[page]))
+    assert sorted(name for name in named if not any(path.endswith(f"/{name}") for path in known)) == []
+
+
 def test_every_public_thing_has_a_docstring():
     """The API pages list all of them; this is what they would say."""
     silent = []

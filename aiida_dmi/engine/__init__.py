@@ -5,5 +5,6 @@ from .model.rashba import RashbaModel
 from .model.wannier import WannierModel
 from .output.results import load_result, save_result
 from .run.compute import compute
+from .symmetry.symmetrise import symmetrised
 
-__all__ = ["InputError", "RashbaModel", "WannierModel", "compute", "load_result", "save_result"]
+__all__ = ["InputError", "RashbaModel", "WannierModel", "compute", "load_result", "save_result", "symmetrised"]

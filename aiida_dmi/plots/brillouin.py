@@ -86,7 +86,7 @@ def plot_k_map(
     Parameters
     ----------
     resolved : xarray.Dataset
-        From `engine.resolved.k_map` on a mesh: its units are kept.
+        From `engine.maps.k_map.k_map` on a mesh: its units are kept.
     cell : array_like, shape (3, 3)
         Lattice vectors as rows, Angstrom.
     quantities : sequence of str

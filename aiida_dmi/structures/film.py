@@ -57,6 +57,11 @@ TO_SUBSTRATE = "+z from the magnet to the substrate"
 AS_GIVEN = "+z as given"
 
 
+def cancels(total: float, absolute: float) -> bool:
+    """Whether a magnetisation is an antiferromagnet's: its total next to nothing beside its absolute value."""
+    return abs(total) < COMPENSATED * abs(absolute)
+
+
 @dataclass(frozen=True)
 class Film:
     """The layers of a film.
@@ -342,7 +347,7 @@ class Film:
         # What is next to nothing on the other side makes no ferrimagnet.
         if min(up, down) < COMPENSATED * (up + down):
             return ORDERS[0]
-        return ORDERS[2] if abs(up - down) < COMPENSATED * (up + down) else ORDERS[1]
+        return ORDERS[2] if cancels(up - down, up + down) else ORDERS[1]
 
     # -- record ----------------------------------------------------------------------------------------
 

@@ -50,8 +50,8 @@ def settle(inputs: dict[str, Any], elements: Iterable[str], group: PseudoPotenti
     if "ecutwfc" not in system:
         stringency = _stringency(inputs["cutoffs"], known, group)
         system["ecutwfc"], density = known[stringency]
+        # `load_protocol` lets it follow an ecutwfc that is given.
         system.setdefault("ecutrho", max(density, NORM_CONSERVING * system["ecutwfc"]))
-    system.setdefault("ecutrho", NORM_CONSERVING * system["ecutwfc"])
     check_cutoffs(inputs)
     return {
         "ecutwfc": system["ecutwfc"],

@@ -15,7 +15,7 @@ from aiida_dmi.calculations.functions import (
     scalar_relativistic_average,
     wannierisation_choice,
 )
-from aiida_dmi.structures.film import COMPENSATED
+from aiida_dmi.structures.film import cancels
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import scratch
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
@@ -105,7 +105,7 @@ class DensitySteps:
         total, absolute = (self.ctx.scf_parameters.get(f"{of}_magnetization", None) for of in ("total", "absolute"))
         if absolute is not None and abs(absolute) < LEAST_MOMENT:
             return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=absolute)
-        if None not in (total, absolute) and abs(total) < COMPENSATED * abs(absolute):
+        if None not in (total, absolute) and cancels(total, absolute):
             return self.exit_codes.ERROR_ANTIFERROMAGNETIC.format(total=total, absolute=absolute)
         return None
 

@@ -19,11 +19,9 @@ import spglib
 
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, SPARE_BANDS
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
+from aiida_dmi.engine.constants import BOHR_ANGSTROM
 from aiida_dmi.engine.files.yaml_text import load_yaml
-from aiida_dmi.engine.run.compute import MEMORY_LIMIT
-
-BOHR = 0.529177210903
-"""Angstrom."""
+from aiida_dmi.engine.run.summation import MEMORY_LIMIT
 
 CONTROL_POINTS = 6
 """k points of the bands off the mesh."""
@@ -113,7 +111,7 @@ class FilmSize:
         ValueError
             If a cutoff is no number.
         """
-        lattice = np.asarray(cell[0], float) / BOHR
+        lattice = np.asarray(cell[0], float) / BOHR_ANGSTROM
         electrons = sum(pseudo.valence for pseudo in pseudos)
         functions = len(pseudos) * sum(FUNCTIONS_PER_ORBITAL[orbital] for orbital in wannierisation["orbitals"])
         kept = math.ceil(wannierisation["bands_per_function"] * functions)

@@ -16,6 +16,7 @@ from aiida_pseudo.groups.mixins import RecommendedCutoffMixin
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.yaml_text import load_yaml
+from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING
 
 PSEUDO_DOJO = "PseudoDojo/0.4/PBE/FR/standard/upf"
 """For results: what `aiida-pseudo install pseudo-dojo -x PBE -r FR -f upf` installs."""
@@ -231,7 +232,7 @@ def _has_cutoffs(group: PseudoPotentialFamily) -> bool:
 
 
 def _norm_conserving(ecutwfc: float) -> tuple[float, float]:
-    return float(ecutwfc), 4.0 * ecutwfc
+    return float(ecutwfc), NORM_CONSERVING * ecutwfc
 
 
 def _rounded(pair: Iterable[float]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..constants import BOLTZMANN_EV
 from ..kspace.interpolation import Interpolation
 from ..kspace.mesh import Batch
-from ..kspace.opposite import EVERY, Channel, channels, stretch
+from ..kspace.opposite import EVERY, Channel, SplitBands, channels, stretch
 from ..kspace.tabulated import TabulatedInterpolation
 from ..model.operators import Operators, SpinOrbit
 from ..model.rashba import RashbaModel
@@ -36,14 +36,14 @@ Key = tuple[int, str]
 BATCH = 192
 """k points at which operators are interpolated at once, where memory allows it."""
 LARGEST_ARRAY = 31 * 1024**2
-"""... and each array stays below this: the C library maps larger ones anew every time (see `memory.keep_heap`)."""
+"""... and each array stays below this: the C library maps larger ones anew every time (see `heap.keep_heap`)."""
 PART_BYTES = 12 * 1024**2
 """Working arrays of the part of a batch that is worked on at once; larger ones fall out of the cache."""
 SMALLEST_PART = 4
 """... but no fewer points than this: smaller ones waste calls."""
 
 
-class BandModel(Protocol):
+class BandModel(SplitBands, Protocol):
     """What the kernel asks of a model: operators at k points."""
 
     @property
@@ -60,11 +60,6 @@ class BandModel(Protocol):
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
     def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
     def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
-    def exact_velocity(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
-    def second_component(  # noqa: D102
-        self, columns: Any, kpoints: Floats, operators: Operators
-    ) -> tuple[Complexes, Complexes]: ...
-    def exact_second_component(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +91,7 @@ class Kernel:
         """Interpolation and V(R) of every direction and mask."""
         bands: BandModel = _interpolation(model, settings, memory_limit) if isinstance(model, WannierModel) else model
         absent = tuple(one.name for one in settings.summed if not one.given_by(model))
-        with_exact = any(one.accompanies is not None and one.name not in absent for one in settings.first_order)
+        with_exact = any(one.exact and one.name not in absent for one in settings.first_order)
         columns, exact = {}, {}
         for index, direction in enumerate(settings.directions):
             for name, mask in settings.soi_masks.items():

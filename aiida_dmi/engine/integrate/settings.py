@@ -13,7 +13,7 @@ from .. import arguments
 from ..errors import InputError
 from ..kspace.mesh import LARGEST_MESH, Mesh
 from ..model.spin_frame import spin_frame
-from ..quantities.quantity import Quantity
+from ..quantities.quantity import FiniteOrder, FirstOrder, Quantity
 from ..quantities.registry import BY_DEFAULT, METHODS, NAMES, asked
 
 Floats = npt.NDArray[np.float64]
@@ -126,14 +126,14 @@ class Settings:
         return asked(self.quantities, self.method)
 
     @property
-    def first_order(self) -> tuple[Quantity, ...]:
+    def first_order(self) -> tuple[FirstOrder, ...]:
         """Those of first order in the spin-orbit interaction."""
-        return tuple(one for one in self.summed if not one.finite)
+        return tuple(one for one in self.summed if isinstance(one, FirstOrder))
 
     @property
-    def finite_order(self) -> tuple[Quantity, ...]:
+    def finite_order(self) -> tuple[FiniteOrder, ...]:
         """Those at finite xi."""
-        return tuple(one for one in self.summed if one.finite)
+        return tuple(one for one in self.summed if isinstance(one, FiniteOrder))
 
     @property
     def direction_labels(self) -> list[str]:

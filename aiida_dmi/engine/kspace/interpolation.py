@@ -6,7 +6,7 @@ The same R vectors serve every operator, so that identities between operators su
 
 Without spin-orbit interaction the collinear channels have time reversal each by itself: with real functions Hbar(R),
 A(R) and O(R) are real, and V = sum_alpha sigma_alpha W_alpha with imaginary W_alpha(R). Where a model has that exactly
-(those of `dmi-engine build` do), -k follows from k: see `channels`.
+(those of `dmi-engine build` do), -k follows from k: see `opposite`.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Interpolation:
     ) -> tuple[Complexes, Complexes]:
         """What of V_ud, shape (k, n, n), and of hbar v^SOI_ud, (d, k, n, n), belongs to sigma_2 of the spin frame.
 
-        Where the model has time reversal alone: see `channels`.
+        Where the model has time reversal alone: see `opposite`.
         """
         if columns.second is None:
             raise ValueError("second_component: the model lacks time reversal")

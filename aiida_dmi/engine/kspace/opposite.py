@@ -24,7 +24,7 @@ EVERY = (True, True, True)
 
 
 class SplitBands(Protocol):
-    """What is asked of a model."""
+    """What is asked of a model whose V is taken in two parts."""
 
     def exact_velocity(self, columns: Any, kpoints: Floats) -> Complexes: ...  # noqa: D102
     def second_component(  # noqa: D102

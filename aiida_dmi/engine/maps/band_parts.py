@@ -42,7 +42,7 @@ def band_parts(
     Parameters
     ----------
     model : WannierModel
-        A film whose lattice has a standard path (see `engine.bandstructure.high_symmetry_path`).
+        A film whose lattice has a standard path (see `maps.bands.high_symmetry_path`).
     points : int
         On the whole path.
     temperature : float
@@ -59,7 +59,7 @@ def band_parts(
     Returns
     -------
     xarray.Dataset
-        As `engine.bandstructure.bands` at xi = 0 and `soi_scale`, and `part` over (k, band, i, j) in meV*Angstrom per
+        As `maps.bands.bands` at xi = 0 and `soi_scale`, and `part` over (k, band, i, j) in meV*Angstrom per
         cell, of the bands with spin-orbit interaction: its sum over bands is the integrand of D at that k.
     """
     found = bands(model, None, points, (0.0, soi_scale), direction=direction, mask=mask)

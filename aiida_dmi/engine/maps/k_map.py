@@ -22,7 +22,7 @@ from ..model.rashba import RashbaModel
 from ..model.spin_frame import spin_frame
 from ..model.wannier import WannierModel
 from ..quantities import registry, zeeman
-from ..quantities.quantity import Unit, energy_length
+from ..quantities.quantity import AXES, Unit, energy_length
 from ..quantities.registry import NAMES
 from ..states.coefficients import splitting_threshold
 from ..states.collinear import Collinear, Splittings
@@ -259,8 +259,7 @@ class _Task:
         threshold = splitting_threshold(settings.temperature)
         asked, mu, kt = set(settings.names), settings.mu, self.kt
         result: dict[str, Floats] = {}
-        integrands = registry.asked([name for name in settings.names if name in NAMES])
-        integrands = tuple(one for one in integrands if one.name in asked)
+        integrands = [registry.QUANTITIES[name] for name in settings.names if name in NAMES]
         if any(one.finite for one in integrands):
             spinors = SpinorStates(operators, spin_orbit, settings.soi_scale, threshold)
         bands = Collinear.of(operators)
@@ -317,7 +316,7 @@ def _dataset(settings: MapSettings, values: dict[str, Floats]) -> xr.Dataset:
     in_reciprocal = {"units": "1", "long_name": "in units of the reciprocal lattice vectors"}
     coordinates["k_fractional"] = (("k", "reciprocal"), points, in_reciprocal)
     used = {dim for dims, *_ in variables.values() for dim in dims}
-    coordinates |= {dim: list(labels) for dim, labels in (("i", "xyz"), ("j", axes), ("l", axes)) if dim in used}
+    coordinates |= {axis.name: list("xyz")[: axis.size(model.dimension)] for axis in AXES if axis.name in used}
     if "band" in used:
         half = model.functions
         s = np.repeat([1, -1] if minority(model) == "up" else [-1, 1], half)

@@ -27,7 +27,7 @@ class Operators:
     overlap : ndarray, shape (k, n, n)
         O = <W_i up|W_j down>.
     commutator : ndarray, shape (k, n, n), optional
-        (Hbar_u O - O Hbar_d)/2, eV, where it is known already: see `response.exchange_commutator`.
+        (Hbar_u O - O Hbar_d)/2, eV, where it is known already: see `spinors.exchange_commutator`.
     """
 
     hamiltonian: Complexes

@@ -22,7 +22,7 @@ from ..integrate.settings import Settings
 from ..integrate.sums import Sums
 from ..model.rashba import RashbaModel
 from ..model.wannier import WannierModel
-from ..quantities.quantity import Filling, Quantity, energy_length
+from ..quantities.quantity import AXES, Filling, Quantity, energy_length
 from ..quantities.registry import DERIVED, QUANTITIES, TITLES, is_finite
 
 Floats = npt.NDArray[np.float64]
@@ -316,7 +316,7 @@ def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
     dict
         Name of the component, as in 'yx' ('' for a scalar), and its labels by axis.
     """
-    axes = [str(axis) for axis in tensor.dims if axis in ("i", "j", "l")]
+    axes = [axis.name for axis in AXES if axis.name in tensor.dims]
     if len(axes) == 2:
         return {a + b: dict(zip(axes, (a, b), strict=True)) for a, b in (("y", "x"), ("x", "y"))}
     if len(axes) == 1:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..states.coefficients import Coefficients, Pairs, occupied_range
-from ..states.first_order_states import FirstOrderStates, components, joined, pairs_across
+from ..states.first_order_states import FirstOrderStates, components, joined, pairs_across, tensor_by_band
 from ..states.spinors import real_products, real_products_by_row
 from .quantity import FirstOrder
 
@@ -25,7 +25,7 @@ class FirstPart(FirstOrder):
     def coefficients(self, states: FirstOrderStates) -> Coefficients:
         """All three components of the spin frame; that along n where it is wanted."""
         bands, n = states.bands, states.bands.overlap.shape[-1]
-        across = components(np.moveaxis(states.anticommutator, 0, -1))
+        across = tensor_by_band(states.anticommutator)
         of_f = np.concatenate([across, np.zeros_like(across[:, :, :1])], axis=2)
         of_slope = np.zeros_like(of_f)
         flip = components(states.near_anticommutator)

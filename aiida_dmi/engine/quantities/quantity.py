@@ -20,6 +20,7 @@ from ..model.wannier import WannierModel
 from ..states.coefficients import Coefficients, Occupations, occupy, occupy_each
 from ..states.first_order_states import FirstOrderStates
 from ..states.spinor_states import SpinorStates
+from ..states.spinors import to_lab
 
 Floats = npt.NDArray[np.float64]
 Model = WannierModel | RashbaModel
@@ -54,6 +55,7 @@ DIRECTION = Axis("j", axial=False)
 """Direction of propagation, of a gradient or of a current."""
 FIELD = Axis("l", axial=False)
 """A second direction in space, such as that of an electric field."""
+AXES = (SPIN, DIRECTION, FIELD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +161,7 @@ class Quantity(abc.ABC):
         """A tensor, shape (..., *axes), from the spin frame (rows e_1, e_2, n) to x, y, z."""
         for place, axis in enumerate(self.axes):
             if axis.of_spin:
-                where = place - len(self.axes)
-                turned = np.moveaxis(values, where, -1)
-                values = np.moveaxis(turned @ frame[: turned.shape[-1]], -1, where)
+                values = to_lab(values, frame, place - len(self.axes))
         return values
 
     def shape(self, dimension: int) -> tuple[int, ...]:
@@ -188,9 +188,15 @@ class FirstOrder(Quantity):
 
     Its first axis is `SPIN`: of k and -k one is enough, with V in two parts (`opposite`), and each part has its own
     components of the spin.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether it is made from the differentiated projectors, `states.exact`.
     """
 
     finite = False
+    exact: ClassVar[bool] = False
 
     @abc.abstractmethod
     def coefficients(self, states: FirstOrderStates) -> Coefficients:

@@ -37,6 +37,7 @@ class ExactSecondPart(FirstOrder):
     name = "a_II_exact"
     title = "a_II from differentiated projectors: what the Wannier space cuts off is the difference to a_II"
     accompanies = "a_II"
+    exact = True
     place = 5
 
     def given_by(self, model: Model) -> bool:

@@ -128,7 +128,7 @@ class Summation:
             if self.settings.fermi_level != "dft":
                 # The band energies are a large part of the work: a run that is killed from here on keeps mu.
                 self.checkpoint.save(stage, start, self._as_arrays(levels, total, reuse), force=True)
-        report = self._progress(points, f"D, Q, a, mesh {stage}")
+        report = self._progress(points, f"{', '.join(self.settings.quantities)}, mesh {stage}")
         report.resume(sum(len(batch.kpoints) for batch in batches[:start]))
         for done, parts in enumerate(self.workers.map("sums", batches[start:], levels), start + 1):
             for level, part in enumerate(parts):

@@ -79,7 +79,8 @@ def real_products_by_row(left: Complexes, right: Complexes, rows: slice, columns
     return np.moveaxis(np.vecdot(a.view(float)[..., None, :, :, :], b.view(float)), (-2, -1), (0, 1))
 
 
-def to_lab(tensor: Floats, frame: Floats) -> Floats:
-    """Spin components of the spin frame (2 or 3 of them, axis -2) to x, y, z."""
-    result: Floats = np.einsum("bi,...bj->...ij", frame[: tensor.shape[-2]], tensor)
+def to_lab(tensor: Floats, frame: Floats, axis: int = -2) -> Floats:
+    """Spin components of the spin frame (2 or 3 of them, along one axis) to x, y, z."""
+    components = np.moveaxis(tensor, axis, -1)
+    result: Floats = np.moveaxis(components @ frame[: components.shape[-1]], -1, axis)
     return result

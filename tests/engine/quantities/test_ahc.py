@@ -1,6 +1,7 @@
 """The anomalous Hall conductivity: exact limits, explicit sums, symmetry."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from aiida_dmi.engine.constants import BOLTZMANN_EV, ELEMENTARY_CHARGE, HBAR2_OV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.states.spinors import spinor
 from aiida_dmi.engine.symmetry.symmetrise import symmetrised
+
+from ..conftest import TightBinding
 
 
 @pytest.mark.parametrize("exchange", [0.4, -0.4])
@@ -37,24 +40,63 @@ def test_rashba(exchange, mu):
     assert abs(found.sel(j="x", l="x").item()) < 1e-12
 
 
-def test_insulator_holds_a_whole_number_of_quanta(film):
-    """Of bands apart from all others the conductivity in e^2/h is a Chern number, whatever the bands are."""
-    found = []
-    for seed in range(6):
-        model = film(seed, functions=2, exchange=1.5, spin_orbit=1.5, on_centres=True).model()
-        interpolation = Interpolation(model)
-        mesh = np.pad(np.indices((24, 24)).reshape(2, -1).T / 24, ((0, 0), (0, 1)))
-        operators = interpolation.operators(mesh)
-        spin_orbit = interpolation.spin_orbit(interpolation.spin_orbit_columns((0, 0, 1), [1, 1]), mesh, operators)
-        bands = np.linalg.eigvalsh(spinor(operators.hamiltonian, spin_orbit.interaction, 1.0))
-        for filled in (1, 2, 3):
-            low, high = bands[:, filled - 1].max(), bands[:, filled].min()
-            if high - low > 0.1:
-                middle = dataclasses.replace(model, fermi_energy=(low + high) / 2)
-                result = compute(middle, 96, temperatures=[20.0], fermi_level="dft", quantities=["ahc"])
-                found.append(result.ahc.sel(j="x", l="y").item())
-    assert len(found) >= 3
-    np.testing.assert_allclose(found, np.rint(found), atol=1e-3)
+def inverted_bands(level):
+    """An s level (eV) on a square lattice of p_x and p_y with the spin-orbit interaction L_z S_z, far from spin down.
+
+    Where the s band crosses p_x -+ i p_y their hopping, odd along x and y, opens gaps that wind: a quantised anomalous
+    Hall insulator.
+    """
+    vectors = np.array([(x, y, 0) for x, y in itertools.product((-1, 0, 1), repeat=2)])
+    hopping = np.zeros((9, 3, 3))
+    for step, (x, y, _) in zip(hopping, vectors, strict=True):
+        if abs(x) + abs(y) == 1:
+            step[:] = np.diag([-0.5, 0.15 if x else -0.0375, 0.15 if y else -0.0375])
+            step[0, 1:] = 0.4 * x, 0.4 * y
+            step[1:, 0] = -0.4 * x, -0.4 * y
+    hopping[4, 0, 0] = level
+    angular = np.zeros((3, 3, 3), dtype=complex)
+    angular[2, 1, 2], angular[2, 2, 1] = -1j, 1j
+    return TightBinding(
+        cell=np.diag([3.0, 3.0, 14.0]),
+        centres=np.zeros((3, 3)),
+        vectors=vectors,
+        hopping=hopping,
+        exchange=np.full(3, -6.0),
+        position=np.zeros((9, 3, 3, 3)),
+        projections=(np.eye(3),),
+        coupling=(0.8 * angular,),
+    ).model()
+
+
+def winding(states):
+    """Whole number of 2 pi that the phases of plaquettes add up to (Fukui, Hatsugai, Suzuki, JPSJ 74, 1674 (2005)).
+
+    Of states (x, y, functions, bands) on a mesh; with Omega the curvature it is -(1/2 pi) times its integral.
+    """
+
+    def link(axis):
+        return np.linalg.det(states.conj().swapaxes(-1, -2) @ np.roll(states, -1, axis=axis))
+
+    along_x, along_y = link(0), link(1)
+    plaquettes = along_x * np.roll(along_y, -1, axis=0) / np.roll(along_x, -1, axis=1) / along_y
+    return np.angle(plaquettes).sum() / (2 * np.pi)
+
+
+@pytest.mark.parametrize(("level", "filled", "number"), [(-3.0, 2, 0), (0.0, 1, 1), (0.5, 2, 1), (1.5, 2, -1)])
+def test_insulator_holds_a_whole_number_of_quanta(level, filled, number):
+    """Of bands apart from all others it is their Chern number in e^2/h, found from phases alone."""
+    model = inverted_bands(level)
+    interpolation = Interpolation(model)
+    mesh = np.pad(np.indices((24, 24)).reshape(2, -1).T / 24, ((0, 0), (0, 1)))
+    operators = interpolation.operators(mesh)
+    spin_orbit = interpolation.spin_orbit(interpolation.spin_orbit_columns((0, 0, 1), [1]), mesh, operators)
+    energies, states = np.linalg.eigh(spinor(operators.hamiltonian, spin_orbit.interaction, 1.0))
+    low, high = energies[:, filled - 1].max(), energies[:, filled].min()
+    assert high - low > 0.1
+    assert winding(states[..., :filled].reshape(24, 24, 6, filled)) == pytest.approx(number, abs=1e-9)
+    middle = dataclasses.replace(model, fermi_energy=(low + high) / 2)
+    result = compute(middle, 64, temperatures=[20.0], fermi_level="dft", quantities=["ahc"])
+    assert result.ahc.sel(j="x", l="y").item() == pytest.approx(number, abs=1e-6)
 
 
 @pytest.mark.parametrize("direction", [(0, 0, 1), (0.3, -1.0, 0.4)])
