@@ -498,6 +498,7 @@ def test_names_of_the_engine():
         "compute",
         "load_result",
         "save_result",
+        "symmetrised",
     }
     for name in aiida_dmi.engine.__all__:
         assert getattr(aiida_dmi.engine, name).__name__ == name

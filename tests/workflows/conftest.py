@@ -51,6 +51,19 @@ def quick_finished(quick_builder):
     return node
 
 
+@pytest.fixture(scope="module")
+def only_source(quick_finished):
+    """The quick film, the only one of its kind that anything may be taken from: others may have run a part of it."""
+    ours = {job.pk for job in jobs_of(quick_finished)}
+    jobs = orm.QueryBuilder().append(orm.CalcJobNode, filters={"attributes.exit_status": 0})
+    shut = [job for job in jobs.all(flat=True) if job.pk not in ours and job.base.caching.is_valid_cache]
+    for job in shut:
+        job.base.caching.is_valid_cache = False
+    yield quick_finished
+    for job in shut:
+        job.base.caching.is_valid_cache = True
+
+
 def said(node):
     """Everything that a process and those it called reported, one text."""
     nodes = (node, *node.called_descendants)

@@ -29,9 +29,9 @@ def folders(node):
 
 
 @pytest.fixture(scope="module")
-def reused(quick_finished, quick_builder):
+def reused(only_source, quick_builder):
     """The same again, with caching."""
-    assert quick_finished.is_finished_ok
+    assert only_source.is_finished_ok
     return cached(quick_builder())
 
 
