@@ -15,8 +15,7 @@ from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.build.time_reversal import one_of_each_pair
 from aiida_dmi.engine.maps.quality import control_points
-from aiida_dmi.engine.output.results import in_units, off_diagonal, tensors_of
-from aiida_dmi.engine.quantities.registry import QUANTITIES
+from aiida_dmi.engine.output.headline import headline_values
 
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
 BELOW_NEXT_BAND = 0.01
@@ -245,19 +244,11 @@ def headline(
     masks = [str(mask) for mask in result["mask"].values]
     mask = masks.index("all") if "all" in masks else 0
     point = result.isel(direction=0, mask=mask, temperature=0).sel(fermi_shift=0.0, method="nearest")
-    values: dict[str, Any] = {}
     record = {} if film is None else film.get_dict()
     area, t = result.attrs["cell_area"], record.get("thickness_angstrom") if thickness is None else thickness.value
     at_scale = point.sel(soi_scale=scale)
-    for name in tensors_of(result):
-        # One that comes with another says how good that is; it is no number of its own.
-        if name in QUANTITIES and QUANTITIES[name].accompanies is not None:
-            continue
-        for key, index in off_diagonal(at_scale[name]).items():
-            value, error = (at_scale[one].sel(index) for one in (name, f"{name}_error"))
-            values[f"{name}_{key}" if key else name] = in_units(value, error, area, t)
     summary: dict[str, Any] = {
-        "values": values,
+        "values": headline_values(at_scale, area, t),
         "soi_scale": scale,
         "fermi_shift_eV": float(point.fermi_shift),
         "direction": str(point.direction.item()),

@@ -14,6 +14,7 @@ from aiida.engine import calcfunction
 from aiida_dmi.engine.constants import RYDBERG_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps import quality
+from aiida_dmi.engine.output.results import tensors_of
 
 DENSER = "a denser ab-initio mesh (wannierisation: kpoints_distance)"
 WANNIER = "more bands or another frozen window (wannierisation: bands_per_function, frozen_window)"
@@ -85,7 +86,7 @@ RESPONSE = {
         "part of D that the film's symmetry forbids", "1", True, f"symmetry: true in the response, or {DENSER}",
     ),
     "k_error": Quantity(
-        "largest error of D from the k mesh, of the largest |D|", "1", True,
+        "largest error from the k mesh of D (without D: of the first quantity), of its largest size", "1", True,
         "a denser response mesh (response: mesh, tolerance, max_mesh)",
     ),
     "vanishing": Quantity(
@@ -171,7 +172,7 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
     ----------
     response : DmiData
     limits : Dict
-        Quantity to limit.
+        Number to limit; what needs a quantity that was not asked for is not known.
     film : Dict, optional
         The film's record. Where D vanishes by symmetry, for the directions for which it does, what is relative to D is
         nothing beside nothing: the size of the largest component is judged in its place.
@@ -188,21 +189,21 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
         point = point.sel(mask=["all"])
     record = {} if film is None else film.get_dict()
     numbers: dict[str, float | None] = {}
-    if record.get("vanishing"):
+    # Without D, what comes first has to do: the error of the mesh is to be judged in any case.
+    leading = tensors_of(result)[0]
+    as_dmi = {"i", "j"} <= set(result[leading].dims)
+    if record.get("vanishing") and as_dmi:
         # A mask may lower the symmetry, and may not: nothing can be asked of one that is not the same on all atoms.
         point = point.isel(mask=np.ptp(point.mask_weights.values, axis=1) == 0.0)
         zero = _along_z(point) | bool(record.get("vanishing_for_every_n"))
         if zero.any():
-            numbers["vanishing"] = float(abs(point.isel(direction=zero).D).max()) if point.sizes["mask"] else None
+            there = point.isel(direction=zero)
+            numbers["vanishing"] = float(abs(there.D).max()) if "D" in there and there.D.size else None
         point = point.isel(direction=~zero)
-    if point.D.size:
-        size = float(abs(point.D).max())
-        numbers |= {
-            "closure": _worst(point.closure),
-            "k_error": _worst(point.D_error / size) if size > 0 else None,
-        }
-        if "symmetry_residual" in point:
-            numbers["symmetry_residual"] = _worst(point.symmetry_residual)
+    if point[leading].size:
+        size = float(abs(point[leading]).max())
+        numbers["k_error"] = _worst(point[f"{leading}_error"] / size) if size > 0 else None
+        numbers |= {name: _worst(point[name]) for name in ("closure", "symmetry_residual") if name in point}
     return orm.Dict(judged(RESPONSE, numbers, limits.get_dict()))
 
 

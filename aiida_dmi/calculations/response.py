@@ -25,12 +25,12 @@ DEFAULTS: dict[str, Any] = {
     "fermi_level": "neutral",
     "method": "bands",
 }
-RUNNING = ("symmetry", "tolerance", "max_mesh")
-"""Arguments of `compute` that say how the sum is converged."""
+OPTIONAL = ("quantities", "symmetry", "tolerance", "max_mesh")
+"""Arguments of `compute` that are left out: which quantities, and how their sum is converged."""
 
 
 class DmiCalculation(EngineCalculation):
-    """Computes D, Q, D(1), Q(1), a(I), a(II) of a Wannier model."""
+    """Computes D, Q, D(1), Q(1), a(I), a(II), or any other quantities, of a Wannier model."""
 
     COMMAND = "run"
     PARSER = "dmi.response"
@@ -48,7 +48,8 @@ class DmiCalculation(EngineCalculation):
             "parameters",
             valid_type=orm.Dict,
             help="Arguments of the engine's `compute`: mesh, soi_scales, fermi_shifts (eV), temperatures (K), "
-            "directions, soi_masks, fermi_level, method, symmetry, tolerance (meV*Angstrom), max_mesh.",
+            "directions, soi_masks, fermi_level, method, quantities, symmetry, tolerance "
+            "(meV*Angstrom), max_mesh.",
         )
         spec.input(
             "parent_folder",
@@ -113,7 +114,7 @@ def refusal(arguments: dict[str, Any], atoms: int | None = None, dimension: int 
     dimension : int
         Periodic directions of the model.
     """
-    known = ("mesh", *DEFAULTS, *RUNNING)
+    known = ("mesh", *DEFAULTS, *OPTIONAL)
     unknown = sorted(set(arguments) - set(known))
     if unknown:
         return f"unknown key {', '.join(unknown)}; expected {', '.join(known)}"

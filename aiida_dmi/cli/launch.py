@@ -28,8 +28,6 @@ from aiida_dmi.workflows.protocols.utils import read_protocols
 from aiida_dmi.workflows.wannier_functions import last_words
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
-OF_MODEL = ("film", "response", "quality", "force", "clean_workdir")
-"""Sections of the overrides that mean something to a finished model."""
 PROTOCOLS = list(read_protocols()["protocols"])
 
 
@@ -168,8 +166,6 @@ def response(source: str, **options: Any) -> None:
     load_profile(click.get_current_context())
     node = inputs.load_model(source)
     overrides = inputs.load_overrides(options["overrides"], options["settings"])
-    if unused := sorted(set(map(str, overrides)) - set(OF_MODEL)):
-        raise click.UsageError(f"{', '.join(unused)}: not used with a finished model; expected {', '.join(OF_MODEL)}")
     overrides = _with_film(overrides, options)
     builder = DmiWorkChain.get_builder_from_model(
         _codes(options["computer"])["engine"],

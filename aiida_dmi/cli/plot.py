@@ -64,6 +64,7 @@ def plot(context: click.Context, pks: tuple[str, ...], what: tuple[str, ...], **
     \b
     spin-orbit   D and -Q against xi (Fig. 3); several PKs become panels
     fermi-level  Q, Q(1), a(I), a(II) against the shift and doping (Fig. 4); panels
+    others       any other quantity that was computed, against xi, shift or temperature
     masked       D and a(I, mask) against the shift (Fig. 5); panels
     k-map        D and the spin misalignment on the Brillouin zone
     bands        with and without spin-orbit interaction, coloured by their part in D

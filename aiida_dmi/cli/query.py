@@ -12,6 +12,7 @@ from aiida_dmi.cli.completion import Name, campaigns, codes
 from aiida_dmi.cli.numbers import Finite
 from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.provenance import queries
 from aiida_dmi.screening.table import check_format, write_table
 
@@ -35,7 +36,7 @@ OUTPUT = click.option("--output", type=click.Path(dir_okay=False), help="Write a
 @query.command()
 @click.option("--min-d", type=Finite(), help="Bound of |D|, in the unit.")
 @click.option("--max-closure", type=Finite(), help="Bound of |D(1) + Q(1)| / |D(1)|.")
-@click.option("--unit", type=click.Choice(queries.UNITS), default="pJ_per_m", show_default=True)
+@click.option("--unit", type=click.Choice(list(UNITS)), default="pJ_per_m", show_default=True)
 @click.option("--component", type=click.Choice(queries.COMPONENTS), default="yx", show_default=True)
 @click.option("--campaign", type=Name(campaigns), help="Only films of this campaign.")
 @click.option("--passed", is_flag=True, help="Only runs that passed every gate.")

@@ -18,6 +18,8 @@ from aiida_dmi.cli.numbers import LINES
 from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.cli.watch import quiet_console
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.headline import parts_of, symbol_of, unit_words
+from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.screening import plots
 from aiida_dmi.screening.campaign import Entry
 from aiida_dmi.screening.candidates import Candidate, expand
@@ -26,19 +28,10 @@ from aiida_dmi.screening.controller import progress
 from aiida_dmi.screening.controller import screen as run_campaign
 from aiida_dmi.screening.cost import estimated_cost
 from aiida_dmi.screening.spec import Spec, read_spec
-from aiida_dmi.screening.table import campaign_table, check_format, rank, rows, write_table
+from aiida_dmi.screening.table import campaign_table, check_format, column_of, rank, rows, write_table
 
-SHOWN = {
-    "label": "film",
-    "D_yx_meV_angstrom": "D_yx (meV*Angstrom)",
-    "D_yx_meV_angstrom_error": "+-",
-    "D_yx_pJ_per_m": "pJ/m",
-    "D_yx_mJ_per_m2": "mJ/m^2",
-    "closure": "closure",
-    "state": "state",
-    "message": "message",
-}
-"""Columns on the screen; files have all of them."""
+SHOWN = ("closure", "state", "message")
+"""Columns on the screen beside the film, the one quantity and its units; files have all of them."""
 
 
 @click.command()
@@ -106,6 +99,7 @@ def screen(
 @click.option("--plot", "folder", type=click.Path(file_okay=False), help="Draw D against x and the heat map there.")
 @click.option("--layers", help="Heat map: only films of these layers, such as 1+1.")
 @click.option("--unit", type=click.Choice(list(plots.LABELS)), default="meV_angstrom", show_default=True)
+@click.option("--quantity", help="On the screen and in plots: D, Q, a_I, energy ...; default: D, or what comes first.")
 @click.pass_context
 def table(
     context: click.Context,
@@ -117,6 +111,7 @@ def table(
     folder: str | None,
     layers: str | None,
     unit: str,
+    quantity: str | None,
 ) -> None:
     """Results of a campaign: on the screen, in a file, as plots.
 
@@ -130,11 +125,12 @@ def table(
     results = campaign_table(campaign, points)
     if by:
         results = rank(results, by, ascending=ascending, absolute=True)
-    click.echo(shown(results, *(name for name in ("x", "compound", "direction", "mask", "shift_eV") if points), by))
+    extra = [name for name in ("x", "compound", "direction", "mask", "shift_eV") if points]
+    click.echo(shown(results, *extra, by, quantity=quantity))
     if output:
         click.echo(f"wrote {write_table(results, output)}")
     if folder:
-        for path in draw(campaign, Path(folder), layers, unit):
+        for path in draw(campaign, Path(folder), layers, unit, quantity or "D"):
             click.echo(f"wrote {path}")
 
 
@@ -183,15 +179,35 @@ def _state(candidate: Candidate) -> str:
     return "started" if found else ""
 
 
-def shown(results: pd.DataFrame, *more: str | None) -> str:
-    """A table for the screen."""
-    extra = [name for name in more if name and name in results.columns and name not in SHOWN]
-    wanted = [name for name in SHOWN if name in results.columns]
-    wanted[1:1] = extra
-    names = [SHOWN.get(name, name) for name in wanted]
+def shown(results: pd.DataFrame, *more: str | None, quantity: str | None = None) -> str:
+    """A table for the screen: one quantity, D where there is no other wish, or what comes first without it."""
+    numbers = _numbers(results, quantity)
+    wanted = [name for name in ("label", *numbers, *SHOWN) if name in results.columns]
+    wanted[1:1] = [name for name in more if name and name in results.columns and name not in wanted]
+    headings = {"label": "film", **numbers}
+    names = [headings.get(name, name) for name in wanted]
     cells = [[_cell(value) for value in row] for row in results[wanted].itertuples(index=False)]
     numeric = ["right" if pd.api.types.is_numeric_dtype(results[name]) else "left" for name in wanted]
     return tabulate(cells, headers=names, disable_numparse=True, colalign=numeric, maxcolwidths=[60] * len(names))
+
+
+def _numbers(results: pd.DataFrame, quantity: str | None) -> dict[str, str]:
+    """Columns of a quantity in all its units, the error of the first, and their headings."""
+    held = {name: parts_of(name) for name in results.columns if f"{name}_error" in results.columns}
+    if quantity is not None and quantity not in {name for name, _ in held.values()}:
+        column_of(results, quantity, next(iter(UNITS)))  # refuses, with what there is
+    chosen = quantity or next((name for name, _ in held.values()), "")
+    headings: dict[str, str] = {}
+    for column, (name, rest) in held.items():
+        if name != chosen:
+            continue
+        component, unit = ("yx", rest.removeprefix("yx_")) if rest.startswith("yx_") else ("", rest)
+        if headings:
+            headings[column] = unit_words(unit)
+            continue
+        written = symbol_of(f"{name}_{component}" if component else name)
+        headings |= {column: f"{written} ({unit_words(unit)})", f"{column}_error": "+-"}
+    return headings
 
 
 def _cell(value: Any) -> str:
@@ -200,7 +216,7 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def draw(campaign: str, folder: Path, layers: str | None, unit: str) -> list[Path]:
+def draw(campaign: str, folder: Path, layers: str | None, unit: str, quantity: str = "D") -> list[Path]:
     """The plots that the campaign's results allow.
 
     Raises
@@ -212,8 +228,8 @@ def draw(campaign: str, folder: Path, layers: str | None, unit: str) -> list[Pat
     if layers:
         headline = headline[headline["layers"] == layers]
     makers = {
-        "doping": lambda: plots.plot_doping(campaign_table(campaign, points=True), unit=unit),
-        "heat_map": lambda: plots.plot_heat_map(headline, unit=unit),
+        "doping": lambda: plots.plot_doping(campaign_table(campaign, points=True), quantity, unit),
+        "heat_map": lambda: plots.plot_heat_map(headline, quantity, unit),
     }
     folder.mkdir(parents=True, exist_ok=True)
     written, reasons = [], []

@@ -14,6 +14,8 @@ from scipy.ndimage import map_coordinates
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.bands import high_symmetry_path
+from aiida_dmi.engine.quantities.quantity import AXES as COMPONENTS
+from aiida_dmi.engine.quantities.registry import SYMBOLS
 
 from .style import NEUTRAL, Plot, drawn, mesh_label, panels, plain, symbol, unit
 
@@ -117,7 +119,13 @@ def plot_k_map(
     plot, axes = panels(list(quantities), width=4.1, height=3.7)
     rows = {f"{axis} (1/angstrom)": resolved[axis].values for axis in ("kx", "ky")}
     for panel, name in zip(axes, quantities, strict=True):
-        component = {key: label for key, label in (("i", i), ("j", j)) if key in resolved[name].dims}
+        indices = [axis.name for axis in COMPONENTS if axis.name in resolved[name].dims]
+        # A tensor's first and second index; of a vector the direction of propagation, or the component, by its name.
+        component = (
+            dict(zip(indices, (i, j), strict=True))
+            if len(indices) == 2
+            else {key: label for key, label in (("i", i), ("j", j), ("l", j)) if key in indices}
+        )
         values = resolved[name].sel(component)
         limit = float(np.percentile(np.abs(values.values), SATURATED)) or 1.0
         reach = np.abs(corners).max(axis=0)
@@ -137,8 +145,8 @@ def plot_k_map(
         panel.set_aspect("equal")
         panel.axis("off")
         subscript = "".join(component.values())
-        label = symbol(name, subscript, extra="$(\\mathbf{k})$") if name in ("D", "Q", "D_1", "a_I", "a_II") else None
-        label = label or {"misalignment": f"misalignment $\\sum_n f_n J_{{n{subscript}}}$"}.get(name, name)
+        label = {"misalignment": f"misalignment $\\sum_n f_n J_{{n{subscript}}}$"}.get(name, name)
+        label = symbol(name, subscript, extra="$(\\mathbf{k})$") if name in SYMBOLS else label
         bar = plot.colorbar(image, ax=panel, shrink=0.8, extend="both")
         bar.set_label(f"{label} ({unit(values)})")
         panel.set_title(plain(title or name))

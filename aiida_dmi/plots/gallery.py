@@ -16,6 +16,7 @@ from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.band_parts import band_parts
 from aiida_dmi.engine.maps.k_map import k_map
+from aiida_dmi.engine.output.results import tensors_of
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.layers import mask_weights
 from aiida_dmi.structures.runs import film_of_model, film_of_run
@@ -24,6 +25,7 @@ from .bands import plot_bands
 from .brillouin import plot_k_map
 from .convergence import converge, plot_convergence
 from .layers import layer_parts, plot_layers
+from .others import others, plot_others
 from .provenance import plot_provenance
 from .response import plot_fermi_level, plot_masked, plot_spin_orbit
 from .selection import point
@@ -138,7 +140,8 @@ class Case:
             soi_scale=float(chosen.soi_scale),
             fermi_shift=shift,
             fermi_level=str(chosen.attrs["fermi_level"]),
-            mu=float(chosen.mu) + shift,
+            # What holds no quantity of H(xi) knows the level of Hbar alone.
+            mu=float(chosen.mu if "mu" in chosen else chosen.mu_bare) + shift,
             mu_bare=float(chosen.mu_bare) + shift,
         )
 
@@ -180,11 +183,15 @@ def possible(case: Case) -> list[str]:
     """Figures that the calculation has what they need for; `masked` and `convergence` on request only: minutes."""
     names = []
     if case.response is not None:
-        sizes = case.result.sizes
-        against = (("spin-orbit", "soi_scale"), ("fermi-level", "fermi_shift"))
-        names += [name for name, axis in against if sizes[axis] > 1]
-        if sizes["mask"] > 1 and sizes["fermi_shift"] > 1:
+        sizes, held = case.result.sizes, set(tensors_of(case.result))
+        if sizes["soi_scale"] > 1 and held & {"D", "Q"}:
+            names.append("spin-orbit")
+        if sizes["fermi_shift"] > 1 and held & {"Q", "Q_1", "a_I", "a_II"}:
+            names.append("fermi-level")
+        if sizes["mask"] > 1 and sizes["fermi_shift"] > 1 and held & {"D", "a_I"}:
             names.append("masked")
+        if others(case.result):
+            names.append("others")
     if case.model is not None:
         names += ["k-map", "bands", "layers"]
     if case.structure is not None:
@@ -200,6 +207,10 @@ def _spin_orbit(case: Case) -> Plot:
 
 def _fermi_level(case: Case) -> Plot:
     return plot_fermi_level(case.result, case.title, case.i, case.j, **_without(case, "fermi_shift"))
+
+
+def _others(case: Case) -> Plot:
+    return plot_others(case.result, case.title, case.i, case.j, **case.choice)
 
 
 def _masked(case: Case) -> Plot:
@@ -296,6 +307,7 @@ FIGURES: dict[str, Callable[[Case], Plot]] = {
     "spin-orbit": _spin_orbit,
     "fermi-level": _fermi_level,
     "masked": _masked,
+    "others": _others,
     "k-map": _k_map,
     "bands": _bands,
     "convergence": _convergence,

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.filling import doping_axis
+from aiida_dmi.engine.output.results import tensors_of
 
 from .selection import Results, by_title, described, direction_name, heading, point
 from .style import NEUTRAL, Plot, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
@@ -48,6 +49,7 @@ def plot_spin_orbit(results: Results, title: str = "", i: str = "y", j: str = "x
     """
     found = by_title(results, title)
     plot, axes = panels(list(found))
+    drawn_here = _there(found, (("D", 1.0), ("Q", -1.0)))
     for panel, (name, result) in zip(axes, found.items(), strict=True):
         given = choice.get("direction")
         directions = [given] if given is not None else _directions(result, i)
@@ -56,7 +58,7 @@ def plot_spin_orbit(results: Results, title: str = "", i: str = "y", j: str = "x
             extra = f" ($n \\parallel$ {direction_name(direction)})" if len(directions) > 1 else ""
             rows: dict[str, Any] = {"panel": [name] * selected.sizes["soi_scale"]} if len(found) > 1 else {}
             rows |= {"direction": [direction] * selected.sizes["soi_scale"], "xi (1)": selected.soi_scale.values}
-            for quantity, sign in (("D", 1.0), ("Q", -1.0)):
+            for quantity, sign in drawn_here:
                 label = symbol(quantity, i + j, sign, extra)
                 _draw(panel, selected, "soi_scale", quantity, sign, label, number > 0)
                 # The table keeps the sign of the definition: -Q is drawn, Q is written.
@@ -127,6 +129,7 @@ def _against_shift(
 ) -> Plot:
     """Quantities (each with a mask of its own, or None) against the shift, one panel a result."""
     found = by_title(results, title)
+    drawn = _there(found, drawn)
     plot, axes = panels(list(found), height=3.9)
     for panel, (name, result) in zip(axes, found.items(), strict=True):
         selected = point(result, i, j, choice, keep=("fermi_shift",))
@@ -149,6 +152,16 @@ def _against_shift(
         _finish(panel, name, selected)
         plot.table.notes += [f"{name}: {note}".removeprefix(": ") for note in described(selected)]
     return plot
+
+
+def _there(found: dict[str, xr.Dataset], drawn: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
+    """What all results hold of what a figure draws; the rest was not asked for."""
+    kept = tuple(entry for entry in drawn if all(entry[0] in result for result in found.values()))
+    if not kept:
+        held = dict.fromkeys(name for result in found.values() for name in tensors_of(result))
+        names = ", ".join(name for name, _ in drawn)
+        raise InputError(f"results: {', '.join(held)} were computed, this figure shows {names}; ask for one of them")
+    return kept
 
 
 def _draw(

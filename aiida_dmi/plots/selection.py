@@ -9,6 +9,9 @@ import numpy as np
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.results import tensors_of
+from aiida_dmi.engine.quantities.quantity import AXES as COMPONENTS
+from aiida_dmi.engine.quantities.quantity import DIRECTION, SPIN
 
 from .style import TIMES, mesh_label, plain
 
@@ -33,7 +36,7 @@ def point(result: xr.Dataset, i: str, j: str, choice: Mapping[str, Any], keep: t
     result : xarray.Dataset
         From `compute`.
     i, j : str
-        Component: of the DMI vector, and direction of propagation.
+        Component: of the DMI vector, and direction of propagation; of another tensor its first and its second index.
     choice : mapping
         Label on an axis, such as temperature=300.0. Default: xi = 1 or the largest, the shift nearest to 0, the first
         direction, mask and temperature.
@@ -48,13 +51,28 @@ def point(result: xr.Dataset, i: str, j: str, choice: Mapping[str, Any], keep: t
     unknown = [axis for axis in choice if axis not in AXES]
     if unknown:
         raise InputError(f"{unknown[0]}: no axis of a result, expected one of {', '.join(AXES)}")
-    selected = _one(_one(result, "i", i), "j", j)
+    others = _of_other_axes(result, i, j)
+    selected = _one(_one(result.drop_vars(list(others)), "i", i), "j", j).assign(others)
     for axis in AXES:
         if choice.get(axis) is not None:
             selected = _one(selected, axis, choice[axis])
         elif axis not in keep:
             selected = selected.isel({axis: _default(selected, axis)})
     return selected
+
+
+def _of_other_axes(result: xr.Dataset, i: str, j: str) -> dict[str, xr.DataArray]:
+    """The component of tensors that have not the axes of D; one that lacks it, as a vector does, stays whole."""
+    found = {}
+    for name in tensors_of(result):
+        axes = [axis.name for axis in COMPONENTS if axis.name in result[name].dims]
+        if axes == [SPIN.name, DIRECTION.name]:
+            continue
+        labels = dict(zip(axes, (i, j), strict=False)) if len(axes) == 2 else {}
+        there = all(label in result[axis].values for axis, label in labels.items())
+        for one in (name, f"{name}_error"):
+            found[one] = result[one].sel(labels if there else {}).drop_vars(list(labels) if there else [])
+    return found
 
 
 def _default(result: xr.Dataset, axis: str) -> int:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
+from aiida_dmi.engine.quantities.registry import SYMBOLS
 from aiida_dmi.text import comment, csv_text, one_line
 
 FORMATS = ("png", "svg", "pdf")
@@ -36,15 +37,12 @@ COLOURS = {
     "sum": "#00966E",
 }
 MARKERS = {"D": "s", "Q": "o", "D_1": "P", "Q_1": "X", "a_I": "^", "a_II": "D", "sum": "v"}
-NAMES = {
-    "D": "D_{{{0}}}",
-    "Q": "Q_{{{0}}}",
-    "D_1": "D^{{(1)}}_{{{0}}}",
-    "Q_1": "Q^{{(1)}}_{{{0}}}",
-    "a_I": "a^{{(\\mathrm{{I}})}}_{{{0}}}",
-    "a_II": "a^{{(\\mathrm{{II}})}}_{{{0}}}",
-    "sum": "a^{{(\\mathrm{{I}})}}_{{{0}}} + a^{{(\\mathrm{{II}})}}_{{{0}}}",
-}
+OTHERS = (("#5B4FB3", "p"), ("#2F7D78", "h"), ("#A0522D", "<"), ("#6E6E00", ">"))
+"""Colours and markers of quantities that have none of their own, one after another."""
+TOGETHER = {"sum": ("a(I)", "a(II)")}
+"""Sums that figures draw, of symbols."""
+GREEK = ("alpha", "beta", "gamma", "delta", "kappa", "lambda", "mu", "sigma", "tau", "chi", "omega")
+"""Names of symbols that are letters."""
 NEUTRAL = "0.55"
 """Lines that are no data: visible on white and on black."""
 
@@ -204,20 +202,38 @@ def symbol(name: str, component: str, sign: float = 1.0, extra: str = "") -> str
     Parameters
     ----------
     name : str
-        From `NAMES`.
+        A quantity's, or of `TOGETHER`.
     component : str
-        Such as 'yx'.
+        Such as 'yx'; '' of a scalar.
     sign : float
         Negative: with a minus.
     extra : str
         Plain text after it.
     """
-    return f"${'-' if sign < 0 else ''}{NAMES[name].format(component)}${extra}"
+    parts = TOGETHER.get(name) or (SYMBOLS.get(name, name),)
+    return f"${'-' if sign < 0 else ''}{' + '.join(_formula(part, component) for part in parts)}${extra}"
+
+
+def _formula(written: str, component: str) -> str:
+    """'a(I)' as matplotlib's formula: a letter, or a name that TeX may know, with order and component."""
+    base, _, part = written.rstrip(")").partition("(")
+    name = base if len(base) == 1 else f"\\{base}" if base in GREEK else f"\\mathrm{{{base.replace('_', ' ')}}}"
+    digits = part if part.isdigit() else rf"\mathrm{{{part}}}"
+    order = f"^{{({digits})}}" if part else ""
+    return f"{name}{order}_{{{component}}}" if component else f"{name}{order}"
+
+
+def look(name: str) -> tuple[str, str]:
+    """Colour and marker of a quantity."""
+    if name in COLOURS:
+        return COLOURS[name], MARKERS[name]
+    others = [other for other in SYMBOLS if other not in COLOURS]
+    return OTHERS[others.index(name) % len(OTHERS) if name in others else 0]
 
 
 def unit(array: Any) -> str:
     """For an axis: 'meV Å per cell' from the attributes of an array of a result."""
-    text = str(array.attrs["units"]).replace("angstrom", "$\\mathrm{\\AA}$").replace(" / ", "/")
+    text = str(array.attrs["units"]).replace("angstrom", "$\\mathrm{\\AA}$").replace(" / ", "/").replace("^2", "$^2$")
     return f"{text} per cell" if array.attrs.get("per") == "cell" else text
 
 
@@ -240,11 +256,11 @@ def series(
     x, values, errors = (np.asarray(array, dtype=float) for array in (x, values, errors))
     order = np.argsort(x)
     x, values, errors = x[order], values[order], errors[order]
-    colour = COLOURS[name]
+    colour, marker = look(name)
     axes.plot(
         x,
         values,
-        marker=MARKERS[name],
+        marker=marker,
         linestyle="--" if dashed else "-",
         markerfacecolor=axes.get_facecolor() if dashed else colour,
         color=colour,

@@ -15,10 +15,10 @@ from aiida_dmi.data.lookup import PK
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.screening.campaign import PREFIX
 
 DMI = {"attributes.process_label": "DmiWorkChain"}
-UNITS = ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
 COMPONENTS = ("yx", "xy")
 COLUMNS = ["label", "D", "D_error", "unit", "closure", "exit_status", "response", "workchain", "made"]
 CHUNK = 5000
@@ -84,7 +84,8 @@ def films(
         (label, d, error, unit, closure, status, response, uuid, made)
         for label, status, uuid, made, d, error, closure, response in query.all()
     ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    # Runs without D have None there, which is no number to compare.
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"D": float, "D_error": float})
     return table.sort_values("D", key=lambda column: column.abs(), ascending=False, kind="stable", ignore_index=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from typing import Any
 
 import xarray as xr
@@ -11,6 +12,8 @@ import xarray as xr
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.micromagnetics import Micromagnetic, to_mumax3, to_ubermag
 from aiida_dmi.engine.output.results import tensors_of
+from aiida_dmi.engine.quantities.quantity import AXES as COMPONENTS
+from aiida_dmi.engine.quantities.quantity import DIRECTION, SPIN
 from aiida_dmi.plots.selection import AXES, point
 from aiida_dmi.text import comment, csv_text
 
@@ -28,9 +31,10 @@ def sweep_csv(result: xr.Dataset) -> str:
     str
         CSV; lines that begin with # say sign, mesh and reference; units stand in the headings.
     """
-    names = [name for quantity in tensors_of(result) for name in (quantity, f"{quantity}_error")]
-    table = result[names].to_dataframe()[names].reset_index()
-    per = {name: f"{result[name].attrs['units']} per {result[name].attrs['per']}" for name in names}
+    flat = _one_line_a_point(result)
+    names = list(flat.data_vars)
+    table = flat.to_dataframe()[names].reset_index()
+    per = {name: f"{flat[name].attrs['units']} per {flat[name].attrs['per']}" for name in names}
     axes = {name: str(result[name].attrs.get("units", "")) for name in table.columns if name not in per}
     headings = {name: f"{name} ({unit})" if unit else name for name, unit in {**axes, **per}.items()}
     notes = [
@@ -42,6 +46,25 @@ def sweep_csv(result: xr.Dataset) -> str:
     # Quoted, so that a name that begins with # is no note.
     cells.to_csv(text, index=False, quoting=csv.QUOTE_NONNUMERIC)
     return text.getvalue()
+
+
+def _one_line_a_point(result: xr.Dataset) -> xr.Dataset:
+    """Every quantity and its error; what has other indices than D becomes a variable a component, as in ahc_yx.
+
+    A table has one index a column: with those of all quantities in it, each would be repeated for those of the others.
+    """
+    columns: dict[str, xr.DataArray] = {}
+    for name in tensors_of(result):
+        indices = [axis.name for axis in COMPONENTS if axis.name in result[name].dims]
+        if indices == [SPIN.name, DIRECTION.name]:
+            columns |= {one: result[one] for one in (name, f"{name}_error")}
+            continue
+        for labels in itertools.product(*(result[index].values for index in indices)):
+            at = dict(zip(indices, labels, strict=True))
+            column = "_".join(part for part in (name, "".join(map(str, labels))) if part)
+            for one, end in ((name, ""), (f"{name}_error", "_error")):
+                columns[f"{column}{end}"] = result[one].sel(at).drop_vars(indices)
+    return xr.Dataset(columns)
 
 
 def micromagnetic(

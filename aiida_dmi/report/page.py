@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from aiida import orm
 from aiida.common.links import LinkType
@@ -17,21 +18,23 @@ from markupsafe import Markup
 from aiida_dmi import __version__
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
+from aiida_dmi.engine.output.headline import with_error
+from aiida_dmi.engine.quantities.registry import SYMBOLS
 from aiida_dmi.plots.gallery import MESH, Case, draw, possible
 from aiida_dmi.plots.selection import point
 from aiida_dmi.plots.structure import atom_names
-from aiida_dmi.plots.style import Plot
+from aiida_dmi.plots.style import Plot, plain_unit
 from aiida_dmi.provenance.protocol import how_known
 from aiida_dmi.structures.film import Film
 from aiida_dmi.text import one_line
 
 from .citations import citations, versions
 from .inputs import protocol_differences
-from .summary import conditions, gates, number, quality_of, summary_of, value_rows, with_error
+from .summary import conditions, gates, number, quality_of, summary_of, value_rows
 
 MARKS = {"green": "\u25cf", "amber": "\u25b2", "red": "\u2716", "grey": "\u25cb"}
 """A shape for every colour: the page can be read without telling colours apart."""
-VECTOR = ("spin-orbit", "fermi-level", "masked", "layers", "structure", "provenance")
+VECTOR = ("spin-orbit", "fermi-level", "masked", "others", "layers", "structure", "provenance")
 """Figures of few lines, as SVG; the others would be megabytes of paths, and are PNG."""
 FROM_MODEL = ("k-map", "bands", "layers", "convergence")
 REM = 16 * 0.75
@@ -133,19 +136,22 @@ def _numbers(node: orm.WorkChainNode, case: Case) -> dict[str, Any]:
     summary = summary_of(node)
     headings, rows = value_rows(summary)
     key = f"D_{case.i}{case.j}"
-    row = next(cells for cells in rows if cells[0] == key)
-    cards = [{"name": key, "value": value, "unit": unit} for unit, value in zip(headings[1:], row[1:], strict=True)]
+    row = next((cells for cells in rows if cells[0] == key), rows[0])
+    numbers = zip(headings[1:], row[1:], strict=True)
+    cards = [{"name": row[0], "value": value, "unit": unit} for unit, value in numbers if value != "-"]
     return {
         "values": {"headings": headings, "rows": rows},
         "cards": cards,
-        "chirality": _chirality(summary["values"][key], summary.get("film", {}).get("normal", "+z")),
+        "chirality": _chirality(summary["values"].get(key), summary.get("film", {}).get("normal", "+z")),
         "conditions": conditions(summary),
         "sweep": _sweep(case.result, case.i, case.j),
     }
 
 
-def _chirality(value: dict[str, float], normal: str) -> str:
-    """What the sign of D_yx means, if it has one."""
+def _chirality(value: dict[str, float] | None, normal: str) -> str:
+    """What the sign of D_yx means, if it has one; nothing where D was not asked for."""
+    if value is None:
+        return ""
     size, error = value["meV_angstrom"], value["meV_angstrom_error"]
     if error is not None and abs(size) <= error:
         return "The sign of D_yx is not determined: its error from the k mesh is as large as its value."
@@ -157,19 +163,27 @@ def _chirality(value: dict[str, float], normal: str) -> str:
 
 
 def _sweep(result: xr.Dataset, i: str, j: str) -> dict[str, Any]:
-    """D, Q, a(I), a(II) and the closure at every direction, mask and temperature."""
+    """What was asked for and the closure at every direction, mask and temperature."""
+    first = point(result, i, j, {})
+    # D(1) stands in the closure.
+    names = [name for name in np.atleast_1d(first.attrs["quantities"]) if name != "D_1" and first[name].ndim == 0]
+    units = {name: plain_unit(first[name]) for name in names}
+    # One unit stands above the table; another one at its quantity.
+    common = next(iter(units.values()), "")
+    headings = [SYMBOLS[name] + ("" if units[name] == common else f" ({units[name]})") for name in names]
     rows = []
     for direction in result.direction.values:
         for mask in result["mask"].values:
             for temperature in result.temperature.values:
-                choice = {"direction": direction, "mask": mask, "temperature": temperature}
-                at = point(result, i, j, choice)
-                values = [with_error(float(at[name]), float(at[f"{name}_error"])) for name in ("D", "Q", "a_I", "a_II")]
-                rows.append([str(direction), str(mask), f"{temperature:g} K", *values, f"{float(at.closure):.3f}"])
+                at = point(result, i, j, {"direction": direction, "mask": mask, "temperature": temperature})
+                values = [with_error(float(at[name]), float(at[f"{name}_error"])) for name in names]
+                closure = [f"{float(at.closure):.3f}"] if "closure" in at else []
+                rows.append([str(direction), str(mask), f"{temperature:g} K", *values, *closure])
     return {
-        "scale": f"{at.soi_scale.item():g}",
-        "shift": f"{at.fermi_shift.item():g}",
-        "headings": ["n", "mask", "T", "D", "Q", "a(I)", "a(II)", "closure"],
+        "scale": f"{first.soi_scale.item():g}",
+        "shift": f"{first.fermi_shift.item():g}",
+        "unit": common,
+        "headings": ["n", "mask", "T", *headings, *(["closure"] if "closure" in first else [])],
         "rows": rows,
     }
 

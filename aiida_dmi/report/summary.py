@@ -14,10 +14,10 @@ from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, with_error
+from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.structures.runs import film_of_run
 
-SYMBOLS = {"D": "D", "Q": "Q", "D_1": "D(1)", "Q_1": "Q(1)", "a_I": "a(I)", "a_II": "a(II)"}
-UNITS = {"meV_angstrom": "meV angstrom per cell", "pJ_per_m": "pJ/m", "mJ_per_m2": "mJ/m^2"}
 NEAR = 0.2
 """A value that meets its limit by less than this part of it is shown in amber."""
 FROM_ONE = ("spin_overlap",)
@@ -111,32 +111,15 @@ def _response(node: orm.Node) -> DmiData:
 
 def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the table: quantity, and its value with error in each unit."""
-    units = [unit for unit in UNITS if any(unit in value for value in summary["values"].values())]
+    values = {key: summary["values"][key] for key in in_order(list(summary["values"]))}
+    given = [unit for value in values.values() for unit in value if f"{unit}_error" in value]
+    units = list(dict.fromkeys([*(unit for unit in UNITS if unit in given), *given]))
     rows = []
-    for key, value in summary["values"].items():
-        name, _, component = key.rpartition("_")
-        row = [f"{SYMBOLS.get(name, name)}_{component}"]
+    for key, value in values.items():
+        row = [symbol_of(key)]
         row += [with_error(value[unit], value[f"{unit}_error"]) if unit in value else "-" for unit in units]
         rows.append(row)
-    return ["", *(UNITS[unit] for unit in units)], rows
-
-
-def with_error(value: float | None, error: float | None) -> str:
-    """'12.30 +- 0.05': as many digits as the error has meaning in; without an error five digits and '(no error)'.
-
-    Examples
-    --------
-    >>> with_error(12.29637, 0.0543), with_error(-0.00312, 2.1)
-    ('12.296 +- 0.054', '-0.0 +- 2.1')
-    """
-    if value is None or not math.isfinite(value):
-        return "not a number"
-    if error is None or not math.isfinite(error):
-        return f"{value:.5g} (no error)"
-    if error == 0.0:
-        return f"{value:.5g} +- 0"
-    digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
-    return f"{value:.{digits}f} +- {error:.{digits}f}"
+    return ["", *map(unit_words, units)], rows
 
 
 def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
@@ -154,7 +137,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
         ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
-        ("closure |D(1) + Q(1)|/|D(1)|", "none, D(1) is 0" if closure is None else f"{closure:.3f}"),
+        ("closure |D(1) + Q(1)|/|D(1)|", "none" if closure is None else f"{closure:.3f}"),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
         *([("magnetic thickness t", f"{thickness:.4f} angstrom{rule}")] if thickness is not None else []),
         *([("magnetic thickness t", film["thickness_rule"])] if film and thickness is None else []),

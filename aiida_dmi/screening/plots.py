@@ -9,7 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.plots.style import plain
+from aiida_dmi.engine.output.headline import unit_words
+from aiida_dmi.plots.style import plain, symbol
+from aiida_dmi.screening.table import column_of
 
 LABELS = {
     "meV_angstrom": "meV $\\mathrm{\\AA}$ per cell",
@@ -21,15 +23,16 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 
 
 def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angstrom") -> Figure:
-    """A tensor's yx component against the doping x.
+    """A quantity (of a tensor yx) against the doping x.
 
     Parameters
     ----------
     table : DataFrame
         Of `campaign_table(name, points=True)`; the first direction, mask and temperature of each film are drawn.
     quantity : str
-        D, Q, D_1, Q_1, a_I or a_II.
+        One that the campaign computed, such as D, Q, a_I.
     unit : {'meV_angstrom', 'pJ_per_m', 'mJ_per_m2'}
+        Of D and its like; others have a unit of their own.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     InputError
         If the table holds no doping.
     """
-    column = _column(table, quantity, unit)
+    column, own = column_of(table, quantity, unit)
     # Beyond |x| = 1 there are more electrons than substituted atoms can bring.
     usable = table[table[column].notna() & (table["x"].astype(float).abs() <= 1)]
     usable = usable[_first_point(usable)]
@@ -71,14 +74,14 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlabel("doping $x$")
-    axes.set_ylabel(f"{_symbol(quantity)} ({LABELS[unit]})")
+    axes.set_ylabel(_label(quantity, column, own))
     axes.tick_params(direction="in", top=True, right=True)
     axes.legend(frameon=False, fontsize=7)
     return figure
 
 
 def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angstrom") -> Figure:
-    """A tensor's yx component of every magnet on every substrate; empty where there is no number.
+    """A quantity (of a tensor yx) of every magnet on every substrate; empty where there is no number.
 
     Numbers of films that failed a gate stand in brackets.
 
@@ -94,7 +97,7 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
     InputError
         If the table holds no undoped film, or films of different thickness.
     """
-    column = _column(table, quantity, unit)
+    column, own = column_of(table, quantity, unit)
     films = table[table["doping"].isin(["none", "rigid"]) & (table["cap"] == "")]
     if films.empty:
         raise InputError("plot: no undoped film without a cap in this table")
@@ -122,19 +125,8 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
     axes.set_ylabel("magnet")
     remark = "; in brackets: failed a gate" if doubtful.any().any() else ""
     axes.set_title(f"layers {plain(', '.join(sorted(set(films['layers']))))}{remark}", fontsize=8)
-    figure.colorbar(image, ax=axes, label=f"{_symbol(quantity)} ({LABELS[unit]})")
+    figure.colorbar(image, ax=axes, label=_label(quantity, column, own))
     return figure
-
-
-def _column(table: pd.DataFrame, quantity: str, unit: str) -> str:
-    column = f"{quantity}_yx_{unit}"
-    if column not in table.columns:
-        known = [name.removesuffix("_yx_meV_angstrom") for name in table.columns if name.endswith("_yx_meV_angstrom")]
-        raise InputError(
-            f"plot: {quantity} in {unit} is not in the table; it has {', '.join(known) or 'no numbers'} in "
-            f"{', '.join(LABELS)} (mJ_per_m2 needs a thickness)"
-        )
-    return column
 
 
 def _first_point(table: pd.DataFrame) -> pd.Series:
@@ -149,10 +141,9 @@ def _rigid(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["doping"].isin(["none", "rigid"])]
 
 
-def _symbol(quantity: str) -> str:
-    name, _, part = quantity.partition("_")
-    part = {"1": "(1)", "I": "(\\mathrm{I})", "II": "(\\mathrm{II})"}.get(part, "")
-    return f"${name}_{{yx}}^{{{part}}}$" if part else f"${name}_{{yx}}$"
+def _label(quantity: str, column: str, unit: str) -> str:
+    component = "yx" if f"_yx_{unit}" in column else ""
+    return f"{symbol(quantity, component)} ({LABELS.get(unit) or unit_words(unit)})"
 
 
 def _figure(width: float, height: float) -> tuple[Figure, matplotlib.axes.Axes]:

@@ -18,17 +18,19 @@ from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.maps.filling import doping_axis
-from aiida_dmi.engine.output.results import in_units
+from aiida_dmi.engine.output.headline import Numbers, headline_values, in_order, parts_of
+from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.screening.campaign import Entry, entries, plain_rows
 from aiida_dmi.text import csv_text
 
-TENSORS = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
-UNITS = ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
 FILM = ("host", "magnet", "substrate", "cap", "layers", "doping", "series", "x")
 """Facts of the candidate that are columns."""
 
 GATE = (*MODEL, *RESPONSE)
 """Quantities of the gates (units: aiida_dmi/calculations/quality.py)."""
+
+NOT_SHOWN = ("xy",)
+"""Components that are no columns: with the film's symmetry they say what yx says."""
 
 CHUNK = 5000
 """Numbers in one condition: SQLite takes 32766 in all."""
@@ -65,9 +67,10 @@ def campaign_table(name: str, points: bool = False) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns: `label`, `state`, the film (`FILM`), the point (`direction`, `mask`, `temperature_K`, `shift_eV`,
-        `soi_scale`, `compound`), each of `TENSORS` as '<name>_yx_<unit>' and '<name>_yx_<unit>_error' (meV*Angstrom
-        per cell, pJ/m, mJ/m^2), the gate's numbers, `mu_eV`, `area_angstrom2`, `thickness_angstrom`, uuids of
-        `workchain`, `response`, `model`, `structure`, and `message`: why there are no numbers, or what the gate said.
+        `soi_scale`, `compound`), each quantity that was computed as '<name>_yx_<unit>' and '<name>_yx_<unit>_error'
+        (D and its like: meV*Angstrom per cell, pJ/m, mJ/m^2), a scalar as '<name>_<unit>', the gate's numbers,
+        `mu_eV`, `area_angstrom2`, `thickness_angstrom`, uuids of `workchain`, `response`, `model`, `structure`, and
+        `message`: why there are no numbers, or what the gate said.
 
     Raises
     ------
@@ -83,6 +86,7 @@ def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
     candidates = list(candidates)
     results = _results([entry.pk for entry in candidates if entry.pk is not None])
     found: list[dict[str, Any]] = []
+    shown: dict[str, None] = {}
     for entry in candidates:
         outputs = results.get(entry.pk or 0, {})
         common = {
@@ -100,7 +104,9 @@ def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
             continue
         summary = outputs["output_parameters"][1]
         gates = outputs["quality"][1] if "quality" in outputs else {}
-        numbers = {**_headline(summary), **_gate(gates)}
+        values = _columns(summary["values"])
+        shown |= dict.fromkeys(values)
+        numbers = {**_headline(summary), **values, **_gate(gates)}
         if not points:
             found.append({**common, **numbers})
             continue
@@ -110,7 +116,7 @@ def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
         for row in _points(result, summary.get("thickness_angstrom"), entry.facts):
             found.append({**common, **constant, **model_gate, **row})
     table = pd.DataFrame(found)
-    return table[[*_ordered(table.columns)]]
+    return table[[*_ordered(table.columns, shown)]]
 
 
 def rank(table: pd.DataFrame, by: str, ascending: bool = False, absolute: bool = False) -> pd.DataFrame:
@@ -135,6 +141,34 @@ def rank(table: pd.DataFrame, by: str, ascending: bool = False, absolute: bool =
         raise InputError(f"rank: {by!r} is no column, expected one of {', '.join(table.columns)}")
     key = (lambda column: column.abs()) if absolute and pd.api.types.is_numeric_dtype(table[by]) else None
     return table.sort_values(by, ascending=ascending, key=key, na_position="last", kind="stable")
+
+
+def column_of(table: pd.DataFrame, quantity: str, unit: str) -> tuple[str, str]:
+    """The column of a quantity, and the key of its unit.
+
+    Parameters
+    ----------
+    table : DataFrame
+    quantity : str
+        Such as 'D', 'a_I', 'energy'.
+    unit : str
+        Of `engine.output.units.UNITS`; of what is given in none of them its own is taken.
+
+    Raises
+    ------
+    InputError
+        If the table does not hold it.
+    """
+    numbers = [name for name in table.columns if f"{name}_error" in table.columns]
+    units = {name: parts_of(name)[1].removeprefix("yx_") for name in numbers if parts_of(name)[0] == quantity}
+    found = [name for name, own in units.items() if own == unit] or [n for n, own in units.items() if own not in UNITS]
+    if not found:
+        known = dict.fromkeys(parts_of(name)[0] for name in numbers)
+        raise InputError(
+            f"table: {quantity} in {unit} was given, it has {', '.join(known) or 'no numbers'} in {', '.join(UNITS)} "
+            "(mJ_per_m2 needs a thickness) or a unit of their own"
+        )
+    return found[0], units[found[0]]
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> Path:
@@ -210,10 +244,20 @@ def _headline(summary: dict[str, Any]) -> dict[str, Any]:
     }
     if "thickness_angstrom" in summary:
         row["thickness_angstrom"] = summary["thickness_angstrom"]
-    for name in TENSORS:
-        value = summary["values"][f"{name}_yx"]
-        row |= {f"{name}_yx_{key}": number for key, number in value.items()}
     return row
+
+
+def _columns(values: dict[str, Numbers]) -> dict[str, Any]:
+    """Headline values as columns, yx of a tensor, in the order of results, whatever order the database kept."""
+    keys = [key for key in in_order(list(values)) if parts_of(key)[1] not in NOT_SHOWN]
+    return {f"{key}_{unit}": number for key in keys for unit, number in sorted(values[key].items(), key=_unit_place)}
+
+
+def _unit_place(item: tuple[str, Any]) -> tuple[int, str]:
+    """Per cell, per length, per area, as they follow from each other; the error behind its number."""
+    order = list(UNITS)
+    unit = item[0].removesuffix("_error")
+    return order.index(unit) if unit in order else len(order), item[0]
 
 
 def _gate(gates: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +273,7 @@ def _points(result: xr.Dataset, thickness: float | None, facts: dict[str, Any]) 
     """One row for every direction, mask, temperature and shift, at xi = 1 or the largest."""
     scales = result.soi_scale.values
     scale = 1.0 if 1.0 in scales else float(scales.max())
-    at_scale = result.sel(soi_scale=scale, i="y", j="x")
+    at_scale = result.sel(soi_scale=scale)
     axis = doping_axis(result, facts.get("substituted") or _elements(result, facts))
     area = float(result.attrs["cell_area"])
     for d in range(result.sizes["direction"]):
@@ -244,9 +288,8 @@ def _points(result: xr.Dataset, thickness: float | None, facts: dict[str, Any]) 
                         "temperature_K": float(point.temperature),
                         "shift_eV": shift,
                         "soi_scale": scale,
-                        "mu_eV": float(point.mu),
-                        "closure": float(point.closure),
-                        "symmetry_residual": float(point.symmetry_residual),
+                        "mu_eV": float(point.mu if "mu" in point else point.mu_bare),
+                        **{name: float(point[name]) for name in ("closure", "symmetry_residual") if name in point},
                     }
                     # A shift of a film that is doped otherwise already has no x of its own.
                     if facts.get("doping") in ("none", "rigid"):
@@ -254,10 +297,7 @@ def _points(result: xr.Dataset, thickness: float | None, facts: dict[str, Any]) 
                         row["compound"] = str(axis.compound.values[s])
                     elif shift != 0.0:
                         row["x"] = None
-                    for name in TENSORS:
-                        for key, number in in_units(point[name], point[f"{name}_error"], area, thickness).items():
-                            row[f"{name}_yx_{key}"] = number
-                    yield row
+                    yield row | _columns(headline_values(point, area, thickness, NOT_SHOWN))
 
 
 def _elements(result: xr.Dataset, facts: dict[str, Any]) -> list[str]:
@@ -267,9 +307,8 @@ def _elements(result: xr.Dataset, facts: dict[str, Any]) -> list[str]:
     return sorted(symbols, key=lambda symbol: symbol not in magnet)
 
 
-def _ordered(columns: Iterable[str]) -> list[str]:
+def _ordered(columns: Iterable[str], numbers: Iterable[str]) -> list[str]:
     """What it is, at which point, the numbers, how good they are, where they come from."""
-    numbers = [f"{name}_yx_{unit}{error}" for name in TENSORS for unit in UNITS for error in ("", "_error")]
     order = [
         "label", "state", *FILM, "compound", "direction", "mask", "temperature_K", "shift_eV", "soi_scale", *numbers,
         *GATE, "total_moment_bohr", "mu_eV", "area_angstrom2", "thickness_angstrom",

@@ -21,6 +21,7 @@ from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.protocols.utils import load_protocol
 from aiida_dmi.workflows.response_base import DmiBaseWorkChain
 from aiida_dmi.workflows.response_inputs import (
+    check_of_model,
     film_for,
     gate_ports,
     response_ports,
@@ -256,8 +257,14 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
             dmi-engine.
         model : WannierModelData
         protocol, overrides, options
-            As `get_builder_from_protocol`; of the protocol only `film`, `response`, `quality` and `force` are used.
+            As `get_builder_from_protocol`, of the overrides only the sections `response_inputs.OF_MODEL`.
+
+        Raises
+        ------
+        ValueError
+            If the overrides say anything of steps that are done, or the engine would refuse the response.
         """
+        check_of_model(overrides)
         inputs = load_protocol(protocol, overrides)
         builder = cls.get_builder()
         builder.model = model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -9,6 +10,7 @@ from aiida import orm
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.layers import mask_weights
@@ -18,6 +20,8 @@ from aiida_dmi.workflows import scheduling, validation
 from aiida_dmi.workflows.layout import Resources, asked_memory, memory_of, response_layout
 from aiida_dmi.workflows.ports import Ports
 
+OF_MODEL = ("film", "response", "quality", "force", "clean_workdir")
+"""Sections of the overrides that mean something to a finished model."""
 Shape = tuple[int, int, list[int]]
 """Functions a spin, atoms and ab-initio mesh of a model."""
 
@@ -32,6 +36,18 @@ def shape_of_model(model: WannierModelData) -> Shape:
     """Of a finished model."""
     attributes = model.base.attributes
     return int(attributes.get("functions")), len(attributes.get("symbols")), list(attributes.get("mesh"))
+
+
+def check_of_model(overrides: Mapping[str, Any] | None) -> None:
+    """Refuse what a finished model cannot follow any more.
+
+    Raises
+    ------
+    InputError
+        If the overrides say anything of scf, bands or Wannier functions.
+    """
+    if isinstance(overrides, Mapping) and (unused := sorted(set(map(str, overrides)) - set(OF_MODEL))):
+        raise InputError(f"{', '.join(unused)}: not used with a finished model; expected {', '.join(OF_MODEL)}")
 
 
 def film_for(model: WannierModelData, inputs: dict[str, Any]) -> Film | None:

@@ -9,7 +9,7 @@ from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.maps.bands import bands
 from aiida_dmi.engine.maps.k_map import k_map
 from aiida_dmi.engine.output.micromagnetics import to_mumax3, to_ubermag
-from aiida_dmi.engine.output.results import per_volume
+from aiida_dmi.engine.output.units import per_volume
 
 A = 4.0  # Angstrom
 DIRECTIONS = [(0, 0, 1), (1, 0, 0), (0, 1, 0)]

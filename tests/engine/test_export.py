@@ -6,7 +6,7 @@ import xarray as xr
 
 from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.output.micromagnetics import energy_current, lifshitz_constant, to_mumax3, to_ubermag
-from aiida_dmi.engine.output.results import per_area, per_length, per_volume
+from aiida_dmi.engine.output.units import per_area, per_length, per_volume
 
 AREA, VOLUME, THICKNESS = 6.5, 95.0, 8.1
 MEV = 1.602176634e-22  # J

@@ -9,7 +9,7 @@ import xarray as xr
 
 import aiida_dmi
 from aiida_dmi.engine import InputError, RashbaModel, WannierModel, compute, load_result, save_result
-from aiida_dmi.engine.output.results import per_area, per_length
+from aiida_dmi.engine.output.units import per_area, per_length
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 from aiida import orm
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.headline import with_error
 from aiida_dmi.report.page import render, write_report
-from aiida_dmi.report.summary import with_error
 
 VOID = {"meta", "img", "br", "link", "input"}
 

@@ -8,7 +8,8 @@ import pytest
 from aiida import orm
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.report.summary import as_text, gates, summary_of, with_error
+from aiida_dmi.engine.output.headline import with_error
+from aiida_dmi.report.summary import as_text, gates, summary_of
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_dmi.engine import WannierModel, compute
-from aiida_dmi.engine.output.results import per_length, save_result
+from aiida_dmi.engine.output.results import save_result
+from aiida_dmi.engine.output.units import per_length
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ import xarray as xr
 from ..arguments import limited, named, number, shown, vector
 from ..errors import InputError, brief
 from ..model.spin_frame import spin_frame
-from .results import MEV_PER_ANGSTROM2_IN_MJ_PER_M2
+from .units import MEV_PER_ANGSTROM2_IN_MJ_PER_M2
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from ... import __version__
-from ..constants import MEV_PER_ANGSTROM_IN_PJ_PER_M
 from ..errors import InputError
 from ..files.atomic import whole_file
 from ..files.hdf5 import check_whole
@@ -22,14 +21,10 @@ from ..integrate.settings import Settings
 from ..integrate.sums import Sums
 from ..model.rashba import RashbaModel
 from ..model.wannier import WannierModel
-from ..quantities.quantity import AXES, Filling, Quantity, energy_length
+from ..quantities.quantity import Filling, Quantity, energy_length
 from ..quantities.registry import DERIVED, QUANTITIES, TITLES, is_finite
 
 Floats = npt.NDArray[np.float64]
-
-# 1 pJ/m per Angstrom = 10 mJ/m^2
-MEV_PER_ANGSTROM2_IN_MJ_PER_M2 = MEV_PER_ANGSTROM_IN_PJ_PER_M * 10
-"""1 meV/Angstrom^2 = 16.02177 mJ/m^2: D per cell volume, or per area and thickness, becomes a density of energy."""
 
 UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, AssertionError)
 """What h5py, h5netcdf and xarray raise of a damaged or foreign file."""
@@ -228,100 +223,6 @@ def refinement_attributes(
             for divisions, changes in history
         ),
     }
-
-
-def per_length(tensor: xr.DataArray, area: float) -> xr.DataArray:
-    """meV*Angstrom per cell of a film to pJ/m.
-
-    Parameters
-    ----------
-    tensor : DataArray
-        In meV*Angstrom per cell.
-    area : float
-        Of the cell, Angstrom^2 (attribute `cell_area` of the result).
-    """
-    _positive("area", area, "Angstrom^2")
-    converted = tensor / area * MEV_PER_ANGSTROM_IN_PJ_PER_M
-    return converted.assign_attrs(units="pJ / m", area_angstrom2=area)
-
-
-def per_area(tensor: xr.DataArray, area: float, thickness: float) -> xr.DataArray:
-    """meV*Angstrom per cell of a film to mJ/m^2: per_length divided by the magnetic film's thickness (Angstrom)."""
-    _positive("area", area, "Angstrom^2")
-    _positive("thickness", thickness, "Angstrom")
-    converted = tensor / (area * thickness) * MEV_PER_ANGSTROM2_IN_MJ_PER_M2
-    return converted.assign_attrs(units="mJ / m^2", area_angstrom2=area, thickness_angstrom=thickness)
-
-
-def per_volume(tensor: xr.DataArray, volume: float) -> xr.DataArray:
-    """meV*Angstrom per cell of a bulk magnet to mJ/m^2 (1 meV/Angstrom^2 = 16.02177 mJ/m^2).
-
-    Parameters
-    ----------
-    tensor : DataArray
-        In meV*Angstrom per cell.
-    volume : float
-        Of the cell, Angstrom^3 (attribute `cell_volume` of the result).
-    """
-    _positive("volume", volume, "Angstrom^3")
-    converted = tensor / volume * MEV_PER_ANGSTROM2_IN_MJ_PER_M2
-    return converted.assign_attrs(units="mJ / m^2", volume_angstrom3=volume)
-
-
-def _positive(name: str, value: float, unit: str) -> None:
-    if not np.isfinite(value) or value <= 0:
-        raise InputError(f"{name}: {value} was given, expected a positive number of {unit}")
-
-
-ENERGY_LENGTH = "meV angstrom"
-"""Unit of what is a number per cell and can be given per length, area or volume."""
-
-
-def in_units(value: xr.DataArray, error: xr.DataArray, area: float, thickness: float | None) -> dict[str, float]:
-    """One number of a film and its error, in all units that are defined.
-
-    Parameters
-    ----------
-    value, error : DataArray
-        Of no dimension, with their `units`.
-    area : float
-        Of the cell, Angstrom^2.
-    thickness : float or None
-        Of the magnetic film, Angstrom; without it there are no mJ/m^2.
-
-    Returns
-    -------
-    dict
-        Of meV*Angstrom per cell: `meV_angstrom`, `pJ_per_m` and, with a thickness, `mJ_per_m2`, each with its `_error`.
-        Of another unit: that alone, as in `meV` and `meV_error`.
-    """
-    unit = str(value.attrs["units"])
-    if unit != ENERGY_LENGTH:
-        key = unit.replace(" / ", "_per_").replace("^", "").replace(" ", "_")
-        return {key: float(value), f"{key}_error": float(error)}
-    converted = {}
-    for suffix, number in (("", value), ("_error", error)):
-        converted[f"meV_angstrom{suffix}"] = float(number)
-        converted[f"pJ_per_m{suffix}"] = float(per_length(number, area))
-        if thickness is not None:
-            converted[f"mJ_per_m2{suffix}"] = float(per_area(number, area, thickness))
-    return converted
-
-
-def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
-    """The components that are looked at first: yx and xy of a tensor, all of a vector, the one of a scalar.
-
-    Returns
-    -------
-    dict
-        Name of the component, as in 'yx' ('' for a scalar), and its labels by axis.
-    """
-    axes = [axis.name for axis in AXES if axis.name in tensor.dims]
-    if len(axes) == 2:
-        return {a + b: dict(zip(axes, (a, b), strict=True)) for a, b in (("y", "x"), ("x", "y"))}
-    if len(axes) == 1:
-        return {str(label): {axes[0]: str(label)} for label in tensor[axes[0]].values}
-    return {"": {}}
 
 
 def save_result(result: xr.Dataset, path: str | Path) -> None:

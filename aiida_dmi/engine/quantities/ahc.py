@@ -33,6 +33,7 @@ class AnomalousHall(FiniteOrder):
 
     name = "ahc"
     title = "intrinsic anomalous Hall conductivity, current along j in a field along l"
+    symbol = "sigma"
     axes = (DIRECTION, FIELD)
     odd_in_time = True
 

@@ -26,6 +26,7 @@ class Energy(FiniteOrder):
 
     name = "energy"
     title = "energy of the occupied states, Omega + mu N at the number of electrons N of Hbar"
+    symbol = "E"
     axes = ()
 
     def unit(self, model: Model) -> Unit:

@@ -33,6 +33,7 @@ class FirstOrderDmi(FirstOrder):
 
     name = "D_1"
     title = "dD/dxi at xi = 0 from the torque form (Eq. 2)"
+    symbol = "D(1)"
     by_default = True
     place = 6
 

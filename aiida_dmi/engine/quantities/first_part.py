@@ -19,6 +19,7 @@ class FirstPart(FirstOrder):
 
     name = "a_I"
     title = "first part of the SOI-linear DMI (Eq. 22)"
+    symbol = "a(I)"
     by_default = True
     place = 3
 

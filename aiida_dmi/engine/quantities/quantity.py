@@ -107,6 +107,8 @@ class Quantity(abc.ABC):
         In `quantities=`, results, checkpoints and tables.
     title : str
         What it is, with its equation.
+    symbol : str
+        As it is written in tables and figures, such as 'a(I)'; default: the name.
     axes : tuple of Axis
         Its indices; a scalar has none.
     odd_in_time : bool
@@ -123,6 +125,7 @@ class Quantity(abc.ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    symbol: ClassVar[str] = ""
     axes: ClassVar[tuple[Axis, ...]] = (SPIN, DIRECTION)
     odd_in_time: ClassVar[bool] = False
     by_default: ClassVar[bool] = False
@@ -209,7 +212,7 @@ class Derived:
 
     Parameters
     ----------
-    name, title : str
+    name, title, symbol : str
     of : tuple of str
     factors : tuple of float
         It is the sum of the quantities times these.
@@ -217,6 +220,7 @@ class Derived:
 
     name: str
     title: str
+    symbol: str
     of: tuple[str, ...]
     factors: tuple[float, ...]
 

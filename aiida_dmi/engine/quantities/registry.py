@@ -38,6 +38,11 @@ TITLES: dict[str, str] = {
     **{one.name: one.title for one in DERIVED},
 }
 """What each number of a result is, quantities and what follows from them."""
+SYMBOLS: dict[str, str] = {
+    **{name: one.symbol or name for name, one in QUANTITIES.items()},
+    **{one.name: one.symbol for one in DERIVED},
+}
+"""How each is written, by name, in the order of `TITLES`."""
 
 
 def asked(names: Sequence[str], method: str = "bands") -> tuple[Quantity, ...]:

@@ -20,6 +20,7 @@ class SecondPart(FirstOrder):
 
     name = "a_II"
     title = "second part of the SOI-linear DMI (Eq. 23)"
+    symbol = "a(II)"
     by_default = True
     place = 4
 
@@ -36,6 +37,7 @@ class ExactSecondPart(FirstOrder):
 
     name = "a_II_exact"
     title = "a_II from differentiated projectors: what the Wannier space cuts off is the difference to a_II"
+    symbol = "a(II, exact)"
     accompanies = "a_II"
     exact = True
     place = 5
@@ -68,4 +70,4 @@ def second_part(states: FirstOrderStates, velocity: Complexes, flip: Complexes) 
 
 
 QUANTITIES = (SecondPart(), ExactSecondPart())
-DERIVED = (Derived("Q_1", "SOI-linear spin current, -(a_I + a_II) (Eq. 24)", ("a_I", "a_II"), (-1.0, -1.0)),)
+DERIVED = (Derived("Q_1", "SOI-linear spin current, -(a_I + a_II) (Eq. 24)", "Q(1)", ("a_I", "a_II"), (-1.0, -1.0)),)

@@ -191,6 +191,7 @@ class Response(Strict):
     ] = None
     fermi_level: Any = None
     method: Any = None
+    quantities: Any = None
     symmetry: Annotated[
         Any,
         AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),

@@ -1,0 +1,113 @@
+"""The numbers of a result that people ask for first: their keys, symbols and units."""
+
+from __future__ import annotations
+
+import math
+
+import xarray as xr
+
+from ..quantities.quantity import AXES
+from ..quantities.registry import QUANTITIES, SYMBOLS
+from .results import tensors_of
+from .units import UNITS, in_units
+
+Numbers = dict[str, float]
+"""A number and its error, by unit; see `units.in_units`."""
+
+
+def headline_values(
+    point: xr.Dataset, area: float, thickness: float | None, but: tuple[str, ...] = ()
+) -> dict[str, Numbers]:
+    """Every quantity at one point of a sweep, in its first components.
+
+    Parameters
+    ----------
+    point : Dataset
+        A result at one direction, mask, xi, temperature and shift.
+    area : float
+        Of the cell, Angstrom^2.
+    thickness : float or None
+        Of the magnetic film, Angstrom.
+    but : tuple of str
+        Components that are left out, such as 'xy'.
+
+    Returns
+    -------
+    dict
+        Such as 'D_yx' or 'energy' to what `in_units` gives.
+    """
+    values: dict[str, Numbers] = {}
+    for name in tensors_of(point):
+        # One that comes with another says how good that is; it is no number of its own.
+        if name in QUANTITIES and QUANTITIES[name].accompanies is not None:
+            continue
+        for component, index in off_diagonal(point[name]).items():
+            if component in but:
+                continue
+            value, error = (point[one].sel(index) for one in (name, f"{name}_error"))
+            values[f"{name}_{component}" if component else name] = in_units(value, error, area, thickness)
+    return values
+
+
+def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
+    """The components that are looked at first: yx and xy of a tensor, all of a vector, the one of a scalar.
+
+    Returns
+    -------
+    dict
+        Name of the component, as in 'yx' ('' for a scalar), and its labels by axis.
+    """
+    axes = [axis.name for axis in AXES if axis.name in tensor.dims]
+    if len(axes) == 2:
+        return {a + b: dict(zip(axes, (a, b), strict=True)) for a, b in (("y", "x"), ("x", "y"))}
+    if len(axes) == 1:
+        return {str(label): {axes[0]: str(label)} for label in tensor[axes[0]].values}
+    return {"": {}}
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """Quantity and component of a headline's key: ('a_I', 'yx') of 'a_I_yx', ('energy', '') of 'energy'."""
+    names = [name for name in SYMBOLS if key == name or key.startswith(f"{name}_")]
+    name = max(names, key=len, default=key)
+    return name, key[len(name) + 1 :]
+
+
+def symbol_of(key: str) -> str:
+    """A headline's key as it is written: 'a(I)_yx'."""
+    name, component = parts_of(key)
+    return "_".join(part for part in (SYMBOLS.get(name, name), component) if part)
+
+
+def in_order(keys: list[str]) -> list[str]:
+    """Headline's keys in the order of results, those of quantities that this version does not know last."""
+    order = list(SYMBOLS)
+
+    def place(key: str) -> tuple[int, int]:
+        name, component = parts_of(key)
+        # yx stands before xy: it is the component of the sign convention.
+        return (order.index(name) if name in order else len(order), 1 if component == "xy" else 0)
+
+    return sorted(keys, key=place)
+
+
+def unit_words(key: str) -> str:
+    """A key of `in_units` in words."""
+    return UNITS.get(key, key.replace("_per_", "/"))
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """'12.30 +- 0.05': as many digits as the error has meaning in; without an error five digits and '(no error)'.
+
+    Examples
+    --------
+    >>> with_error(12.29637, 0.0543), with_error(-0.00312, 2.1)
+    ('12.296 +- 0.054', '-0.0 +- 2.1')
+    """
+    if value is None or not math.isfinite(value):
+        return "not a number"
+    if error is None or not math.isfinite(error):
+        return f"{value:.5g} (no error)"
+    if error == 0.0:
+        return f"{value:.5g} +- 0"
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    return f"{value:.{digits}f} +- {error:.{digits}f}"
