@@ -15,13 +15,8 @@ from aiida_dmi.engine.model.spin_frame import spin_frame
 from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.states.collinear import Collinear, Splittings
 from aiida_dmi.engine.states.spinors import to_lab
-from aiida_dmi.engine.symmetry.groups import (
-    magnetic_point_group,
-    reduce_mesh,
-    space_group,
-    symmetrise_tensor,
-    symmetry_residual,
-)
+from aiida_dmi.engine.symmetry.action import reduce_mesh, symmetrise_tensor, symmetry_residual
+from aiida_dmi.engine.symmetry.groups import magnetic_point_group, space_group
 from aiida_dmi.engine.symmetry.representations import (
     harmonics_rotation,
     projector_momenta,

@@ -10,15 +10,8 @@ import pytest
 
 from aiida_dmi.engine import InputError, WannierModel
 from aiida_dmi.engine.kspace.mesh import Mesh
-from aiida_dmi.engine.symmetry.groups import (
-    Operation,
-    magnetic_point_group,
-    reduce_mesh,
-    reduce_nested_mesh,
-    space_group,
-    symmetrise_tensor,
-    symmetry_residual,
-)
+from aiida_dmi.engine.symmetry.action import reduce_mesh, reduce_nested_mesh, symmetrise_tensor, symmetry_residual
+from aiida_dmi.engine.symmetry.groups import Operation, magnetic_point_group, space_group
 
 X, Y, Z = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 SQUARE = np.diag([2.8, 2.8, 15.0])

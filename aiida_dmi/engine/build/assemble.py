@@ -28,7 +28,8 @@ from .projectors import Projectors
 from .pseudopotential import Pseudopotential
 from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
 from .time_reversal import completed, imposed
-from .wannier90 import SUFFIXES, Channel, Gradient, position_matrices
+from .wannier90 import Channel, Gradient, position_matrices
+from .wannier90_files import SUFFIXES
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import InputError, brief
 from .given import LARGEST
 from .trial_functions import TrialFunction
-from .wannier90 import LARGEST_COUNT
+from .wannier90_files import LARGEST_COUNT
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from ..constants import RYDBERG_EV
 from ..errors import InputError, brief
 from ..model.harmonics import angular_momentum
 from .given import LARGEST
-from .upf import refuse_other_formats, write_upf
+from .upf import Orbital, Projector, is_true, read_upf, write_upf
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
@@ -43,29 +42,6 @@ FUNCTIONALS = {
     "WC": "SLA PW WCX PBC",
 }
 """Short names of functionals and what they stand for (Quantum ESPRESSO, Modules/funct.f90)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Projector:
-    """One non-local projector beta: `values` is r*beta(r) on the radial mesh; j is None in a scalar file."""
-
-    ell: int
-    j: float | None
-    values: Floats
-    cutoff_index: int
-    cutoff_radius: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Orbital:
-    """One pseudo-atomic orbital: `values` is r*chi(r); energy in Ry."""
-
-    label: str
-    ell: int
-    j: float | None
-    occupation: float
-    energy: float
-    values: Floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +83,7 @@ class Pseudopotential:
     @property
     def fully_relativistic(self) -> bool:
         """Whether the file resolves j = l +- 1/2, so that a spin-orbit operator can be made from it."""
-        return _flag(self.header.get("has_so", "F"))
+        return is_true(self.header.get("has_so", "F"))
 
     @classmethod
     def read(cls, path: str | Path) -> Pseudopotential:
@@ -127,31 +103,7 @@ class Pseudopotential:
     @classmethod
     def from_text(cls, text: str, name: str = "UPF") -> Pseudopotential:
         """Parse the text of a UPF 2 file; `name` is used in error messages."""
-        refuse_other_formats(text, name)
-        # PP_INFO is free text for people and may hold '<' or '&': it is no part of the data.
-        bare = re.sub(r"<PP_INFO>.*?</PP_INFO>", "", text, flags=re.DOTALL)
-        try:
-            root = ElementTree.fromstring(bare.strip().removeprefix("\ufeff"))
-            header = _header(root)
-            _refuse_unsupported(header, name)
-            return cls(
-                header=header,
-                radii=_numbers(_child(root, "PP_MESH/PP_R")),
-                weights=_numbers(_child(root, "PP_MESH/PP_RAB")),
-                local=_numbers(_child(root, "PP_LOCAL")),
-                projectors=_read_projectors(root, header),
-                coupling=_read_coupling(root, header),
-                orbitals=_read_orbitals(root, header),
-                density=_numbers(_child(root, "PP_RHOATOM")),
-                core_density=_numbers(_child(root, "PP_NLCC")) if root.find("PP_NLCC") is not None else None,
-            )._checked(name)
-        except (ElementTree.ParseError, KeyError, ValueError, TypeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"pseudopotential {name}: not a readable UPF 2 file ({brief(error)}); "
-                "give a norm-conserving UPF file such as those of PseudoDojo"
-            ) from error
+        return cls(**read_upf(text, name))._checked(name)
 
     def _checked(self, name: str) -> Pseudopotential:
         points = len(self.radii)
@@ -330,23 +282,6 @@ class Pseudopotential:
         return write_upf(self)
 
 
-def _header(root: ElementTree.Element) -> dict[str, str]:
-    header = {key: value.strip() for key, value in _child(root, "PP_HEADER").attrib.items()}
-    for key in ("element", "z_valence", "number_of_proj", "number_of_wfc"):
-        if key not in header:
-            raise ValueError(f"PP_HEADER has no {key}")
-    return header
-
-
-def _refuse_unsupported(header: dict[str, str], name: str) -> None:
-    kind = header.get("pseudo_type", "?").upper()
-    if kind not in ("NC", "SL") or _flag(header.get("is_ultrasoft", "F")) or _flag(header.get("is_paw", "F")):
-        raise InputError(
-            f"pseudopotential {name}: pseudo_type '{brief(kind)}' was given, a norm-conserving one (NC) is needed; "
-            "use for instance PseudoDojo's"
-        )
-
-
 def _average_weight(ell: int, j: float | None) -> float:
     if ell == 0 or j is None:
         return 1.0
@@ -373,72 +308,3 @@ def _averaged_orbitals(orbitals: tuple[Orbital, ...]) -> tuple[Orbital, ...]:
             )
         )
     return tuple(averaged)
-
-
-def _flag(text: str) -> bool:
-    return text.strip().strip(".").upper() in ("T", "TRUE", "1")
-
-
-def _child(root: ElementTree.Element, path: str) -> ElementTree.Element:
-    element = root.find(path)
-    if element is None:
-        raise ValueError(f"section {path} is missing")
-    return element
-
-
-def _numbers(element: ElementTree.Element) -> Floats:
-    return np.array((element.text or "").split(), dtype=float)
-
-
-def _read_projectors(root: ElementTree.Element, header: dict[str, str]) -> tuple[Projector, ...]:
-    projectors = []
-    for index in range(1, int(header["number_of_proj"]) + 1):
-        beta = _child(root, f"PP_NONLOCAL/PP_BETA.{index}")
-        j = None
-        if _flag(header.get("has_so", "F")):
-            j = float(_child(root, f"PP_SPIN_ORB/PP_RELBETA.{index}").attrib["jjj"])
-        values = _numbers(beta)
-        ell = _angular_momentum(beta.attrib["angular_momentum"], f"projector {index}")
-        end = int(beta.attrib.get("cutoff_radius_index", len(values)))
-        if end < 1:
-            raise ValueError(f"cutoff_radius_index {end} of projector {index}: a point of the mesh expected")
-        projectors.append(
-            Projector(
-                ell=ell,
-                j=j,
-                values=values,
-                cutoff_index=min(end, len(values)),
-                cutoff_radius=float(beta.attrib.get("cutoff_radius", 0.0)),
-            )
-        )
-    return tuple(projectors)
-
-
-def _angular_momentum(text: str, owner: str) -> int:
-    ell = int(text)
-    if not 0 <= ell <= 3:
-        raise ValueError(f"angular momentum {ell} of {owner}: 0 to 3 expected")
-    return ell
-
-
-def _read_coupling(root: ElementTree.Element, header: dict[str, str]) -> Floats:
-    count = int(header["number_of_proj"])
-    return _numbers(_child(root, "PP_NONLOCAL/PP_DIJ")).reshape(count, count)
-
-
-def _read_orbitals(root: ElementTree.Element, header: dict[str, str]) -> tuple[Orbital, ...]:
-    orbitals = []
-    for index in range(1, int(header["number_of_wfc"]) + 1):
-        chi = _child(root, f"PP_PSWFC/PP_CHI.{index}")
-        relativistic = root.find(f"PP_SPIN_ORB/PP_RELWFC.{index}")
-        orbitals.append(
-            Orbital(
-                label=chi.attrib.get("label", "").strip(),
-                ell=_angular_momentum(chi.attrib["l"], f"orbital {index}"),
-                j=None if relativistic is None else float(relativistic.attrib["jchi"]),
-                occupation=float(chi.attrib.get("occupation", 0.0)),
-                energy=float(chi.attrib.get("pseudo_energy", 0.0)),
-                values=_numbers(chi),
-            )
-        )
-    return tuple(orbitals)

@@ -1,7 +1,8 @@
-"""Text of pseudopotential files: UPF 2 written, other formats told apart."""
+"""Text of pseudopotential files: UPF 2 read and written, other formats told apart."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,11 +11,34 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..errors import InputError, brief
 
 Floats = npt.NDArray[np.float64]
 
 CONVERTED = "Quantum ESPRESSO's `upfconv.x -u FILE` writes the same as UPF 2, to FILE.UPF2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Projector:
+    """One non-local projector beta: `values` is r*beta(r) on the radial mesh; j is None in a scalar file."""
+
+    ell: int
+    j: float | None
+    values: Floats
+    cutoff_index: int
+    cutoff_radius: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Orbital:
+    """One pseudo-atomic orbital: `values` is r*chi(r); energy in Ry."""
+
+    label: str
+    ell: int
+    j: float | None
+    occupation: float
+    energy: float
+    values: Floats
 
 
 class Content(Protocol):
@@ -72,6 +96,129 @@ def refuse_other_formats(text: str, name: str) -> None:
             "relativistic one in UPF 2 is needed, for instance PseudoDojo's"
         )
     raise InputError(f"pseudopotential {name}: UPF 1 was given, UPF 2 is needed; {CONVERTED}")
+
+
+def read_upf(text: str, name: str) -> dict[str, Any]:
+    """The content of a UPF 2 file, by the fields of `pseudopotential.Pseudopotential`.
+
+    Raises
+    ------
+    InputError
+        If it is no UPF 2 file, or one of an ultrasoft or PAW pseudopotential; `name` is what the message calls it.
+    """
+    refuse_other_formats(text, name)
+    # PP_INFO is free text for people and may hold '<' or '&': it is no part of the data.
+    bare = re.sub(r"<PP_INFO>.*?</PP_INFO>", "", text, flags=re.DOTALL)
+    try:
+        root = ElementTree.fromstring(bare.strip().removeprefix("\ufeff"))
+        header = _header(root)
+        _refuse_unsupported(header, name)
+        core = root.find("PP_NLCC")
+        return {
+            "header": header,
+            "radii": _numbers(_child(root, "PP_MESH/PP_R")),
+            "weights": _numbers(_child(root, "PP_MESH/PP_RAB")),
+            "local": _numbers(_child(root, "PP_LOCAL")),
+            "projectors": _projectors(root, header),
+            "coupling": _coupling(root, header),
+            "orbitals": _orbitals(root, header),
+            "density": _numbers(_child(root, "PP_RHOATOM")),
+            "core_density": None if core is None else _numbers(core),
+        }
+    except (ElementTree.ParseError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"pseudopotential {name}: not a readable UPF 2 file ({brief(error)}); "
+            "give a norm-conserving UPF file such as those of PseudoDojo"
+        ) from error
+
+
+def _header(root: ElementTree.Element) -> dict[str, str]:
+    header = {key: value.strip() for key, value in _child(root, "PP_HEADER").attrib.items()}
+    for key in ("element", "z_valence", "number_of_proj", "number_of_wfc"):
+        if key not in header:
+            raise ValueError(f"PP_HEADER has no {key}")
+    return header
+
+
+def _refuse_unsupported(header: dict[str, str], name: str) -> None:
+    kind = header.get("pseudo_type", "?").upper()
+    if kind not in ("NC", "SL") or is_true(header.get("is_ultrasoft", "F")) or is_true(header.get("is_paw", "F")):
+        raise InputError(
+            f"pseudopotential {name}: pseudo_type '{brief(kind)}' was given, a norm-conserving one (NC) is needed; "
+            "use for instance PseudoDojo's"
+        )
+
+
+def is_true(text: str) -> bool:
+    """A Fortran or XML truth value: T, .true., 1."""
+    return text.strip().strip(".").upper() in ("T", "TRUE", "1")
+
+
+def _child(root: ElementTree.Element, path: str) -> ElementTree.Element:
+    element = root.find(path)
+    if element is None:
+        raise ValueError(f"section {path} is missing")
+    return element
+
+
+def _numbers(element: ElementTree.Element) -> Floats:
+    return np.array((element.text or "").split(), dtype=float)
+
+
+def _projectors(root: ElementTree.Element, header: dict[str, str]) -> tuple[Projector, ...]:
+    projectors = []
+    for index in range(1, int(header["number_of_proj"]) + 1):
+        beta = _child(root, f"PP_NONLOCAL/PP_BETA.{index}")
+        j = None
+        if is_true(header.get("has_so", "F")):
+            j = float(_child(root, f"PP_SPIN_ORB/PP_RELBETA.{index}").attrib["jjj"])
+        values = _numbers(beta)
+        ell = _angular_momentum(beta.attrib["angular_momentum"], f"projector {index}")
+        end = int(beta.attrib.get("cutoff_radius_index", len(values)))
+        if end < 1:
+            raise ValueError(f"cutoff_radius_index {end} of projector {index}: a point of the mesh expected")
+        projectors.append(
+            Projector(
+                ell=ell,
+                j=j,
+                values=values,
+                cutoff_index=min(end, len(values)),
+                cutoff_radius=float(beta.attrib.get("cutoff_radius", 0.0)),
+            )
+        )
+    return tuple(projectors)
+
+
+def _angular_momentum(text: str, owner: str) -> int:
+    ell = int(text)
+    if not 0 <= ell <= 3:
+        raise ValueError(f"angular momentum {ell} of {owner}: 0 to 3 expected")
+    return ell
+
+
+def _coupling(root: ElementTree.Element, header: dict[str, str]) -> Floats:
+    count = int(header["number_of_proj"])
+    return _numbers(_child(root, "PP_NONLOCAL/PP_DIJ")).reshape(count, count)
+
+
+def _orbitals(root: ElementTree.Element, header: dict[str, str]) -> tuple[Orbital, ...]:
+    orbitals = []
+    for index in range(1, int(header["number_of_wfc"]) + 1):
+        chi = _child(root, f"PP_PSWFC/PP_CHI.{index}")
+        relativistic = root.find(f"PP_SPIN_ORB/PP_RELWFC.{index}")
+        orbitals.append(
+            Orbital(
+                label=chi.attrib.get("label", "").strip(),
+                ell=_angular_momentum(chi.attrib["l"], f"orbital {index}"),
+                j=None if relativistic is None else float(relativistic.attrib["jchi"]),
+                occupation=float(chi.attrib.get("occupation", 0.0)),
+                energy=float(chi.attrib.get("pseudo_energy", 0.0)),
+                values=_numbers(chi),
+            )
+        )
+    return tuple(orbitals)
 
 
 def write_upf(pseudo: Content) -> str:

@@ -30,7 +30,8 @@ import numpy.typing as npt
 from scipy.linalg import block_diag
 
 from ..errors import InputError
-from .pseudopotential import Orbital, Projector, Pseudopotential
+from .pseudopotential import Pseudopotential
+from .upf import Orbital, Projector
 
 Floats = npt.NDArray[np.float64]
 

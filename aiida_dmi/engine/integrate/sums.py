@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..quantities.registry import QUANTITIES
-from ..symmetry.groups import Operation, symmetrise_tensor
+from ..symmetry.action import symmetrise_tensor
+from ..symmetry.groups import Operation
 from .settings import Settings
 
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ..arguments import refusal
 from ..errors import InputError
-from ..symmetry.groups import Operation, reduce_nested_mesh
+from ..symmetry.action import reduce_nested_mesh
+from ..symmetry.groups import Operation
 from .lattice_sum import equal_runs
 
 Floats = npt.NDArray[np.float64]

@@ -25,7 +25,8 @@ from ..output.results import dataset, refinement_attributes
 from ..processes.progress import Progress, SilentProgress
 from ..processes.workers import Workers
 from ..quantities.registry import NAMES
-from ..symmetry.groups import Operation, symmetry_residual
+from ..symmetry.action import symmetry_residual
+from ..symmetry.groups import Operation
 
 Floats = npt.NDArray[np.float64]
 

@@ -27,15 +27,8 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..model.wannier import WannierModel
-from .groups import (
-    Operation,
-    film_positions,
-    lattice_frame,
-    mesh_matrices,
-    moment_classes,
-    moment_signs,
-    space_group,
-)
+from .action import mesh_matrices
+from .groups import Operation, film_positions, lattice_frame, moment_classes, moment_signs, space_group
 from .representations import COUPLING_TOLERANCE, Shell, function_rotation, projector_rotation, read_shells
 
 Floats = npt.NDArray[np.float64]

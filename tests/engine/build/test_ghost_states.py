@@ -9,7 +9,7 @@ import pytest
 from aiida_dmi.engine import InputError
 from aiida_dmi.engine.build import Pseudopotential
 from aiida_dmi.engine.build.ghost_states import levels, require_no_ghost_states
-from aiida_dmi.engine.build.pseudopotential import Projector
+from aiida_dmi.engine.build.upf import Projector
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 
 
