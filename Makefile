@@ -103,6 +103,7 @@ clean:
 bench:
 	@scripts/bootstrap.sh demo
 	python benchmarks/engine.py $(if $(PEER),--peer $(PEER)) $(if $(LARGE),--large)
+	$(if $(PEER),python benchmarks/ahc.py --peer $(PEER))
 
 bench-scale:
 	@scripts/bootstrap.sh demo

@@ -50,7 +50,7 @@ SIZES = ((18, 24, 1), (18, 48, 1), (18, 24, 6), (36, 24, 1), (36, 36, 1), (36, 2
 
 def measure_response(functions: int, mesh: int, scales: int) -> dict[str, float]:
     """Processor time and peak memory of one response, 21 shifts, in this process."""
-    from engine import COPT, synthetic
+    from models import COPT, synthetic
 
     from aiida_dmi.engine import WannierModel, compute
 

@@ -19,16 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from models import COPT, hamiltonians, interpreter, synthetic, write_tb
 
 from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.integrate.kernel import Kernel
 from aiida_dmi.engine.integrate.settings import Settings
-from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.run.compute import MEMORY_LIMIT
-from aiida_dmi.engine.states.spinors import spinor
 
-ROOT = Path(__file__).resolve().parent.parent
-COPT = ROOT / "tests" / "data" / "copt11.h5"
 SHIFTS = np.linspace(-1, 1, 21)
 NAMED = ("D", "Q", "a_I", "a_II")
 """What the goals name; by default compute gives D(1) and with it the closure, too."""
@@ -44,55 +41,6 @@ def medians(*functions: Callable[[], object], repeats: int = 3, warm_up: bool = 
             if turn >= warm_up:
                 taken.append(time.process_time() - start)
     return [float(np.median(taken)) for taken in times]
-
-
-def synthetic(functions: int, mesh: int = 6) -> WannierModel:
-    """A film of the size of a real one: `functions` a spin, 13 atoms at most, random short-ranged operators."""
-    rng = np.random.default_rng(functions)
-    atoms = max(1, functions // 9)
-    cell = np.array([[2.8, 0, 0], [1.4, 2.42, 0], [0, 0, 40.0]])
-    kpoints = np.array([[i / mesh, j / mesh, 0.0] for i in range(mesh) for j in range(mesh)])
-    vectors = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 1, 0]])
-    phases = np.exp(2j * np.pi * kpoints @ vectors.T)
-
-    def operator(scale, diagonal=None):
-        blocks = rng.normal(scale=scale, size=(len(vectors), functions, functions))
-        value = np.einsum("qr,rij->qij", phases, blocks)
-        value = (value + value.conj().swapaxes(-1, -2)) / 2
-        if diagonal is not None:
-            value[:, np.arange(functions), np.arange(functions)] += diagonal
-        return value
-
-    positions = np.column_stack([np.zeros((atoms, 2)), 5 + 2.0 * np.arange(atoms)])
-    centres = np.repeat(positions, -(-functions // atoms), axis=0)[:functions]
-    energies = rng.uniform(-6, 8, functions)
-    base = operator(0.6 / np.sqrt(functions), energies)
-    split = operator(0.05 / np.sqrt(functions), rng.uniform(0.2, 1.0, functions))
-    position = np.stack([operator(0.1 / np.sqrt(functions), centres[:, j]) for j in range(3)], axis=1)
-    l_matrix = np.zeros((3, 3, 3), dtype=complex)
-    for a, (b, c) in enumerate([(1, 2), (2, 0), (0, 1)]):
-        l_matrix[a, b, c], l_matrix[a, c, b] = -1j, 1j
-    projections = np.stack([np.einsum("qr,rpi->qpi", phases, rng.normal(scale=0.2, size=(4, 3, functions)))] * 2)
-    return WannierModel(
-        cell=cell, periodic=np.array([True, True, False]), symbols=("Pt",) * atoms, positions=positions,
-        mesh=(mesh, mesh, 1), kpoints=kpoints, fermi_energy=0.0, electrons=float(functions),
-        centres=np.stack([centres, centres]), hamiltonian=np.stack([base, base + split]),
-        position=np.stack([position, position]), overlap=np.broadcast_to(np.eye(functions), base.shape).astype(complex),
-        projections=(projections,) * atoms, coupling=(0.3 * l_matrix,) * atoms,
-    )  # fmt: skip
-
-
-def hamiltonians(model: WannierModel, kpoints: np.ndarray) -> np.ndarray:
-    """H at xi = 1: the very matrices that compute diagonalises."""
-    bands = Interpolation(model)
-    mask = [1.0] * model.atoms
-    result = []
-    for start in range(0, len(kpoints), 64):
-        points = kpoints[start : start + 64]
-        operators = bands.operators(points)
-        spin_orbit = bands.spin_orbit(bands.spin_orbit_columns((0, 0, 1), mask), points, operators)
-        result.append(spinor(operators.hamiltonian, spin_orbit.interaction, 1.0))
-    return np.concatenate(result)
 
 
 def prepared(model: WannierModel, mesh: int) -> Kernel:
@@ -248,41 +196,6 @@ def against_wannierberri(python: str) -> dict:
     }
 
 
-def write_tb(model: WannierModel, path: Path) -> None:
-    """H at xi = 1 and the position matrices as a Wannier90 _tb.dat of spinors, up functions first."""
-    bands = Interpolation(model)
-    mesh = model.mesh
-    size = 2 * model.functions
-    hamiltonian = hamiltonians(model, model.kpoints)
-    position = np.zeros((3, len(model.kpoints), size, size), dtype=complex)
-    position[:, :, : model.functions, : model.functions] = np.moveaxis(model.position[0], 1, 0)
-    position[:, :, model.functions :, model.functions :] = np.moveaxis(model.position[1], 1, 0)
-    vectors = bands.vectors
-    phases = np.exp(-2j * np.pi * vectors @ model.kpoints.T) / len(model.kpoints)
-    share = np.tile(bands._share, (1, 2, 2))
-    lattice = np.tensordot(phases, hamiltonian, axes=1) * share
-    moved = [np.tensordot(phases, position[j], axes=1) * share for j in range(3)]
-    lines = ["aiida-dmi benchmark", *(" ".join(f"{x:.12f}" for x in row) for row in model.cell)]
-    lines += [str(size), str(len(vectors))]
-    degeneracy = ["1"] * len(vectors)
-    lines += [" ".join(degeneracy[i : i + 15]) for i in range(0, len(vectors), 15)]
-    for index, vector in enumerate(vectors):
-        lines += ["", " ".join(map(str, vector))]
-        lines += [
-            f"{i + 1} {j + 1} {lattice[index, i, j].real:.12e} {lattice[index, i, j].imag:.12e}"
-            for j in range(size)
-            for i in range(size)
-        ]
-    for index, vector in enumerate(vectors):
-        lines += ["", " ".join(map(str, vector))]
-        for j in range(size):
-            for i in range(size):
-                values = [moved[axis][index, i, j] for axis in range(3)]
-                lines.append(f"{i + 1} {j + 1} " + " ".join(f"{v.real:.12e} {v.imag:.12e}" for v in values))
-    path.write_text("\n".join(lines) + "\n")
-    assert mesh[2] == 1
-
-
 def show(title: str, rows: dict | list[dict]) -> None:
     """A Markdown table."""
     rows = rows if isinstance(rows, list) else [rows]
@@ -296,7 +209,7 @@ def show(title: str, rows: dict | list[dict]) -> None:
 def main() -> None:
     """Everything, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", help="Python interpreter that has wannierberri[default]")
+    parser.add_argument("--peer", type=interpreter, help="Python interpreter that has wannierberri[default]")
     parser.add_argument("--large", action="store_true", help="the 512x512 mesh too: it takes minutes")
     options = parser.parse_args()
     show("Against the eigensolver (21 shifts, one xi)", against_eigensolver())

@@ -149,6 +149,28 @@ def test_symmetry(copt11):
     assert float(np.abs(in_plane.sel(direction="0,1,0")).max()) > 1e-6 * scale
 
 
+@pytest.mark.parametrize(
+    ("direction", "allowed"),
+    [((0, 0, 1), {"xy"}), ((0, 0, -2), {"xy"}), ((1, 0, 0), {"yz"}), ((0, 1, 0), {"zx", "xy"})],
+)
+def test_components_that_the_magnetic_group_allows(copt11, direction, allowed):
+    """C3v with mirrors normal to x, of a stack of films: sigma_yz, sigma_zx, sigma_xy turn as a spin does.
+
+    Along z the threefold axis leaves sigma_xy. The mirror normal to x holds n = x and leaves sigma_yz; with time
+    reversal it holds n = y and forbids just that.
+    """
+    model = symmetrised(dataclasses.replace(copt11, moments=np.array([0.4, 1.9])))
+    stack = dataclasses.replace(model, periodic=np.array([True, True, True]))
+    axes = {"temperatures": [1500.0], "fermi_shifts": [-0.5, 0.0, 0.5], "quantities": ["ahc"]}
+    found = compute(stack, (6, 6, 2), directions=[direction], **axes).ahc.squeeze()
+    scale = float(np.abs(found).max())
+    assert scale > 1  # S/cm
+    np.testing.assert_allclose(found, -found.transpose("fermi_shift", "l", "j"), rtol=0, atol=1e-12 * scale)
+    size = {pair: float(np.abs(found.sel(j=pair[0], l=pair[1])).max()) / scale for pair in ("yz", "zx", "xy")}
+    assert {pair for pair, value in size.items() if value > 1e-3} == allowed
+    assert all(value < 1e-9 for pair, value in size.items() if pair not in allowed)
+
+
 def test_of_a_bulk_magnet_in_siemens(film):
     """The same bands without any dispersion along z, as a stack of films: e^2/h a layer."""
     sheet = film(3).model()
