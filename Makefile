@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale docs figures cost cutoffs clean
+.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale docs figures cost cutoffs elements clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-scale  500 candidates through the daemon, SQLite and PostgreSQL (CANDIDATES=12: a trial)"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make figures  the tables and figures of docs/validation.md, from the archive of its runs"
+	@echo "make elements PSEUDOS=...  every element's file against the atom: ghosts, semicore, spin-orbit strength"
 	@echo "make cutoffs  two films at one cutoff after the other: cutoffs of SG15's set and their tables (hours)"
 	@echo "make cost   time and memory: coefficients, tables and figure of docs/cost.md, from the archive of its runs"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
@@ -96,6 +97,10 @@ cutoffs:
 	@mkdir -p $(AIIDA_PATH)/cutoffs
 	@AIIDA_PATH=$(AIIDA_PATH)/cutoffs nice python validation/cutoffs.py
 	@python validation/cutoffs_table.py
+
+elements:
+	@scripts/bootstrap.sh demo
+	@AIIDA_DMI_PSEUDOS=$(or $(PSEUDOS),$(AIIDA_DMI_PSEUDOS)) python validation/elements.py
 
 clean:
 	rm -rf .venv .aiida demo

@@ -241,8 +241,8 @@ class Pseudopotential:
     def semicore_shells(self) -> frozenset[tuple[int, int]]:
         """The atom's closed inner shells, as (n, l).
 
-        Counted from the occupied pseudo-atomic orbitals: s and p shells below the outermost occupied s
-        shell, and closed f shells of the elements behind the lanthanides. What remains is what
+        Counted from the occupied pseudo-atomic orbitals: s and p shells below the outermost s shell, which a d shell
+        has above it even where the free atom leaves it empty (Pd: 4d10 5s0), and closed f shells of the elements behind the lanthanides. What remains is what
         s, p, d projections describe.
 
         Raises
@@ -251,7 +251,7 @@ class Pseudopotential:
             If the orbitals carry no readable labels such as '5P'.
         """
         shells = self._shells()
-        outer = max((n for (n, ell) in shells if ell == 0), default=0)
+        outer = max((n if ell == 0 else n + 1 for (n, ell) in shells if ell in (0, 2)), default=0)
         if not outer:
             raise InputError(
                 f"pseudopotential of {self.element}: no occupied s orbital among its PP_CHI, so the semicore "
