@@ -241,9 +241,9 @@ class Pseudopotential:
     def semicore_shells(self) -> frozenset[tuple[int, int]]:
         """The atom's closed inner shells, as (n, l).
 
-        Counted from the occupied pseudo-atomic orbitals: s and p shells below the outermost s shell, which a d shell
-        has above it even where the free atom leaves it empty (Pd: 4d10 5s0), and closed f shells of the elements behind the lanthanides. What remains is what
-        s, p, d projections describe.
+        Counted from the occupied pseudo-atomic orbitals: s and p shells below the outermost s shell (a d shell has one
+        above it even where the free atom leaves it empty, as Pd: 4d10 5s0), and closed f shells of the elements behind
+        the lanthanides. What remains is what s, p, d projections describe.
 
         Raises
         ------

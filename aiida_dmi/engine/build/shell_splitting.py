@@ -67,8 +67,10 @@ def shell_splittings(pseudo: Pseudopotential) -> list[ShellSplitting]:
         lower, upper = pair.get(ell - 0.5), pair.get(ell + 0.5)
         if lower is None or upper is None:
             continue
-        bra, ket = (np.array([(p.values * pseudo.weights) @ o.values if p.ell == ell else 0.0 for p in pseudo.projectors])
-                    for o in (lower, upper))  # fmt: skip
+        bra, ket = (
+            np.array([(p.values * pseudo.weights) @ o.values if p.ell == ell else 0.0 for p in pseudo.projectors])
+            for o in (lower, upper)
+        )
         overlap = float((pseudo.weights * lower.values) @ upper.values)
         splitting = (2 * ell + 1) * float(bra @ strengths @ ket) / overlap
         found.append(ShellSplitting(label, ell, splitting, (upper.energy - lower.energy) * RYDBERG_EV))
