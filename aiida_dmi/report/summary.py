@@ -126,7 +126,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """What the values belong to, as pairs of name and text."""
     mesh, nested = ("x".join(map(str, summary[key])) for key in ("mesh", "nested_mesh"))
     moment, thickness = summary.get("total_magnetization_bohr"), summary.get("thickness_angstrom")
-    closure, film = summary["closure"], summary.get("film", {})
+    film = summary.get("film", {})
     rule = f" ({film['thickness_rule']})" if film else ""
     return [
         ("xi", f"{summary['soi_scale']:g}"),
@@ -137,7 +137,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
         ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
-        ("closure |D(1) + Q(1)|/|D(1)|", "none" if closure is None else f"{closure:.3f}"),
+        ("closure |D(1) + Q(1)|/|D(1)|", _closure_words(summary)),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
         *([("magnetic thickness t", f"{thickness:.4f} angstrom{rule}")] if thickness is not None else []),
         *([("magnetic thickness t", film["thickness_rule"])] if film and thickness is None else []),
@@ -148,6 +148,13 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *[("note", decision) for decision in film.get("decisions", [])],
         ("sign", summary["sign"]),
     ]
+
+
+def _closure_words(summary: dict[str, Any]) -> str:
+    closure = summary["closure"]
+    if closure is None:
+        return "none, D(1) is 0" if "D_1_yx" in summary["values"] else "not computed"
+    return f"{closure:.3f}"
 
 
 def _film_words(film: dict[str, Any]) -> str:

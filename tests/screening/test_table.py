@@ -115,7 +115,7 @@ def test_plot_against_doping(campaign):
     np.testing.assert_allclose(drawn.get_ydata(), film["D_yx_meV_angstrom"])
     with pytest.raises(InputError, match="no doping in this table"):
         plot_doping(campaign_table(campaign)[:1])
-    with pytest.raises(InputError, match="E in meV_angstrom is not in the table; it has D, Q"):
+    with pytest.raises(InputError, match="E in meV_angstrom was given, it has D, Q"):
         plot_doping(table, "E")
 
 
