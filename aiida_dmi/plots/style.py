@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -20,6 +20,10 @@ from matplotlib.figure import Figure
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.text import comment, csv_text, one_line
+
+if TYPE_CHECKING:
+    # Not in the oldest matplotlib that this runs with.
+    from matplotlib.typing import RcKeyType
 
 FORMATS = ("png", "svg", "pdf")
 TIMES = "$\\times$"
@@ -48,7 +52,7 @@ NAMES = {
 NEUTRAL = "0.55"
 """Lines that are no data: visible on white and on black."""
 
-PAPER = {
+PAPER: dict[RcKeyType, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 8.5,
     "axes.linewidth": 0.8,
@@ -68,11 +72,17 @@ PAPER = {
     "lines.markersize": 4.5,
 }
 DARK_PAGE, DARK_INK = "#15171A", "#E4E6E8"
-DARK = {
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), DARK_PAGE),
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), DARK_INK),
+DARK: dict[RcKeyType, Any] = {
+    "figure.facecolor": DARK_PAGE,
+    "axes.facecolor": DARK_PAGE,
+    "savefig.facecolor": DARK_PAGE,
+    "text.color": DARK_INK,
+    "axes.edgecolor": DARK_INK,
+    "axes.labelcolor": DARK_INK,
+    "xtick.color": DARK_INK,
+    "ytick.color": DARK_INK,
 }
-THEMES: dict[str, dict[str, Any]] = {"light": PAPER, "dark": {**PAPER, **DARK}}
+THEMES: dict[str, dict[RcKeyType, Any]] = {"light": PAPER, "dark": {**PAPER, **DARK}}
 
 
 @dataclass
