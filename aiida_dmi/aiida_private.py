@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida.engine import CalcJob
+from aiida.orm.nodes.caching import NodeCaching
 from aiida_pseudo.groups.mixins.cutoffs import RecommendedCutoffMixin
 
 CUTOFFS: str = RecommendedCutoffMixin._key_cutoffs
@@ -15,6 +16,10 @@ CUTOFFS: str = RecommendedCutoffMixin._key_cutoffs
 database for it several times for each stringency; a campaign of thousands of films asks for the cutoffs of each."""
 CUTOFF_UNITS: str = RecommendedCutoffMixin._key_cutoffs_unit
 """The extra that holds their units, by stringency; as `CUTOFFS`."""
+
+HASH: str = NodeCaching._HASH_EXTRA_KEY
+"""The extra of a node that holds its hash. `get_hash` computes it, for one node that is loaded; a query that looks for
+jobs with equal inputs needs its name."""
 
 
 class VersionedCalcJob(CalcJob):

@@ -18,6 +18,7 @@ from aiida.common.links import LinkType
 from aiida.engine import CalcJob, Process, WorkChain
 from aiida.manage.caching import disable_caching, enable_caching, get_use_cache
 
+from aiida_dmi.aiida_private import HASH
 from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.identity import LAYOUT, IdentifiedCalculation, program_identity
 
@@ -156,7 +157,7 @@ def equal_jobs(process: type[CalcJob], inputs: Mapping[str, Any]) -> Iterator[or
         # The parameters carry pw.x's own time limit, which does not tell results apart.
         if label != PARAMETERS and "__" not in label:
             edge: dict[str, Any] = {"edge_filters": {"label": label}, "with_outgoing": "job"}
-            query.append(orm.Data, filters={"extras._aiida_hash": digest}, **edge)
+            query.append(orm.Data, filters={f"extras.{HASH}": digest}, **edge)
     query.order_by({"job": {"id": "desc"}})
     for (job,) in query.distinct().iterall():
         links = job.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all()
