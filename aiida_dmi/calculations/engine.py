@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
-from aiida.engine import CalcJobProcessSpec, ExitCode
+from aiida.engine import ExitCode
 
+from aiida_dmi.aiida_types import Spec, exit_code
 from aiida_dmi.calculations import scheduler
 from aiida_dmi.calculations.identity import IdentifiedCalculation, ResultCaching
 
@@ -31,7 +34,7 @@ class EngineCalculation(IdentifiedCalculation):
     ERROR_FILE = "dmi-engine.err"
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define the shared options and exit codes."""
         super().define(spec)
         options = spec.inputs["metadata"]["options"]
@@ -63,7 +66,7 @@ class EngineCalculation(IdentifiedCalculation):
     @classmethod
     def get_or_create_db_record(cls) -> orm.CalcJobNode:
         """The job's node; what changes no bit of the result does not enter its hash."""
-        node: orm.CalcJobNode = super().get_or_create_db_record()
+        node = cast("orm.CalcJobNode", super().get_or_create_db_record())
         node.base.caching = ResultCaching(node)
         return node
 
@@ -78,7 +81,7 @@ class EngineCalculation(IdentifiedCalculation):
         if ending is None:
             return code
         if ending.cancelled and "ERROR_CANCELLED" in codes:
-            return codes.ERROR_CANCELLED.format(message=ending.message)
+            return exit_code(self, "ERROR_CANCELLED", message=ending.message)
         return ExitCode(code.status, f"{code.message}; {ending.message}", code.invalidates_cache)
 
     def calc_info(self, *arguments: str, output: str | None = None) -> CalcInfo:

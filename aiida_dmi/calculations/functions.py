@@ -163,7 +163,7 @@ def highest_kept(energies: npt.NDArray[np.float64], least: int) -> int:
         eV.
     least : int
     """
-    bands = energies.shape[-1]
+    bands = int(energies.shape[-1])
     if bands <= least:
         return bands
     gaps = np.diff(energies, axis=-1).min(axis=(0, 1))  # above band 1, 2, ...

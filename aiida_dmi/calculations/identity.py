@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
-from aiida.engine import CalcJob
 from aiida.orm.nodes.process.calculation.calcjob import CalcJobNodeCaching
 
 import aiida_dmi
+from aiida_dmi.aiida_private import VersionedCalcJob
 
 LAYOUT = (
     "resources",
@@ -142,13 +142,14 @@ class ResultCaching(CalcJobNodeCaching):
 
     def get_objects_to_hash(self) -> Any:
         """As AiiDA's, without the layout and without what a cut-off job had left."""
-        objects = super().get_objects_to_hash()
+        # AiiDA declares a list; what it gives for a job is a mapping.
+        objects: Any = super().get_objects_to_hash()
         objects["attributes"] = {key: value for key, value in objects["attributes"].items() if key not in LAYOUT}
         objects["inputs"] = {key: value for key, value in objects["inputs"].items() if key != self.CHECKPOINT}
         return objects
 
 
-class IdentifiedCalculation(CalcJob):
+class IdentifiedCalculation(VersionedCalcJob):
     """A CalcJob of this package: its version and its program's identity stand on the node and enter its hash.
 
     Whoever changes what a job or its parser makes of the same inputs raises the CACHE_VERSION of that class.
@@ -156,12 +157,10 @@ class IdentifiedCalculation(CalcJob):
 
     CACHE_VERSION = 1
 
-    def _setup_version_info(self) -> dict[str, Any]:
-        info = super()._setup_version_info()
-        attributes = self.node.base.attributes
+    def further_versions(self) -> dict[str, Any]:
+        """Version of the package, identity of the program."""
         known = {"plugin": aiida_dmi.__version__}
         if "code" in self.inputs:
             program = program_identity(self.inputs.code)
             known |= {} if program is None else {"program": program}
-        attributes.set(self.KEY_CACHE_VERSION, {**attributes.get(self.KEY_CACHE_VERSION, {}), **known})
-        return info
+        return known

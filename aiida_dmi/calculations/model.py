@@ -7,9 +7,9 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJobProcessSpec
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.files.yaml_text import dump_yaml
@@ -28,7 +28,7 @@ class WannierModelCalculation(EngineCalculation):
     SAVE_FOLDER = "out/aiida.save"
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports."""
         super().define(spec)
         spec.input("nscf", valid_type=orm.RemoteData, help="Folder of the nscf pw.x run, wave functions kept.")

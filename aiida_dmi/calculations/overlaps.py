@@ -7,8 +7,8 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJobProcessSpec
 
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.engine.files.yaml_text import dump_yaml
@@ -29,7 +29,7 @@ class OverlapsCalculation(EngineCalculation):
     NNKP_FILE = f"{SEED}.nnkp"
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports."""
         super().define(spec)
         spec.input("nscf", valid_type=orm.RemoteData, help="Folder of the nscf pw.x run, wave functions kept.")

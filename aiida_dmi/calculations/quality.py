@@ -161,7 +161,7 @@ def _basis(scf_parameters: orm.Dict, cutoffs: orm.Dict | None) -> float | None:
     if reference is None or used is None or used <= 0:
         return None
     # In eV, by the parser's constants: what differs in the fifth digit is the same.
-    return round(float(used) / (reference * RYDBERG_EV), 4)
+    return round(float(used) / (float(reference) * RYDBERG_EV), 4)
 
 
 @calcfunction
@@ -233,8 +233,10 @@ def judged(quantities: dict[str, Quantity], numbers: dict[str, float | None], li
     for name, quantity in quantities.items():
         value, limit = numbers.get(name), limits.get(name)
         known = value is not None and math.isfinite(value)
-        judged_here = limit is not None and name in numbers and value is not None
-        passed = not judged_here or (known and (value <= limit if quantity.at_most else value >= limit))
+        if value is None or limit is None:
+            passed = True
+        else:
+            passed = known and bool(value <= limit if quantity.at_most else value >= limit)
         entries[name] = {
             "value": value if known else None,
             "unit": quantity.unit,

@@ -7,8 +7,8 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJobProcessSpec
 
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
@@ -40,7 +40,7 @@ class DmiCalculation(EngineCalculation):
     CHECKPOINT_FILE = f"{FILE}.checkpoint"
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports."""
         super().define(spec)
         spec.input("model", valid_type=WannierModelData, help="The Wannier model.")

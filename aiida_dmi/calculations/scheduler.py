@@ -47,9 +47,10 @@ def ending(job: orm.CalcJobNode) -> Ending | None:
         return None
     # Slurm writes where the job script's own output goes, and makes these files when the job starts.
     files = job.outputs.retrieved.base.repository
-    names = {job.get_option("scheduler_stderr"), job.get_option("scheduler_stdout")} & set(files.list_object_names())
+    written = {job.get_option("scheduler_stderr"), job.get_option("scheduler_stdout")}
+    names = sorted(name for name in files.list_object_names() if name in written)
     # As bytes: a killed program may leave anything there.
-    said = [files.get_object_content(name, mode="rb").decode(errors="replace") for name in sorted(names)]
+    said = [files.get_object_content(name, mode="rb").decode(errors="replace") for name in names]
     number = job.get_job_id()
     if not said:
         return Ending(

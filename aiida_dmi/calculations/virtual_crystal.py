@@ -33,6 +33,6 @@ def virtual_crystal_pseudo(first: UpfData, second: UpfData, fraction: orm.Float)
     InputError
         If the two cannot be mixed.
     """
-    parts = [read_pseudo(pseudo) for pseudo in (first, second)]
-    mixture = virtual_crystal(*parts, fraction.value)
-    return upf_data(mixture, f"{formula(parts[0].element, parts[1].element, fraction.value)}.upf")
+    one, other = read_pseudo(first), read_pseudo(second)
+    mixture = virtual_crystal(one, other, fraction.value)
+    return upf_data(mixture, f"{formula(one.element, other.element, fraction.value)}.upf")

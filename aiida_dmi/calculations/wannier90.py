@@ -15,9 +15,9 @@ from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
 from aiida.common.exceptions import InputValidationError
 from aiida.common.folders import Folder
-from aiida.engine import CalcJobProcessSpec
 from aiida.tools import RealhydrogenOrbital
 
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.identity import IdentifiedCalculation
 from aiida_dmi.calculations.wannier90_input import (
     check_mp_grid,
@@ -82,7 +82,7 @@ class Wannier90Calculation(IdentifiedCalculation):
     # fmt: on
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Spec) -> None:
         """Define the ports and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, help="The crystal.")
@@ -158,7 +158,7 @@ class Wannier90Calculation(IdentifiedCalculation):
         cls._define_exit_codes(spec)
 
     @staticmethod
-    def _define_exit_codes(spec: CalcJobProcessSpec) -> None:
+    def _define_exit_codes(spec: Spec) -> None:
         # Labels, numbers and messages are an interface: see the module docstring.
         spec.exit_code(
             200,

@@ -239,8 +239,7 @@ def _products(used: Sequence[Floats]) -> Floats:
 
 
 def _singular(products: Floats) -> Floats:
-    values: Floats = np.linalg.svd(products, compute_uv=False)
-    return values
+    return np.asarray(np.linalg.svd(products, compute_uv=False), dtype=float)
 
 
 def _weights(used: Sequence[Floats], tolerance: float) -> Floats | None:

@@ -54,10 +54,10 @@ def run_demo(output: Path, fresh: bool = False, container: str | None = None) ->
     family = ensure_pseudo_family()
     click.echo(described(family))
     structure = co_pt111(1, 1)
-    builder = DmiWorkChain.get_builder_from_protocol(codes, structure, protocol="fast")
-    builder.metadata.label, builder.caching = structure.label, not fresh
+    builder = DmiWorkChain.get_builder_from_protocol(dict(codes), structure, protocol="fast")
+    builder["metadata"].label, builder.caching = structure.label, not fresh
     click.echo(f"running {structure.label}: {structure.get_formula()}, fast protocol")
-    click.echo(f"cutoffs {builder.wannier_model.cutoffs['words']}")
+    click.echo(f"cutoffs {builder['wannier_model'].cutoffs['words']}")
     node = run_with_progress(builder)
     if not node.is_finished_ok:
         click.echo(f"demo: DmiWorkChain<{node.pk}> failed, exit {node.exit_status}: {node.exit_message}", err=True)

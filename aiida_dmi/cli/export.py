@@ -49,7 +49,7 @@ def export_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("pk", type=NodeName(MODEL_RUNS, [RESPONSE, MODEL]))
 @export_options
 @click.pass_context
-def export(context: click.Context, pk: str, **options: Any) -> None:
+def export(context: click.Context, /, pk: str, **options: Any) -> None:
     """Write a result for other programs.
 
     \b

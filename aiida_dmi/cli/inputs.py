@@ -89,7 +89,8 @@ def load_model(text: str) -> WannierModelData:
         return node
     for found in (getattr(node, "outputs", None), getattr(node, "inputs", None)):
         if found is not None and "model" in found:
-            return found.model
+            model: WannierModelData = found.model
+            return model
     raise click.UsageError(f"{text}: {type(node).__name__}<{node.pk}> has no Wannier model; give one, or a model file")
 
 

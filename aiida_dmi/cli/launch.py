@@ -24,8 +24,9 @@ from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.cutoffs import basis
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
+from aiida_dmi.workflows.ports import inputs_of
 from aiida_dmi.workflows.protocols.utils import read_protocols
-from aiida_dmi.workflows.wannier_functions import last_words
+from aiida_dmi.workflows.steps import last_words
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 PROTOCOLS = list(read_protocols()["protocols"])
@@ -175,11 +176,11 @@ def response(source: str, **options: Any) -> None:
         options=_scheduling(options),
     )
     _check(builder)
-    builder.metadata.label = options["label"] or "response of a finished model"
-    attributes, job = node.base.attributes, builder.response.dmi
+    builder["metadata"].label = options["label"] or "response of a finished model"
+    attributes, job = node.base.attributes, builder["response"].dmi
     lines = [f"model      {' '.join(attributes.get('symbols'))}, {node.filename}"]
-    if "film" in builder and builder.film is not None:
-        lines += Film.from_record(builder.film.get_dict(), node.load()).described()
+    if builder.get("film") is not None:
+        lines += Film.from_record(builder["film"].get_dict(), node.load()).described()
     lines += _describe_response(job.parameters.get_dict())
     if options["dry_run"]:
         shape = (attributes.get("functions"), len(attributes.get("symbols")), attributes.get("mesh"))
@@ -211,12 +212,12 @@ def _launch_film(
     lines = _describe_film(film, builder.film, ports)
     lines += [f"note       {note}" for note in slab.notes]
     if what == "dmi":
-        lines += _describe_response(builder.response.dmi.parameters.get_dict())
+        lines += _describe_response(builder["response"].dmi.parameters.get_dict())
     if options["dry_run"]:
         steps = model_steps(film, ports)
         if what == "dmi":
             size, mesh = size_of(film, ports), ports.kpoints.get_kpoints_mesh()[0]
-            steps.append(response_step(builder.response.dmi, size.functions, size.atoms, mesh))
+            steps.append(response_step(builder["response"].dmi, size.functions, size.atoms, mesh))
         lines += _describe_cost(steps, ports.scf.pw.code.computer)
     _start(what, builder, lines, options)
 
@@ -230,14 +231,14 @@ def _check(builder: Any) -> None:
         Naming the port and what is wrong with it.
     """
     ports = builder.process_class.spec().inputs
-    problem = ports.validate(ports.pre_process(builder._inputs(prune=True)))
+    problem = ports.validate(ports.pre_process(inputs_of(builder)))
     if problem is not None:
         raise InputError(f"{problem.port}: {problem.message}")
 
 
 def _codes(computer: str) -> dict[str, orm.AbstractCode]:
     """The codes that `aiida-dmi setup` made on a computer."""
-    found = {}
+    found: dict[str, orm.AbstractCode] = {}
     for name in CODES:
         try:
             found[name] = orm.load_code(f"{name}@{computer}")
@@ -272,7 +273,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
     ranks = resources["num_machines"] * resources["num_mpiprocs_per_machine"]
     settings = ports.wannierisation.get_dict()
     neighbours = ports.wannier90.metadata.description
-    relaxes = "base_relax" in (ports._inputs(prune=True).get("relax") or {})
+    relaxes = "base_relax" in (inputs_of(ports).get("relax") or {})
     return [
         f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",

@@ -58,7 +58,7 @@ def figure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("pks", nargs=-1, metavar="[PK]...", type=NodeName(MODEL_RUNS, [RESPONSE, MODEL]))
 @figure_options
 @click.pass_context
-def plot(context: click.Context, pks: tuple[str, ...], what: tuple[str, ...], **options: Any) -> None:
+def plot(context: click.Context, /, pks: tuple[str, ...], what: tuple[str, ...], **options: Any) -> None:
     """Figures of a DmiWorkChain, a response or a model; the numbers beside as CSV.
 
     \b

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import click
 import pandas as pd
 from aiida import orm
 from aiida.manage import get_manager
+from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from aiida_dmi.cli.completion import Name, campaigns
@@ -227,7 +228,7 @@ def draw(campaign: str, folder: Path, layers: str | None, unit: str, quantity: s
     headline = campaign_table(campaign)
     if layers:
         headline = headline[headline["layers"] == layers]
-    makers = {
+    makers: dict[str, Callable[[], Figure]] = {
         "doping": lambda: plots.plot_doping(campaign_table(campaign, points=True), quantity, unit),
         "heat_map": lambda: plots.plot_heat_map(headline, quantity, unit),
     }

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common.timezone import now
 from tabulate import tabulate
 
+from aiida_dmi.aiida_types import pk_of, state_of
 from aiida_dmi.cli.completion import ALL_RUNS, NodeName
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.numbers import DAYS, LINES
@@ -50,7 +51,7 @@ def status(context: click.Context, pk: str | None, every: bool, past_days: int, 
 
 
 def _row(node: orm.WorkChainNode) -> list[str]:
-    return [str(node.pk), f"{node.ctime.astimezone():%m-%d %H:%M}", node.label, node.process_label, _state(node)]
+    return [str(node.pk), f"{node.ctime.astimezone():%m-%d %H:%M}", node.label, str(node.process_label), _state(node)]
 
 
 def _state(node: orm.ProcessNode) -> str:
@@ -59,11 +60,11 @@ def _state(node: orm.ProcessNode) -> str:
     if node.is_finished:
         return f"FAILED, exit {node.exit_status}: {_short(node.exit_message or '')}"
     if node.is_terminated:
-        return str(node.process_state.value).upper()
+        return state_of(node).upper()
     running = [job for job in node.called_descendants if isinstance(job, orm.CalcJobNode) and not job.is_terminated]
     steps = ", ".join(dict.fromkeys(step_name(job) for job in running))
     paused = "paused, " if node.paused else ""
-    state = "CUT OFF" if is_cut_off(node) else node.process_state.value
+    state = "CUT OFF" if is_cut_off(node) else state_of(node)
     return f"{paused}{state}{f': {steps}' if steps else ''}"
 
 
@@ -91,7 +92,7 @@ def describe(node: orm.ProcessNode) -> str:
     if is_cut_off(node):
         lines[1:1] = [_left_over(node)]
     rows = []
-    for job in sorted((n for n in node.called_descendants if isinstance(n, orm.CalcJobNode)), key=lambda n: n.pk):
+    for job in sorted((n for n in node.called_descendants if isinstance(n, orm.CalcJobNode)), key=pk_of):
         seconds = ((job.mtime if job.is_terminated else now()) - job.ctime).total_seconds()
         cached = "reused" if job.base.caching.is_created_from_cache else f"{seconds:.0f} s"
         rows.append([str(job.pk), step_name(job), _state(job) + ("" if job.is_terminated else job_detail(job)), cached])

@@ -21,6 +21,8 @@ from aiida.manage import get_manager
 from plumpy.exceptions import KilledError
 from sqlalchemy.exc import SQLAlchemyError
 
+from aiida_dmi.aiida_types import computer_of, node_of, pk_of
+from aiida_dmi.workflows.ports import inputs_of
 from aiida_dmi.workflows.runs import (
     IN_PROCESS,
     called_jobs,
@@ -72,7 +74,7 @@ def run_with_progress(builder: ProcessBuilder) -> orm.ProcessNode:
     runner.loop.call_soon(_end_on_signals, runner.loop, process)
     try:
         with quiet_console():
-            runner.run_until_complete(_until_ended(process, watch))
+            runner.run_until_complete(runner.loop.create_task(_until_ended(process, watch)))
     except KilledError as error:
         ended, left = end_run(process.node, f"the run of {process.node.process_label}<{process.pid}> was interrupted")
         click.echo(f"  interrupted; running jobs ended: {ended}; what was finished is reused when it is started again")
@@ -144,7 +146,7 @@ def _left_over(builder: ProcessBuilder, runner: Runner) -> Process | None:
         running = len(unfinished(called_jobs(node)))
         going_on = take_up(node, runner)
         if going_on is not None:
-            node.label = builder.metadata.get("label") or node.label
+            node.label = builder["metadata"].get("label") or node.label
             click.echo(f"  {name} goes on: its process {by.get('pid')} is gone, {running} of its jobs had not ended")
             continue
         ended, left = end_run(node, "cut off while it started; another one takes its place")
@@ -154,7 +156,7 @@ def _left_over(builder: ProcessBuilder, runner: Runner) -> Process | None:
 
 def expected_jobs(builder: ProcessBuilder) -> int:
     """CalcJobs of a process that needs no second try."""
-    inputs = builder._inputs(prune=True)
+    inputs = inputs_of(builder)
     model = inputs if "wannierisation" in inputs else inputs.get("wannier_model", {})
     steps = [step for step in PW_STEPS if model.get(step) and not (step == "scf" and "parent_folder" in model)]
     return len(steps) + (OF_A_MODEL if model else 0) + (1 if "response" in inputs else 0)
@@ -177,7 +179,7 @@ class _Watch:
         for node in called_jobs(process):
             self._begin(node)
             if node.is_terminated:
-                self._ended.add(node.pk)
+                self._ended.add(pk_of(node))
 
     async def follow(self) -> None:
         """Look every second until cancelled."""
@@ -201,14 +203,14 @@ class _Watch:
                     f"{_last_error(node)}; mend it and start the same again: it goes on from here"
                 )
             if node.is_terminated and node.pk not in self._ended:
-                self._ended.add(node.pk)
+                self._ended.add(pk_of(node))
                 cached = " (reused from an earlier run)" if node.base.caching.is_created_from_cache else ""
                 outcome = "done" if node.is_finished_ok else f"FAILED, exit {node.exit_status}: {node.exit_message}"
-                seconds = time.monotonic() - self._started[node.pk]
+                seconds = time.monotonic() - self._started[pk_of(node)]
                 self._say(f"{step_name(node)} {outcome} in {seconds:.0f} s{cached}, {self._count()} jobs")
 
     def _begin(self, node: orm.CalcJobNode) -> None:
-        self._started[node.pk] = time.monotonic()
+        self._started[pk_of(node)] = time.monotonic()
         self._steps.add(step_name(node))
 
     def _count(self) -> str:
@@ -219,7 +221,7 @@ class _Watch:
     def _say_running(self) -> None:
         running = [pk for pk in self._started if pk not in self._ended]
         for pk in running:
-            node = orm.load_node(pk)
+            node = node_of(pk, orm.CalcJobNode)
             self._say(f"{step_name(node)} running for {time.monotonic() - self._started[pk]:.0f} s{job_detail(node)}")
 
     def _say(self, text: str) -> None:
@@ -238,7 +240,7 @@ def _last_error(node: orm.ProcessNode) -> str:
 
 def step_name(node: orm.ProcessNode) -> str:
     """The workchains' own name of the step that a job belongs to, such as 'nscf'."""
-    current = node
+    current: orm.Node = node
     while True:
         callers = current.base.links.get_incoming(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
         if not callers:
@@ -259,7 +261,7 @@ MARKS = {
 def job_detail(node: orm.CalcJobNode) -> str:
     """How far a job on this machine is, in its program's own words; empty where it does not tell."""
     folder = node.get_remote_workdir()
-    if folder is None or node.computer.transport_type != "core.local":
+    if folder is None or computer_of(node).transport_type != "core.local":
         return ""
     for name, marks in MARKS.items():
         path = Path(folder) / name

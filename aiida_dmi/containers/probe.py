@@ -47,7 +47,7 @@ def probe_program(
     """
     arguments, pattern = PROBES[program]
     with _Folder(transport, workdir) as folder:
-        said = _say(transport, folder.path, code, ranks, [code.get_executable(), *arguments])
+        said = _say(transport, folder.path, code, ranks, [str(code.get_executable()), *arguments])
     versions = re.findall(pattern, said, re.MULTILINE)
     if not versions:
         raise ContainerError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiida.engine import ExitCode
 from aiida.orm import Data, SinglefileData
 from aiida.parsers import Parser
 
+from aiida_dmi.aiida_types import exit_code
+from aiida_dmi.calculations.engine import EngineCalculation
 from aiida_dmi.engine.processes.console import COMPLETE
 
 
@@ -25,17 +27,18 @@ class EngineParser(Parser):
 
     def parse(self, **kwargs: Any) -> ExitCode:
         """Turn the engine's file into the output node, or say why there is none."""
-        lines = self._lines(self.node.process_class.OUTPUT_FILE)
+        job = cast("type[EngineCalculation]", self.node.process_class)
+        lines = self._lines(job.OUTPUT_FILE)
         if lines is None:
-            return self.exit_codes.ERROR_OUTPUT_STDOUT_MISSING
-        errors = self._lines(self.node.process_class.ERROR_FILE) or []
+            return exit_code(self, "ERROR_OUTPUT_STDOUT_MISSING")
+        errors = self._lines(job.ERROR_FILE) or []
         refusal = next((line for line in reversed(errors) if line.startswith("dmi-engine: ")), None)
         if refusal is not None:
-            return self.exit_codes.ERROR_BAD_INPUT.format(message=refusal.removeprefix("dmi-engine: "))
+            return exit_code(self, "ERROR_BAD_INPUT", message=refusal.removeprefix("dmi-engine: "))
         if not lines or lines[-1] != COMPLETE:
             last = (errors or lines or ["nothing"])[-1]
-            return self.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE.format(message=last)
-        return self._store(Path(kwargs["retrieved_temporary_folder"]) / self.node.process_class.FILE)
+            return exit_code(self, "ERROR_OUTPUT_STDOUT_INCOMPLETE", message=last)
+        return self._store(Path(kwargs["retrieved_temporary_folder"]) / job.FILE)
 
     def _lines(self, name: str) -> list[str] | None:
         """Non-empty lines of a retrieved file, None where it is missing."""
@@ -46,11 +49,11 @@ class EngineParser(Parser):
 
     def _store(self, path: Path) -> ExitCode:
         if not path.is_file():
-            return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=f"{path.name} was not written")
+            return exit_code(self, "ERROR_OUTPUT_FILE_INVALID", message=f"{path.name} was not written")
         try:
             node = self._result(path)
         except (ValueError, OSError, KeyError) as error:
-            return self.exit_codes.ERROR_OUTPUT_FILE_INVALID.format(message=str(error))
+            return exit_code(self, "ERROR_OUTPUT_FILE_INVALID", message=str(error))
         self.out(self.OUTPUT, node)
         return ExitCode(0)
 

@@ -83,7 +83,11 @@ def ending_of(job: orm.CalcJobNode) -> Ending:
 
     def content(name: str | None) -> str:
         # As bytes: a program that breaks down may leave anything there.
-        return files.get_object_content(name, mode="rb").decode(errors="replace") if name in names else ""
+        return (
+            files.get_object_content(name, mode="rb").decode(errors="replace")
+            if files is not None and name in names
+            else ""
+        )
 
     output, crash = content(job.get_option("output_filename")), content(CRASH)
     errors = "\n".join(content(job.get_option(f"scheduler_{stream}")) for stream in ("stderr", "stdout"))

@@ -18,6 +18,8 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 from numpy.typing import NDArray
 
+from aiida_dmi.aiida_types import exit_code
+
 __all__ = ("Wannier90Parser", "find_error", "parse_bands", "parse_wout")
 
 # What Wannier90 writes before it stops, most specific first, and the exit code it means.
@@ -53,7 +55,7 @@ class Wannier90Parser(Parser):
         try:
             files = self.retrieved.base.repository.list_object_names()
         except NotExistent:
-            return self.exit_codes.ERROR_NO_RETRIEVED_FOLDER
+            return exit_code(self, "ERROR_NO_RETRIEVED_FOLDER")
         seedname = self.node.get_options()["input_filename"].removesuffix(".win")
         lines = self._read(f"{seedname}.wout") if f"{seedname}.wout" in files else []
         parameters = parse_wout(lines)

@@ -106,7 +106,11 @@ def _coloured_lines(distance: Floats, energies: Floats, values: Floats, limit: f
     # The largest parts last, on top.
     order = np.argsort(weight)
     lines = LineCollection(
-        pieces[order], linewidths=THIN + (THICK - THIN) * weight[order], cmap=COLOUR_MAP, capstyle="round", zorder=2
+        list(pieces[order]),
+        linewidths=THIN + (THICK - THIN) * weight[order],
+        cmap=COLOUR_MAP,
+        capstyle="round",
+        zorder=2,
     )
     lines.set_array(colours[order])
     lines.set_clim(-limit, limit)

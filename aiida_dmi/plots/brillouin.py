@@ -50,7 +50,8 @@ def first_zone(cell: npt.ArrayLike) -> Floats:
             vector = np.array(indices) @ reciprocal
             corners = _cut(corners, vector, float(vector @ vector) / 2)
     distinct = np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1) > 1e-6 * np.linalg.norm(reciprocal[0])
-    return corners[distinct]
+    zone: Floats = corners[distinct]
+    return zone
 
 
 def _cut(corners: Floats, normal: Floats, limit: float) -> Floats:
@@ -186,8 +187,8 @@ def _label_points(axes: Axes, cell: npt.ArrayLike) -> None:
         axes.plot(*k, ".", color="black", markersize=3, clip_on=False)
         axes.annotate(
             label.replace("G", "$\\Gamma$"),
-            k,
-            outwards,
+            tuple(k),
+            tuple(outwards),
             textcoords="offset points",
             color=ink,
             fontsize=8,

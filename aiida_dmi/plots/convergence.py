@@ -67,7 +67,7 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
     for name, sign in drawn_here:
         values = np.array([float(one[name]) for one in selected])
         errors = np.array([float(one[f"{name}_error"]) for one in selected])
-        look = {"marker": MARKERS[name], "color": COLOURS[name], "label": symbol(name, i + j, sign)}
+        look: dict[str, Any] = {"marker": MARKERS[name], "color": COLOURS[name], "label": symbol(name, i + j, sign)}
         left.errorbar(meshes, sign * values, errors, capsize=2.5, elinewidth=0.9, **look)
         right.loglog(meshes, errors, **look)
         unit_ = plain_unit(selected[0][name])

@@ -129,7 +129,9 @@ class Case:
     def conditions(self) -> Conditions:
         """Temperature, direction, chemical potentials of what is computed from the model."""
         if self.response is None:
-            given = {key: float(self.choice[key]) for key in ("temperature", "soi_scale") if key in self.choice}
+            given: dict[str, Any] = {
+                key: float(self.choice[key]) for key in ("temperature", "soi_scale") if key in self.choice
+            }
             return Conditions(**given)
         chosen = point(self.result, self.i, self.j, self.choice)
         shift = float(chosen.fermi_shift)
@@ -238,7 +240,7 @@ def _masked(case: Case) -> Plot:
 
 def _k_map(case: Case) -> Plot:
     at = case.conditions
-    common = {"temperature": at.temperature, "direction": at.direction, "mask": at.mask}
+    common: dict[str, Any] = {"temperature": at.temperature, "direction": at.direction, "mask": at.mask}
     with_soi = k_map(case.wannier, case.mesh, ["D"], mu=at.mu, soi_scale=at.soi_scale, **common)
     bare = k_map(case.wannier, case.mesh, ["misalignment"], mu=at.mu_bare, **common)
     both = with_soi.assign(misalignment=bare.misalignment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +98,7 @@ def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") 
     names = [str(name) for name in selected.layer.values]
     plot, (axes,) = panels([title], width=max(3.6, 1.4 + 0.75 * len(names)))
     places = np.arange(len(names), dtype=float)
-    rows = {"layer": names}
+    rows: dict[str, Any] = {"layer": names}
     for number, part in enumerate(PARTS):
         values, errors = selected[part].values, selected[f"{part}_error"].values
         known = errors if np.isfinite(errors).all() else None

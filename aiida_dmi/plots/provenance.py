@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from aiida_dmi.aiida_types import pk_of
 
 from .style import Plot, drawn, plain
 
@@ -65,15 +68,18 @@ def stages(node: orm.WorkChainNode) -> list[Stage]:
     """
     steps = list(_steps(node))
     found = [
-        Stage(SOURCES[name], _content(name, members), "data", members[0].pk) for name, members in _sources(node).items()
+        Stage(SOURCES[name], _content(name, members), "data", pk_of(members[0]))
+        for name, members in _sources(node).items()
     ]
     owner = {
-        datum.pk: stage.pk for stage, members in zip(found, _sources(node).values(), strict=True) for datum in members
+        pk_of(datum): stage.pk
+        for stage, members in zip(found, _sources(node).values(), strict=True)
+        for datum in members
     }
     for label, process in steps:
-        made = [link.node.pk for each in _inside(process) for link in _links(each, CREATED, outgoing=True)]
-        owner |= dict.fromkeys(made, process.pk)
-        found.append(Stage(label, _detail(process), _state(process), process.pk))
+        made = [pk_of(link.node) for each in _inside(process) for link in _links(each, CREATED, outgoing=True)]
+        owner |= dict.fromkeys(made, pk_of(process))
+        found.append(Stage(label, _detail(process), _state(process), pk_of(process)))
     for stage, (_, process) in zip(found[-len(steps) :] if steps else [], steps, strict=True):
         stage.depends = _origins(_taken(process), owner) - {stage.pk}
     if "output_parameters" in node.outputs:
@@ -86,12 +92,12 @@ def stages(node: orm.WorkChainNode) -> list[Stage]:
 
 def _steps(node: orm.ProcessNode, attempt: str = "") -> Iterable[tuple[str, orm.ProcessNode]]:
     """The stages called by a workchain, workchains of this package opened."""
-    called = sorted(_links(node, CALLS, outgoing=True), key=lambda link: link.node.pk)
+    called = sorted(_links(node, CALLS, outgoing=True), key=lambda link: pk_of(link.node))
     tries = sum(link.node.process_label == "WannierFunctionsWorkChain" for link in called)
     number = 0
     for link in called:
         process = link.node
-        if isinstance(process, orm.CalcFunctionNode):
+        if isinstance(process, orm.CalcFunctionNode) or not isinstance(process, orm.ProcessNode):
             continue
         if process.process_label in TRANSPARENT:
             number += process.process_label == "WannierFunctionsWorkChain"
@@ -104,11 +110,12 @@ def _inside(process: orm.ProcessNode) -> Iterable[orm.ProcessNode]:
     """A process and all that it called."""
     yield process
     for link in _links(process, CALLS, outgoing=True):
-        yield from _inside(link.node)
+        if isinstance(link.node, orm.ProcessNode):
+            yield from _inside(link.node)
 
 
 def _taken(process: orm.ProcessNode) -> list[orm.Data]:
-    return [link.node for link in _links(process, INPUTS, outgoing=False)]
+    return [link.node for link in _links(process, INPUTS, outgoing=False) if isinstance(link.node, orm.Data)]
 
 
 def _origins(data: Iterable[orm.Data], owner: dict[int, int]) -> set[int]:
@@ -140,7 +147,7 @@ def _sources(node: orm.WorkChainNode) -> dict[str, list[orm.Data]]:
     for link in sorted(_links(node, INPUTS, outgoing=False), key=lambda link: link.link_label):
         parts = link.link_label.split("__")
         name = "pseudos" if "pseudos" in parts else parts[-1] if len(parts) == 1 else ""
-        if name in SOURCES:
+        if name in SOURCES and isinstance(link.node, orm.Data):
             found.setdefault(name, []).append(link.node)
     return found
 
@@ -261,7 +268,7 @@ def _box(axes: Axes, place: tuple[float, float], stage: Stage) -> None:
     axes.add_patch(
         FancyBboxPatch(corner, *BOX, boxstyle=shape, facecolor=FILL[stage.kind], edgecolor=EDGE[stage.kind], zorder=2)
     )
-    text = {"ha": "center", "va": "center", "color": INK, "zorder": 3}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "zorder": 3}
     axes.text(place[0], place[1] + 0.12, plain(stage.name), fontsize=9, fontweight="bold", **text)
     axes.text(place[0], place[1] - 0.14, plain(stage.detail), fontsize=6.5, **text)
 

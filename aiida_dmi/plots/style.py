@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +21,10 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.quantities.registry import SYMBOLS
 from aiida_dmi.text import comment, csv_text, one_line
+
+if TYPE_CHECKING:
+    # Not in the oldest matplotlib that this runs with.
+    from matplotlib.typing import RcKeyType
 
 FORMATS = ("png", "svg", "pdf")
 TIMES = "$\\times$"
@@ -46,7 +50,7 @@ GREEK = ("alpha", "beta", "gamma", "delta", "kappa", "lambda", "mu", "sigma", "t
 NEUTRAL = "0.55"
 """Lines that are no data: visible on white and on black."""
 
-PAPER = {
+PAPER: dict[RcKeyType, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 8.5,
     "axes.linewidth": 0.8,
@@ -66,11 +70,17 @@ PAPER = {
     "lines.markersize": 4.5,
 }
 DARK_PAGE, DARK_INK = "#15171A", "#E4E6E8"
-DARK = {
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), DARK_PAGE),
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), DARK_INK),
+DARK: dict[RcKeyType, Any] = {
+    "figure.facecolor": DARK_PAGE,
+    "axes.facecolor": DARK_PAGE,
+    "savefig.facecolor": DARK_PAGE,
+    "text.color": DARK_INK,
+    "axes.edgecolor": DARK_INK,
+    "axes.labelcolor": DARK_INK,
+    "xtick.color": DARK_INK,
+    "ytick.color": DARK_INK,
 }
-THEMES: dict[str, dict[str, Any]] = {"light": PAPER, "dark": {**PAPER, **DARK}}
+THEMES: dict[str, dict[RcKeyType, Any]] = {"light": PAPER, "dark": {**PAPER, **DARK}}
 
 
 @dataclass

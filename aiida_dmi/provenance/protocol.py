@@ -82,7 +82,7 @@ def family_of(chain: orm.WorkChainNode, expected: str) -> str:
     if not origin:
         held = families.family_of(pseudos.values(), expected)
         if held is not None:
-            return held.label
+            return str(held.label)
     return ", ".join(f"{kind}: {pseudo.filename}" for kind, pseudo in sorted(pseudos.items()))
 
 

@@ -11,6 +11,7 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida.common.links import LinkType
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.aiida_types import pk_of
 from aiida_dmi.data.lookup import PK
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
@@ -139,7 +140,7 @@ def made_with_code(code: orm.AbstractCode | str, exhaustive: bool = False) -> pd
             code = orm.load_code(code)
         except (NotExistent, MultipleObjectsError, ValueError) as error:
             raise InputError(f"code: {code!r} was given, see `verdi code list -A` ({error})") from error
-    return _made_with_codes({code.pk}, exhaustive)
+    return _made_with_codes({pk_of(code)}, exhaustive)
 
 
 def made_with_image(image: str, exhaustive: bool = False) -> pd.DataFrame:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.aiida_types import computer_of, pk_of
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
@@ -87,7 +88,7 @@ def _branch(label: str, node: orm.Data, seen: set[int]) -> Branch:
     if node.pk in seen:
         branch.text += " (see above)"
         return branch
-    seen.add(node.pk)
+    seen.add(pk_of(node))
     if creator.pk in seen:
         branch.children.append(Branch(f"{_name(creator)} (see above)", creator))
         return branch
@@ -117,7 +118,7 @@ def _data(node: orm.Data) -> str:
         mesh = attributes.get("mesh", None)
         detail = "x".join(map(str, mesh)) if mesh else f"{len(node.get_kpoints())} points"
     elif isinstance(node, orm.RemoteData):
-        detail = f"{node.computer.label}:{node.get_remote_path()}"
+        detail = f"{computer_of(node).label}:{node.get_remote_path()}"
     elif isinstance(node, (orm.Float, orm.Int, orm.Str, orm.Bool)):
         detail = str(node.value)
     elif isinstance(node, orm.Dict):
@@ -147,7 +148,7 @@ def _process(node: orm.ProcessNode) -> str:
         parts.append(f"plugin {plugin}")
     parts.append(f"{node.ctime:%Y-%m-%d %H:%M}")
     if node.base.caching.is_created_from_cache:
-        parts.append(f"taken from {node.base.caching.get_cache_source()[:8]}")
+        parts.append(f"taken from {str(node.base.caching.get_cache_source())[:8]}")
     else:
         parts.append(f"{(node.mtime - node.ctime).total_seconds():.0f} s")
     return ", ".join(parts)
@@ -192,8 +193,9 @@ def _short(value: Any) -> str:
 def _workchains(node: orm.Data) -> list[orm.WorkChainNode]:
     """Workflows that returned a node, the outermost last."""
     chains = node.base.links.get_incoming(link_type=LinkType.RETURN).all_nodes()
-    wanted = [chain for chain in chains if chain.process_label in ("DmiWorkChain", "DmiScreeningWorkChain")]
-    return sorted(wanted, key=lambda chain: chain.pk, reverse=True)
+    names = ("DmiWorkChain", "DmiScreeningWorkChain")
+    wanted = [chain for chain in chains if isinstance(chain, orm.WorkChainNode) and chain.process_label in names]
+    return sorted(wanted, key=pk_of, reverse=True)
 
 
 def _result(node: orm.Node) -> orm.Data:
@@ -201,11 +203,12 @@ def _result(node: orm.Node) -> orm.Data:
     if isinstance(node, orm.ProcessNode):
         for label in ("response", "model", "result"):
             if label in node.outputs:
-                return node.outputs[label]
+                result: orm.Data = node.outputs[label]
+                return result
         raise InputError(
             f"trace: {_name(node)} has no response or model (exit {node.exit_status}: {node.exit_message})"
         )
-    return node
+    return cast("orm.Data", node)  # what is no process is data
 
 
 def _name(node: orm.Node) -> str:

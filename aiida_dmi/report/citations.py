@@ -71,9 +71,9 @@ def citations(node: orm.WorkChainNode) -> list[tuple[str, str]]:
     """
     found = [THEORY, AIIDA]
     jobs = list(_jobs(node))
-    if any(job.process_label.startswith("Pw") for job in jobs):
+    if any((job.process_label or "").startswith("Pw") for job in jobs):
         found.append(QUANTUM_ESPRESSO)
-    if any(job.process_label.startswith("Wannier90") for job in jobs):
+    if any((job.process_label or "").startswith("Wannier90") for job in jobs):
         found.append(WANNIER90)
     pseudos = node.inputs.wannier_model.pseudos if "wannier_model" in node.inputs else {}
     found += _of_pseudopotentials(pseudos.values())

@@ -34,9 +34,10 @@ def sweep_csv(result: xr.Dataset) -> str:
     flat = _one_line_a_point(result)
     names = list(flat.data_vars)
     table = flat.to_dataframe()[names].reset_index()
-    per = {name: f"{flat[name].attrs['units']} per {flat[name].attrs['per']}" for name in names}
-    axes = {name: str(result[name].attrs.get("units", "")) for name in table.columns if name not in per}
-    headings = {name: f"{name} ({unit})" if unit else name for name, unit in {**axes, **per}.items()}
+    per = {str(name): f"{flat[name].attrs['units']} per {flat[name].attrs['per']}" for name in names}
+    axes = {str(name): str(result[name].attrs.get("units", "")) for name in table.columns if name not in per}
+    units: dict[str, str] = {**axes, **per}
+    headings = {name: f"{name} ({unit})" if unit else name for name, unit in units.items()}
     notes = [
         f"{key}: {result.attrs[key]}" for key in ("sign", "mesh", "nested_mesh", "error", "fermi_level", "reference")
     ]

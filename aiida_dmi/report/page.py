@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from aiida_dmi import __version__
+from aiida_dmi.aiida_types import pk_of, state_of
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.output.headline import with_error
@@ -126,7 +127,7 @@ def _state(node: orm.WorkChainNode) -> dict[str, str]:
         return {"colour": "green", "text": "finished"}
     if node.is_finished:
         return {"colour": "red", "text": f"exit {node.exit_status}: {node.exit_message}"}
-    return {"colour": "red", "text": str(node.process_state.value)}
+    return {"colour": "red", "text": state_of(node)}
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def _data(plot: Plot) -> str:
 
 def _tree(node: orm.ProcessNode, label: str) -> dict[str, Any]:
     """A process and what it called."""
-    called = sorted(node.base.links.get_outgoing(link_type=CALLS).all(), key=lambda link: link.node.pk)
+    called = sorted(node.base.links.get_outgoing(link_type=CALLS).all(), key=lambda link: pk_of(link.node))
     seconds = (node.mtime - node.ctime).total_seconds()
     ended = "" if node.is_finished_ok else f", exit {node.exit_status}: {node.exit_message}"
     cached = node.base.caching.is_created_from_cache
@@ -263,5 +264,5 @@ def _tree(node: orm.ProcessNode, label: str) -> dict[str, Any]:
         "pk": node.pk,
         "detail": f", {'from the cache' if cached else f'{seconds:.0f} s'}{ended}",
         "colour": "green" if node.is_finished_ok else "red",
-        "children": [_tree(link.node, link.link_label) for link in called],
+        "children": [_tree(link.node, link.link_label) for link in called if isinstance(link.node, orm.ProcessNode)],
     }

@@ -92,7 +92,8 @@ def summary_of(node: orm.Node, thickness: float | None = None) -> dict[str, Any]
     if film is not None and any(film.magnetic):
         optional["film"] = orm.Dict(film.record())
     # Looking at a number is no calculation: it leaves nothing in the database.
-    computed = headline(response, **optional, metadata={"store_provenance": False})
+    optional["metadata"] = {"store_provenance": False}
+    computed = headline(response, **optional)
     return dict(computed.get_dict())
 
 
@@ -100,7 +101,8 @@ def _response(node: orm.Node) -> DmiData:
     if isinstance(node, DmiData):
         return node
     if isinstance(node, orm.WorkChainNode) and "response" in node.outputs:
-        return node.outputs.response
+        response: DmiData = node.outputs.response
+        return response
     kind = getattr(node, "process_label", None) or type(node).__name__
     if isinstance(node, orm.ProcessNode) and node.exit_status:
         raise InputError(f"{node.pk}: {kind} has no response; exit {node.exit_status}: {node.exit_message}")

@@ -16,6 +16,7 @@ import ase
 from aiida import orm
 from aiida_pseudo.groups.family import PseudoPotentialFamily
 
+from aiida_dmi.aiida_types import Kind
 from aiida_dmi.data.lookup import find_node
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.build.virtual_crystal import formula
@@ -200,7 +201,7 @@ def _told_apart(candidates: Iterable[Candidate]) -> dict[str, str]:
     return {key: f"{label} [{key[:6]}]" if counts[label] > 1 else label for key, label in given.items()}
 
 
-def load(what: str, identifier: Any, kind: type) -> Any:
+def load(what: str, identifier: Any, kind: type[Kind]) -> Kind:
     """A stored node by uuid, pk or label.
 
     Raises
@@ -275,7 +276,7 @@ def _finished(candidate: Candidate, system: System) -> Candidate:
     symbols = candidate.atoms().symbols
     rigid = system.dopings.rigid
     substituted = rigid.substituted if rigid else None
-    if substituted is not None and not set(substituted) <= set(symbols):
+    if rigid is not None and substituted is not None and not set(substituted) <= set(symbols):
         # Elements of other films of the system: those that are there share the electrons.
         substituted = tuple(element for element in substituted if element in symbols)
         if not substituted:

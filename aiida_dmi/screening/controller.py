@@ -12,6 +12,7 @@ from aiida.engine import ProcessBuilder
 from aiida_submission_controller import BaseSubmissionController
 from pydantic import ConfigDict
 
+from aiida_dmi.aiida_types import node_of
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, with_error
 from aiida_dmi.engine.output.units import UNITS
@@ -45,7 +46,7 @@ SILENT = 300.0
 Say = Callable[[str], None]
 
 
-class ScreeningController(BaseSubmissionController):
+class ScreeningController(BaseSubmissionController):  # type: ignore[misc]  # the package it comes from has no types
     """aiida-submission-controller for the candidates of a spec.
 
     What it adds: candidates start in the order of the spec, those whose inputs cannot be made are recorded instead of
@@ -54,7 +55,7 @@ class ScreeningController(BaseSubmissionController):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    unique_extra_keys: tuple = (KEY,)
+    unique_extra_keys: tuple[str, ...] = (KEY,)
     candidates: dict[str, Candidate]
     codes: dict[str, Any]
     options: Mapping[str, Any] | None = None
@@ -198,11 +199,15 @@ def adopt(
     best: dict[str, tuple[bool, int]] = {}
     for description, status, pk in query.all():
         key = description.removeprefix(f"{MARK} ")
-        if key in candidates and key not in known and (codes is None or made_by(orm.load_node(pk), codes.values())):
+        if (
+            key in candidates
+            and key not in known
+            and (codes is None or made_by(node_of(pk, orm.ProcessNode), codes.values()))
+        ):
             # One that ended well, else the newest.
             best[key] = max(best.get(key, (False, 0)), (status == 0, pk))
     for key, (_, pk) in best.items():
-        enter(group, orm.load_node(pk), candidates[key])
+        enter(group, node_of(pk, orm.ProcessNode), candidates[key])
     return len(best)
 
 
@@ -218,7 +223,7 @@ def set_aside(group: orm.Group, failed: Iterable[Entry]) -> None:
     for entry in failed:
         refused.pop(entry.key, None)
         if entry.pk is not None:
-            node = orm.load_node(entry.pk)
+            node = node_of(entry.pk, orm.ProcessNode)
             node.base.extras.set(REPLACED, True)
             group.remove_nodes([node])
     group.base.extras.set(REFUSED, refused)
@@ -234,7 +239,8 @@ def _run(controller: ScreeningController, name: str, say: Say, still_here: Calla
     total = len(controller.candidates)
     while True:
         for node in controller.submit_new_batch().values():
-            say(f"{_clock(began)} {node.label}: started, DmiWorkChain<{node.pk}>")
+            if node is not None:
+                say(f"{_clock(began)} {node.label}: started, DmiWorkChain<{node.pk}>")
         now = [entry for entry in entries(name) if entry.key in controller.candidates]
         changed = [entry for entry in now if seen.get(entry.key, "running") != entry.state]
         seen |= {entry.key: entry.state for entry in now}
@@ -274,9 +280,9 @@ def _outcome(entry: Entry) -> str:
 def _take_up(group: orm.Group, name: str, launcher: Launcher, say: Say) -> None:
     """Processes that a `--run` left behind when it was stopped go on; those that cannot are started anew."""
     for entry in entries(name):
-        if entry.state != "running":
+        if entry.state != "running" or entry.pk is None:
             continue
-        node = orm.load_node(entry.pk)
+        node = node_of(entry.pk, orm.ProcessNode)
         runner = node.base.extras.get(IN_PROCESS, None)
         if runner is None or lives(runner):
             continue

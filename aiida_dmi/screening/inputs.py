@@ -61,8 +61,8 @@ def candidate_builder(
         builder = DmiWorkChain.get_builder_from_protocol(
             dict(codes), structure, pseudos=pseudos, magnetic_moments=moments, **settings
         )
-    builder.metadata.label = candidate.label
-    builder.metadata.description = f"{MARK} {candidate.key}"
+    builder["metadata"].label = candidate.label
+    builder["metadata"].description = f"{MARK} {candidate.key}"
     return builder
 
 
@@ -74,7 +74,7 @@ def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:
     InputError
         Naming the code that is not known or not set up.
     """
-    codes = {}
+    codes: dict[str, orm.AbstractCode] = {}
     for name, label in labels.items():
         if name not in CODES:
             raise InputError(f"codes: {name} is unknown; expected some of {', '.join(CODES)}")

@@ -10,6 +10,7 @@ from aiida import engine, orm
 from aiida.engine.daemon.client import get_daemon_client
 from aiida.manage import get_manager
 
+from aiida_dmi.aiida_types import pk_of
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.workflows.runs import IN_PROCESS, resumable, take_up, this_process
 
@@ -74,7 +75,7 @@ class InProcess:
 
     def submit(self, builder: Any) -> orm.ProcessNode:
         """Start a process in the event loop."""
-        node = self._runner.submit(builder)
+        node: orm.ProcessNode = self._runner.submit(builder)
         self._own(node)
         return node
 
@@ -96,5 +97,5 @@ class InProcess:
         return node.pk in self._mine
 
     def _own(self, node: orm.ProcessNode) -> None:
-        self._mine.add(node.pk)
+        self._mine.add(pk_of(node))
         node.base.extras.set(IN_PROCESS, this_process())

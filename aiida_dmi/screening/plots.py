@@ -58,10 +58,10 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
         raise InputError("plot: no doping in this table; give `dopings` or `shifts` in the spec, and all points")
     figure, axes = _figure(5.2, 3.8)
     colours = iter(CYCLE * (1 + (len(lines) + len(groups)) // len(CYCLE)))
-    for host, part in lines:
+    for film, part in lines:
         colour = next(colours)
         x, values, errors = (part[name].to_numpy(float) for name in ("x", column, f"{column}_error"))
-        axes.plot(x, values, color=colour, linewidth=1.2, marker=".", label=plain(f"{host}, rigid shift"))
+        axes.plot(x, values, color=colour, linewidth=1.2, marker=".", label=plain(f"{film}, rigid shift"))
         axes.fill_between(x, values - errors, values + errors, color=colour, alpha=0.2, linewidth=0)
     for (host, series), part in groups:
         pure = usable[(usable["host"] == host) & (usable["doping"] != "vca") & (usable["shift_eV"] == 0.0)]
@@ -104,9 +104,13 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
     if films.duplicated(["magnet", "substrate"]).any():
         several = ", ".join(sorted(set(films["layers"])))
         raise InputError(f"plot: several films of one magnet and substrate (layers {several}); choose with --layers")
-    order = {"index": list(dict.fromkeys(films["magnet"])), "columns": list(dict.fromkeys(films["substrate"]))}
-    grid = films.pivot(index="magnet", columns="substrate", values=column).astype(float).reindex(**order)
-    states = films.pivot(index="magnet", columns="substrate", values="state").reindex(**order)
+    rows, columns = (list(dict.fromkeys(films[name])) for name in ("magnet", "substrate"))
+    grid = (
+        films.pivot(index="magnet", columns="substrate", values=column)
+        .astype(float)
+        .reindex(index=rows, columns=columns)
+    )
+    states = films.pivot(index="magnet", columns="substrate", values="state").reindex(index=rows, columns=columns)
     doubtful = grid.notna() & (states != "finished")
     limit = float(np.nanmax(np.abs(grid.to_numpy()))) if grid.notna().any().any() else 1.0
     figure, axes = _figure(1.8 + 0.8 * len(grid.columns), 1.4 + 0.6 * len(grid.index))

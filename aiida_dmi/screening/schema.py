@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, get_type_hints
 
-from aiida.plugins import CalculationFactory
+from aiida_quantumespresso.calculations.pw import PwCalculation
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -140,7 +140,7 @@ def job_options(value: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         raise ValueError("expected a mapping")
-    ports = CalculationFactory(CODES["pw"]).spec().inputs["metadata"]["options"]
+    ports = PwCalculation.spec().inputs["metadata"]["options"]
     for name, given in value.items():
         if name not in ports:
             raise PlacedError((str(name),), f": unknown; expected some of {', '.join(sorted(ports))}")
@@ -174,7 +174,7 @@ Elements = Annotated[Any, AfterValidator(elements)]
 Numbers = Annotated[Any, AfterValidator(numbers)]
 Named = Annotated[Any, AfterValidator(named)]
 Identifier = Annotated[Any, AfterValidator(fits(_node, "a pk, uuid or label"))]
-Moments = dict[str, quantity()] | None
+Moments = dict[str, Annotated[Any, quantity()]] | None
 
 
 # -- mappings ----------------------------------------------------------------------------------------------

@@ -111,7 +111,9 @@ def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
             found.append({**common, **numbers})
             continue
         result = orm.load_node(outputs["response"][0]).dataset
-        constant = {key: numbers[key] for key in ("area_angstrom2", "thickness_angstrom") if key in numbers}
+        constant: dict[str, Any] = {
+            key: numbers[key] for key in ("area_angstrom2", "thickness_angstrom") if key in numbers
+        }
         model_gate = _gate({"model": gates.get("model", {})})
         for row in _points(result, summary.get("thickness_angstrom"), entry.facts):
             found.append({**common, **constant, **model_gate, **row})
@@ -218,13 +220,14 @@ def _results(pks: list[int]) -> dict[int, dict[str, tuple[str, dict[str, Any]]]]
     for start in range(0, len(pks), CHUNK):
         wanted = {"id": {"in": pks[start : start + CHUNK]}}
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters=wanted, project="id", tag="process")
-        found_in = {"with_incoming": "process", "edge_filters": numbers, "edge_project": "label"}
+        found_in: dict[str, Any] = {"with_incoming": "process", "edge_filters": numbers, "edge_project": "label"}
         query.append(orm.Dict, project=["uuid", "attributes"], **found_in)
         for pk, uuid, attributes, label in plain_rows(query):
             found.setdefault(pk, {})[label] = (uuid, attributes)
         for edges, link in ((given, "with_outgoing"), (made, "with_incoming")):
             query = orm.QueryBuilder().append(orm.WorkChainNode, filters=wanted, project="id", tag="process")
-            query.append(orm.Data, **{link: "process"}, edge_filters=edges, edge_project="label", project="uuid")
+            of_process: dict[str, Any] = {link: "process"}
+            query.append(orm.Data, **of_process, edge_filters=edges, edge_project="label", project="uuid")
             for pk, uuid, label in plain_rows(query):
                 found.setdefault(pk, {})[label] = (uuid, {})
     return found

@@ -6,8 +6,9 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ExitCode, ProcessSpec, append_, calcfunction, while_
+from aiida.engine import ExitCode, append_, calcfunction
 
+from aiida_dmi.aiida_types import Spec, exit_code, while_
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.screening.candidates import Candidate, expand
 from aiida_dmi.screening.inputs import candidate_builder
@@ -27,7 +28,7 @@ class DmiScreeningWorkChain(ReusingWorkChain):
     """
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.input(
@@ -89,7 +90,7 @@ class DmiScreeningWorkChain(ReusingWorkChain):
                 self.ctx.refused[_name(number)] = " ".join(str(error).split())
                 self.report(f"{candidate.label}: refused: {error}")
             else:
-                builder.metadata.call_link_label = _name(number)
+                builder["metadata"].call_link_label = _name(number)
                 node = self.submit(builder)
                 self.to_context(children=append_(node))
                 self.report(f"{candidate.label}: DmiWorkChain<{node.pk}>")
@@ -119,7 +120,7 @@ class DmiScreeningWorkChain(ReusingWorkChain):
                 responses[name] = node.outputs.response
         self.out("table", screening_table(orm.Dict(described), **summaries))
         if not responses:
-            return self.exit_codes.ERROR_ALL_FAILED.format(count=self.ctx.count)
+            return exit_code(self, "ERROR_ALL_FAILED", count=self.ctx.count)
         self.out("responses", responses)
         return None
 

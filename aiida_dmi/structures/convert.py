@@ -56,7 +56,7 @@ def atoms_of(structure: orm.StructureData) -> ase.Atoms:
 
 def with_kinds(atoms: ase.Atoms, kinds: Sequence[str]) -> ase.Atoms:
     """The atoms with these names as their array `kinds`."""
-    named = atoms.copy()
+    named: ase.Atoms = atoms.copy()
     # ASE writes into an array that is there, and cuts names to its width.
     named.arrays.pop("kinds", None)
     named.set_array("kinds", np.array(list(kinds)))

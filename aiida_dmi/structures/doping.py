@@ -84,14 +84,15 @@ def dope(
     }
     for (host, mixture), nodes in parts.items():
         if mixture:
-            mixed = virtual_crystal(*(read_pseudo(node) for node in nodes), mixture[1])
+            one, other = (read_pseudo(node) for node in nodes)
+            mixed = virtual_crystal(one, other, mixture[1])
             require_no_ghost_states(mixed, formula(host, *mixture))
 
     # One level down: AiiDA's attributes have no '.' in their names.
     arguments = {"doping": {name: list(value) for name, value in doping.items()}, "magnets": list(film.magnets)}
     doped = doped_structure(structure, orm.Dict(arguments))
     made = {
-        key: virtual_crystal_pseudo(*nodes, orm.Float(key[1][1])) if key[1] else nodes[0]
+        key: virtual_crystal_pseudo(nodes[0], nodes[1], orm.Float(key[1][1])) if key[1] else nodes[0]
         for key, nodes in parts.items()
     }
     return DopedFilm(doped, {kind: made[key] for kind, key in wanted.items()})

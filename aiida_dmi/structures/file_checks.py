@@ -36,7 +36,7 @@ def text_of(path: Path) -> str:
     """
     try:
         with open_with_compression(str(path), "rb") as file:
-            return file.read().decode("utf-8", errors="replace")
+            return str(file.read().decode("utf-8", errors="replace"))
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read ({brief(error, 200)})") from error
 

@@ -199,7 +199,8 @@ def _plain_labels(text: str) -> tuple[str, dict[str, str]]:
     """
     text = CARD.sub(lambda card: card[0].upper(), re.sub(r"!.*", "", text))
     found = dict.fromkeys(match[1] for match in LABEL.finditer(text))
-    words, labels = set(text.split()), {}
+    words = set(text.split())
+    labels: dict[str, str] = {}
     for label in found:
         symbol = re.split("[_-]", label)[0]
         plain = next(name for n in itertools.count(1) if (name := f"{symbol}{n}") not in words | set(labels))

@@ -265,7 +265,7 @@ def in_frame(atoms: ase.Atoms, a1: Floats, a2: Floats) -> ase.Atoms:
 
 def in_plane(film: ase.Atoms) -> ase.Atoms:
     """Atoms back in the cell in the plane; what rounding leaves just below 1 belongs to 0."""
-    wrapped = film.copy()
+    wrapped: ase.Atoms = film.copy()
     plane = np.array(film.cell[:2, :2])
     fractions = np.linalg.solve(plane.T, film.positions[:, :2].T).T % 1.0
     fractions[fractions > 1.0 - 1e-9] = 0.0
@@ -283,7 +283,7 @@ def with_vacuum(film: ase.Atoms, vacuum: float) -> ase.Atoms:
     """
     if not MIN_VACUUM <= vacuum < LARGEST:
         raise InputError(f"vacuum: {vacuum} was given, expected {MIN_VACUUM:g} Angstrom or more")
-    placed = film.copy()
+    placed: ase.Atoms = film.copy()
     heights = placed.positions[:, 2]
     cell = np.array(placed.cell[:])
     cell[2] = [0.0, 0.0, float(np.ptp(heights)) + vacuum]

@@ -149,7 +149,7 @@ def _substitute(atoms: ase.Atoms, magnet: str, substitutions: Mapping[str, str])
             if site in replaced:
                 raise InputError(f"substitutions: {replaced[site]!r} and {name!r} name the same layer; give one")
             replaced[site], symbols[site] = name, element
-    changed = atoms.copy()
+    changed: ase.Atoms = atoms.copy()
     changed.set_chemical_symbols(symbols)
     return changed
 
@@ -183,9 +183,7 @@ def _spacings(name: str, given: float | Sequence[float] | None, count: int) -> l
         raise InputError(
             f"{name}: {len(values)} numbers were given, expected one, or one for each of {count} distances"
         )
-    for value in values:
-        check_length(name, value)
-    return [float(value) for value in values]
+    return [check_length(name, value) for value in values]
 
 
 def _stacking(facet: str, given: str | Sequence[str] | None, magnet_layers: int) -> list[str]:
@@ -241,10 +239,11 @@ def _check_count(name: str, value: Any) -> None:
         raise InputError(f"{name}: {value!r} was given, expected a whole number of layers, at least 1")
 
 
-def check_length(name: str, value: Any) -> None:
-    """Refuse what is no positive length."""
+def check_length(name: str, value: Any) -> float:
+    """A positive length, Angstrom; anything else is refused."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
         raise InputError(f"{name}: {value!r} was given, expected a positive length in Angstrom")
+    return float(value)
 
 
 def _check_element(symbol: Any) -> None:

@@ -54,7 +54,8 @@ def in_one_piece(fractions: ArrayLike, anchor: float = 0.0) -> NDArray[np.float6
     whole = (given - edge) % 1.0 + edge
     whole += np.round(anchor - whole[0])
     # By whole periods, so that what is in one piece already keeps its last digit.
-    return given + np.round(whole - given)
+    in_one_piece: NDArray[np.float64] = given + np.round(whole - given)
+    return in_one_piece
 
 
 def widest_gap(fractions: ArrayLike) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ase
 import numpy as np
@@ -76,9 +77,10 @@ def _moments_of(slab: ase.Atoms) -> ArrayLike:
     initial = slab.get_initial_magnetic_moments()
     results = getattr(slab.calc, "results", {})
     # Of an extended xyz, ASE takes a column `magmom` for the total moment, and leaves it one number an atom.
-    found = [*map(results.get, ("magmoms", "magmom")), *map(slab.arrays.get, MOMENT_ARRAYS)]
-    one_an_atom = (moments for moments in found if np.shape(moments)[:1] == (len(slab),))
-    return initial if initial.any() else next(one_an_atom, initial)
+    found: list[Any] = [*map(results.get, ("magmoms", "magmom")), *map(slab.arrays.get, MOMENT_ARRAYS)]
+    one_an_atom = (values for values in found if np.shape(values)[:1] == (len(slab),))
+    moments: ArrayLike = initial if initial.any() else next(one_an_atom, initial)
+    return moments
 
 
 def alike(moments: Sequence[float]) -> list[list[int]]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from aiida import orm
 from aiida.common.links import LinkType
 
+from aiida_dmi.aiida_types import computer_of
+
 RemoteData = orm.RemoteData
 
 
@@ -62,7 +64,7 @@ def clean(workchain: orm.WorkChainNode) -> Cleaned:
 
 def sharing(folder: RemoteData) -> list[RemoteData]:
     """Every node of the same folder on the same computer, the given one among them."""
-    query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": folder.computer.uuid}, tag="computer")
+    query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": computer_of(folder).uuid}, tag="computer")
     path = {"attributes.remote_path": folder.get_remote_path()}
     query.append(RemoteData, with_computer="computer", filters=path)
     found: list[RemoteData] = query.all(flat=True)
@@ -77,7 +79,7 @@ def _users(folder: RemoteData, workchain: orm.WorkChainNode) -> Iterator[orm.Pro
     if folder.creator is not None:
         nodes += callers(folder.creator)
     for node in nodes:
-        if node.uuid not in own and not node.is_terminated:
+        if isinstance(node, orm.ProcessNode) and node.uuid not in own and not node.is_terminated:
             yield node
 
 

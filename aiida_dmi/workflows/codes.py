@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from aiida.orm import AbstractCode, ContainerizedCode
 from aiida.plugins import CalculationFactory
@@ -26,7 +27,7 @@ CODES = {
 RANKS = re.compile(r"\s-np (\d+)$")
 """End of a container engine's command that starts MPI ranks inside the container."""
 
-Wannier90Calculation = CalculationFactory(CODES["wannier90"])
+Wannier90Calculation: Any = CalculationFactory(CODES["wannier90"])
 
 
 def check_codes(codes: Mapping[str, AbstractCode], optional: Sequence[str] = ()) -> None:

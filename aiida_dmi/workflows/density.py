@@ -6,9 +6,10 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ToContext
+from aiida.engine import BaseRestartWorkChain, ExitCode, ToContext
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.aiida_types import exit_code
 from aiida_dmi.calculations.functions import (
     control_kpoints,
     plan_wannierisation,
@@ -19,7 +20,8 @@ from aiida_dmi.structures.film import cancels
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import scratch
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
-from aiida_dmi.workflows.wannier_functions import start, words_of_last_job
+from aiida_dmi.workflows.reuse import ReusingWorkChain
+from aiida_dmi.workflows.steps import start, words_of_last_job
 
 LEAST_MOMENT = 0.05
 """mu_B per cell (absolute magnetisation) below which the scf has lost its moment."""
@@ -27,17 +29,8 @@ MOST_LOST = 3
 """Times that the folder of a finished step may vanish before the run gives up."""
 
 
-class DensitySteps:
-    """Mixed into `WannierModelWorkChain`, whose ports, exit codes and context these steps use."""
-
-    ctx: Any
-    inputs: Any
-    node: Any
-    exit_codes: Any
-    report: Any
-    out: Any
-    out_many: Any
-    exposed_inputs: Any
+class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
+    """What `WannierModelWorkChain` begins with, which has the ports, exit codes and context that these steps use."""
 
     def setup(self) -> None:
         """Scalar-relativistic average of every pseudopotential; one element is averaged once."""
@@ -61,7 +54,7 @@ class DensitySteps:
         """Whether the film is to be relaxed."""
         return bool(self.inputs.get("relax", None))
 
-    def run_relax(self) -> ToContext:
+    def run_relax(self) -> ToContext[str, Any]:
         """Positions of the atoms, in the cell as it is."""
         inputs = AttributeDict(self.exposed_inputs(PwRelaxWorkChain, namespace="relax"))
         inputs.structure = self.ctx.structure
@@ -85,7 +78,7 @@ class DensitySteps:
         """Whether there is no density."""
         return self.ctx.get("scf_folder", None) is None
 
-    def run_scf(self) -> ToContext:
+    def run_scf(self) -> ToContext[str, Any]:
         """Self-consistent density."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="scf"))
         inputs.pw.structure = self.ctx.structure
@@ -104,9 +97,9 @@ class DensitySteps:
         """... to a magnet with one magnetisation."""
         total, absolute = (self.ctx.scf_parameters.get(f"{of}_magnetization", None) for of in ("total", "absolute"))
         if absolute is not None and abs(absolute) < LEAST_MOMENT:
-            return self.exit_codes.ERROR_NO_MAGNETIC_MOMENT.format(moment=absolute)
+            return exit_code(self, "ERROR_NO_MAGNETIC_MOMENT", moment=absolute)
         if None not in (total, absolute) and cancels(total, absolute):
-            return self.exit_codes.ERROR_ANTIFERROMAGNETIC.format(total=total, absolute=absolute)
+            return exit_code(self, "ERROR_ANTIFERROMAGNETIC", total=total, absolute=absolute)
         return None
 
     def plan(self) -> None:
@@ -117,7 +110,7 @@ class DensitySteps:
         self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
         self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 
-    def run_bands(self) -> ToContext | ExitCode | None:
+    def run_bands(self) -> ToContext[str, Any] | ExitCode | None:
         """Bands off the mesh, with few bands: some seconds."""
         if self.ctx.bands_done:
             return None
@@ -167,7 +160,7 @@ class DensitySteps:
         scratch.forget([folder])
         self.ctx.scf_folder = None
         self.ctx.lost += 1
-        return self.exit_codes.ERROR_FOLDERS_VANISH.format(times=self.ctx.lost) if self.ctx.lost > MOST_LOST else None
+        return exit_code(self, "ERROR_FOLDERS_VANISH", times=self.ctx.lost) if self.ctx.lost > MOST_LOST else None
 
     # -- endings ---------------------------------------------------------------------------------------
 
@@ -179,4 +172,4 @@ class DensitySteps:
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         self._out_density()
         details = {"pk": node.pk, "status": node.exit_status, "message": words_of_last_job(node), **context}
-        return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
+        return exit_code(self, f"ERROR_SUB_PROCESS_FAILED_{code}", **details)

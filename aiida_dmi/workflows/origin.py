@@ -10,14 +10,14 @@ import json
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ProcessSpec
 
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
 ORIGIN = "origin"
 
 
-def define_origin(spec: ProcessSpec) -> None:
+def define_origin(spec: Spec) -> None:
     """The port of a workchain that has builders by protocol."""
     spec.input(
         ORIGIN,

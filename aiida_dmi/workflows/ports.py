@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from aiida.engine import ProcessBuilderNamespace
+from aiida.orm import Node
+
+Builder = TypeVar("Builder", bound=ProcessBuilderNamespace)
 
 
 class Ports(dict[str, Any]):
     """A namespace of inputs: ports as attributes or keys; a namespace is there as soon as it is named."""
 
     def __missing__(self, key: str) -> Ports:
-        self[key] = Ports()
-        return self[key]
+        self[key] = space = Ports()
+        return space
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("_"):
@@ -22,7 +27,7 @@ class Ports(dict[str, Any]):
         self[key] = value
 
 
-def fill(builder: Any, ports: Mapping[str, Any], only: Collection[str] = (), but: Collection[str] = ()) -> Any:
+def fill(builder: Builder, ports: Mapping[str, Any], only: Collection[str] = (), but: Collection[str] = ()) -> Builder:
     """Set in a builder, or in a namespace of it, what stands in `ports`.
 
     Parameters
@@ -46,3 +51,14 @@ def fill(builder: Any, ports: Mapping[str, Any], only: Collection[str] = (), but
         else:
             setattr(builder, key, value)
     return builder
+
+
+def inputs_of(builder: Mapping[str, Any]) -> dict[str, Any]:
+    """What is set in a builder or in a namespace of it, without the namespaces in which nothing is."""
+    found = {}
+    for key, value in builder.items():
+        if not isinstance(value, Mapping) or isinstance(value, Node):
+            found[key] = value
+        elif inside := inputs_of(value):
+            found[key] = inside
+    return found

@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessHandlerReport, ProcessSpec, process_handler
-from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida.engine import ExitCode, ProcessHandlerReport, process_handler
+from aiida_quantumespresso.calculations.pw import PwCalculation
+from aiida_quantumespresso.workflows.pw.base import PwBaseWorkChain as Base
+from aiida_quantumespresso.workflows.pw.relax import PwRelaxWorkChain as Relax
 
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.scheduler import ending as ended_by_scheduler
 from aiida_dmi.parsers.quantum_espresso import ending_of
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-
-PwCalculation = CalculationFactory("quantumespresso.pw")
-Base = WorkflowFactory("quantumespresso.pw.base")
-Relax = WorkflowFactory("quantumespresso.pw.relax")
 
 Codes = PwCalculation.exit_codes
 DIAGONALISATION = (
@@ -102,7 +101,7 @@ ONE_POOL = Remedy("one pool of k points", _one_pool)
 ONE_RANK = Remedy("one MPI rank", _one_rank)
 
 
-class PwBaseWorkChain(ReusingWorkChain, Base):
+class PwBaseWorkChain(ReusingWorkChain, Base):  # type: ignore[misc]  # the package it comes from has no types
     """pw.x with restarts: those of aiida-quantumespresso, and another start where it broke down at once.
 
     What is changed stays changed in the next tries. A run that was ended from outside, or that pw.x ended with a reason
@@ -110,7 +109,7 @@ class PwBaseWorkChain(ReusingWorkChain, Base):
     """
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.exit_code(381, "ERROR_NO_OTHER_START", message="pw.x breaks down however it is started")
@@ -157,7 +156,7 @@ class PwBaseWorkChain(ReusingWorkChain, Base):
         return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_OTHER_START)
 
 
-class PwRelaxWorkChain(ReusingWorkChain, Relax):
+class PwRelaxWorkChain(ReusingWorkChain, Relax):  # type: ignore[misc]  # the package it comes from has no types
     """A relaxation by runs of this package's `PwBaseWorkChain`."""
 
     def submit(self, process: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import (
-    BaseRestartWorkChain,
-    ProcessBuilder,
-    ProcessHandlerReport,
-    ProcessSpec,
-    process_handler,
-    while_,
-)
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessBuilder, ProcessHandlerReport, process_handler
 
+from aiida_dmi.aiida_types import Spec, while_
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning
@@ -34,7 +27,7 @@ class DmiBaseWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChain):
     _process_class = DmiCalculation
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.expose_inputs(DmiCalculation, namespace="dmi", exclude=("parent_folder",))
@@ -85,17 +78,18 @@ class DmiBaseWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChain):
             True, code.format(pk=job.pk, status=job.exit_status, message=job.exit_message or "no message")
         )
 
-    def _attach_outputs(self, node: orm.CalcJobNode) -> Mapping[str, orm.Node]:
+    def results(self) -> ExitCode | None:
         """The job's outputs, also those that this workchain's node has already.
 
         A worker that dies after they are stored and before the process is saved leaves a process without outputs. AiiDA
         skips those that are on the node, and then misses them: exit status 11 for a run that ended well.
         """
-        outputs: Mapping[str, orm.Node] = self.get_outputs(node)
+        code: ExitCode | None = super().results()
+        outputs = self.get_outputs(self.ctx.children[-1])
         for name in self.spec().outputs:
-            if name in outputs:
+            if name in outputs and name not in self.outputs:
                 self.out(name, outputs[name])
-        return outputs
+        return code
 
     def on_terminated(self) -> None:
         """Remove the jobs' folders where that is asked for; not after a failure: the checkpoint is worth keeping."""
@@ -125,6 +119,6 @@ class DmiBaseWorkChain(FilmProtocols, ReusingWorkChain, BaseRestartWorkChain):
         """
         inputs = load_protocol(protocol, overrides)
         builder = cls.get_builder()
-        builder.dmi.model = model
+        builder["dmi"].model = model
         film = film_for(model, inputs) or model.load()
         return fill(builder, response_ports(code, film, shape_of_model(model), inputs, options))

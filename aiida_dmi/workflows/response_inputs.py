@@ -7,7 +7,9 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_dmi.aiida_types import computer_of
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL
+from aiida_dmi.calculations.quality import RESPONSE
 from aiida_dmi.calculations.response import DmiCalculation
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
@@ -16,7 +18,7 @@ from aiida_dmi.structures.film import Film
 from aiida_dmi.structures.layers import mask_weights
 from aiida_dmi.structures.moments import check_order
 from aiida_dmi.structures.runs import film_of_model
-from aiida_dmi.workflows import scheduling, validation
+from aiida_dmi.workflows import scheduling
 from aiida_dmi.workflows.layout import Resources, asked_memory, memory_of, response_layout
 from aiida_dmi.workflows.ports import Ports
 
@@ -102,12 +104,12 @@ def response_ports(
     if message is not None:
         raise ValueError(f"response: {message}")
     ranks, given = scheduling.processors(code, options), scheduling.ranks_given(options)
-    processors = Resources(1, ranks, memory_of(code.computer), given=given)
+    processors = Resources(1, ranks, memory_of(computer_of(code)), given=given)
     layout = response_layout(*shape, parameters, processors)
     # One task with a processor for every worker: Slurm would give it one, for all of them.
     resources = {"num_machines": 1, "num_mpiprocs_per_machine": 1, "num_cores_per_mpiproc": layout.parts}
     job.metadata.options = {
-        **asked_memory(layout, processors, layout.parts, code.computer.scheduler_type),
+        **asked_memory(layout, processors, layout.parts, computer_of(code).scheduler_type),
         **scheduling.serial(options),
         **scheduling.one_thread(),
         "resources": resources,
@@ -120,6 +122,6 @@ def response_ports(
 def gate_ports(inputs: dict[str, Any]) -> Ports:
     """`quality` and `force` of `DmiWorkChain`: the limits of the response's gate."""
     ports = Ports()
-    ports.quality = orm.Dict({key: value for key, value in inputs["quality"].items() if key in validation.RESPONSE})
+    ports.quality = orm.Dict({key: value for key, value in inputs["quality"].items() if key in RESPONSE})
     ports.force = orm.Bool(inputs["force"])
     return ports

@@ -15,9 +15,11 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.common.hashing import make_hash
 from aiida.common.links import LinkType
-from aiida.engine import CalcJob, Process, ProcessSpec, WorkChain
+from aiida.engine import CalcJob, Process, WorkChain
 from aiida.manage.caching import disable_caching, enable_caching, get_use_cache
 
+from aiida_dmi.aiida_private import HASH
+from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.identity import LAYOUT, IdentifiedCalculation, program_identity
 
 WALLTIME = "max_wallclock_seconds"
@@ -33,7 +35,7 @@ class ReusingWorkChain(WorkChain):
     """Its jobs, and those of the workchains that it starts, are reused as its input `caching` says."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define the port."""
         super().define(spec)
         spec.input(
@@ -154,8 +156,8 @@ def equal_jobs(process: type[CalcJob], inputs: Mapping[str, Any]) -> Iterator[or
     for label, digest in ours.items():
         # The parameters carry pw.x's own time limit, which does not tell results apart.
         if label != PARAMETERS and "__" not in label:
-            edge = {"edge_filters": {"label": label}, "with_outgoing": "job"}
-            query.append(orm.Data, filters={"extras._aiida_hash": digest}, **edge)
+            edge: dict[str, Any] = {"edge_filters": {"label": label}, "with_outgoing": "job"}
+            query.append(orm.Data, filters={f"extras.{HASH}": digest}, **edge)
     query.order_by({"job": {"id": "desc"}})
     for (job,) in query.distinct().iterall():
         links = job.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all()

@@ -21,6 +21,8 @@ from aiida.engine.persistence import get_object_loader
 from aiida.engine.runners import Runner
 from plumpy.persistence import LoadSaveContext
 
+from aiida_dmi.aiida_types import pk_of
+from aiida_dmi.workflows.ports import inputs_of
 from aiida_dmi.workflows.reuse import caching_asked, input_hashes, made_by
 
 IN_PROCESS = "dmi_in_process"
@@ -82,7 +84,7 @@ def called_jobs(node: orm.ProcessNode) -> list[orm.CalcJobNode]:
         children = query.all(flat=True)
         jobs += [child for child in children if isinstance(child, orm.CalcJobNode)]
         parents = [child.pk for child in children if isinstance(child, orm.WorkChainNode)]
-    return sorted(jobs, key=lambda job: job.pk)
+    return sorted(jobs, key=pk_of)
 
 
 def unfinished(jobs: Iterable[orm.CalcJobNode]) -> list[orm.CalcJobNode]:
@@ -115,7 +117,8 @@ def take_up(node: orm.ProcessNode, runner: Runner) -> Process | None:
     parts = resumable(node)
     context = LoadSaveContext(loader=get_object_loader(), runner=runner)
     # Callees first: whoever waits for them finds them running.
-    loaded = [runner.persister.load_checkpoint(part.pk).unbundle(context) for part in reversed(parts)]
+    persister: Any = runner.persister
+    loaded: list[Process] = [persister.load_checkpoint(part.pk).unbundle(context) for part in reversed(parts)]
     for process in loaded:
         if process.paused:
             process.play()
@@ -128,7 +131,7 @@ def the_same(node: orm.ProcessNode, builder: ProcessBuilder) -> bool:
     """Whether a process is what a builder would start, by the programs that there are now; layout and label aside."""
     if node.process_type != builder.process_class.build_process_type():
         return False
-    filled = builder.process_class.spec().inputs.pre_process(builder._inputs(prune=True))
+    filled = builder.process_class.spec().inputs.pre_process(inputs_of(builder))
     # One that is to compute everything itself is not one that may have taken jobs over.
     if filled.get("caching") is False and caching_asked(node) is not False:
         return False

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_dmi.aiida_types import computer_of
 from aiida_dmi.workflows.codes import ranks_inside
 
 WALLTIME = 12 * 3600
@@ -17,7 +18,7 @@ def processors(code: orm.AbstractCode, options: dict[str, Any] | None) -> int:
     resources = (options or {}).get("resources", {})
     if "num_mpiprocs_per_machine" in resources:
         return int(resources["num_mpiprocs_per_machine"])
-    return int(code.computer.get_default_mpiprocs_per_machine() or 1)
+    return int(computer_of(code).get_default_mpiprocs_per_machine() or 1)
 
 
 def ranks_given(options: dict[str, Any] | None) -> bool:

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiida import orm
-from aiida.plugins import CalculationFactory
+from aiida_quantumespresso.calculations.pw import PwCalculation
 
+from aiida_dmi.aiida_types import computer_of
 from aiida_dmi.workflows.cleaning import callers, sharing
 
-PwCalculation = CalculationFactory("quantumespresso.pw")
 RemoteData = orm.RemoteData
 
 
-def is_fresh(folder: RemoteData, workchain: orm.WorkChainNode) -> bool:
+def is_fresh(folder: RemoteData, workchain: orm.ProcessNode) -> bool:
     """Whether a job that this workchain has run itself made the folder: then nobody has to look whether it is there."""
     made = folder.creator
     return made is not None and not made.base.caching.is_created_from_cache and workchain in callers(made)
@@ -55,7 +55,7 @@ def forget(folders: Iterable[RemoteData]) -> None:
 
 def served_from_cache(folder: RemoteData, kpoints: orm.KpointsData) -> bool:
     """Whether a job that can be reused started from this folder on these k points: its results need it no more."""
-    query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": folder.computer.uuid}, tag="computer")
+    query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": computer_of(folder).uuid}, tag="computer")
     path = {"attributes.remote_path": folder.get_remote_path()}
     query.append(RemoteData, with_computer="computer", filters=path, tag="folder")
     query.append(orm.CalcJobNode, with_incoming="folder", tag="job", project="*")

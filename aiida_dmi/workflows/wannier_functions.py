@@ -7,10 +7,11 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, WorkChain, if_
-from aiida.plugins import CalculationFactory
+from aiida.engine import ExitCode, ProcessBuilder, ToContext
 from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.calculations.pw2wannier90 import Pw2wannier90Calculation
 
+from aiida_dmi.aiida_types import Spec, exit_code, if_
 from aiida_dmi.calculations.functions import (
     complete_mesh,
     planned_projections,
@@ -19,25 +20,16 @@ from aiida_dmi.calculations.functions import (
 )
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
-from aiida_dmi.calculations.scheduler import ending
 from aiida_dmi.data.model import WannierModelData
-from aiida_dmi.parsers.quantum_espresso import ending_of
 from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
-from aiida_dmi.workflows.layout import said
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
 from aiida_dmi.workflows.ports import fill
 from aiida_dmi.workflows.protocols.mixin import FilmProtocols
-from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwCalculation
+from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
+from aiida_dmi.workflows.steps import last_words, start
 
-Pw2wannier90Calculation = CalculationFactory("quantumespresso.pw2wannier90")
-
-ESPRESSO = {
-    PwCalculation.build_process_type(): "pw.x",
-    Pw2wannier90Calculation.build_process_type(): "pw2wannier90.x",
-}
-"""Jobs that say themselves why they stopped, between lines of '%'."""
 SPINS = ("up", "down")
 CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")
 """Exit codes of wannier90.x and dmi-engine jobs that did not reach their end: the settings are not to blame."""
@@ -49,7 +41,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
     """nscf, overlaps and Wannier functions of both spins and the model file, with one choice of settings."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, validator=validation.structure, help="The film.")
@@ -183,7 +175,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         self.ctx.kpoints = complete_mesh(self.inputs.kpoints)
         return "nscf_folder" not in self.inputs
 
-    def run_nscf(self) -> ToContext | ExitCode:
+    def run_nscf(self) -> ToContext[str, Any] | ExitCode:
         """Bands and wave functions on the mesh: of k and -k one, unless pw2wannier90.x is to read them."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
         parameters = inputs.pw.parameters.get_dict()
@@ -232,13 +224,13 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         # Against the sum it was made by: the difference would be off by a rounding.
         is_cut = top < fermi + asked
         if is_cut and top - fermi < min(LEAST_WINDOW, asked):
-            return self.exit_codes.ERROR_FROZEN_WINDOW.format(functions=self.inputs.plan["num_wann"], reach=top - fermi)
+            return exit_code(self, "ERROR_FROZEN_WINDOW", functions=self.inputs.plan["num_wann"], reach=top - fermi)
         cut = f", {asked:g} eV were asked for: above it there are more states than functions" if is_cut else ""
         self.report(f"frozen window: up to {top - fermi:.2f} eV above the Fermi energy{cut}")
         self.ctx.projections = planned_projections(self.inputs.plan)
         return None
 
-    def run_neighbours(self) -> ToContext:
+    def run_neighbours(self) -> ToContext[str, Any]:
         """wannier90.x -pp: which k points are neighbours, the same for both spins."""
         inputs = self._wannier90()
         inputs.settings = orm.Dict({"postproc_setup": True})
@@ -250,7 +242,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         job = self.ctx.neighbours
         return None if job.is_finished_ok else self._job_failed("NEIGHBOURS", job, "wannier90 -pp")
 
-    def run_overlaps(self) -> ToContext:
+    def run_overlaps(self) -> ToContext[str, Any]:
         """Overlaps between neighbours and with the trial functions, for both spins."""
         return self._for_both_spins("overlaps", *self._overlaps())
 
@@ -258,7 +250,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         """Both must have finished."""
         return self._inspect_both("overlaps", "OVERLAPS")
 
-    def run_wannier90(self) -> ToContext:
+    def run_wannier90(self) -> ToContext[str, Any]:
         """wannier90.x for both spins."""
 
         def prepare(spin: str) -> AttributeDict:
@@ -272,7 +264,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         """Both must have finished."""
         return self._inspect_both("wannier90", "WANNIER90")
 
-    def run_model(self) -> ToContext:
+    def run_model(self) -> ToContext[str, Any]:
         """dmi-engine build."""
         inputs = AttributeDict(self.exposed_inputs(WannierModelCalculation, namespace="model"))
         inputs.nscf = self.ctx.nscf_folder
@@ -347,7 +339,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
 
         return Pw2wannier90Calculation, by_pw2wannier90
 
-    def _for_both_spins(self, step: str, process: Any, prepare: Any) -> ToContext:
+    def _for_both_spins(self, step: str, process: Any, prepare: Any) -> ToContext[str, Any]:
         return ToContext(
             **{f"{step}_{spin}": start(self, process, prepare(spin), f"{step}, spin {spin}") for spin in SPINS}
         )
@@ -365,18 +357,18 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         cut_off = {c.status for label, c in job.process_class.exit_codes.items() if label in CUT_OFF}
         if job.exit_status in cut_off:
             details = {"step": step, "pk": job.pk, "status": job.exit_status, "message": last_words(job)}
-            return self.exit_codes.ERROR_CUT_OFF.format(**details)
+            return exit_code(self, "ERROR_CUT_OFF", **details)
         return self._failed(code, job, **context)
 
     def _gone(self, folders: list[orm.RemoteData], step: str) -> ExitCode:
         """A step cannot go on from what an earlier one left: that is done again, not taken from the cache."""
         scratch.forget(folders)
         names = ", ".join(f"{folder.get_remote_path()} (RemoteData<{folder.pk}>)" for folder in folders)
-        return self.exit_codes.ERROR_FOLDER_GONE.format(step=step, folders=names)
+        return exit_code(self, "ERROR_FOLDER_GONE", step=step, folders=names)
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
-        return self.exit_codes[f"ERROR_SUB_PROCESS_FAILED_{code}"].format(**details)
+        return exit_code(self, f"ERROR_SUB_PROCESS_FAILED_{code}", **details)
 
 
 def one_way_to_overlaps(inputs: dict[str, Any]) -> str | None:
@@ -385,36 +377,3 @@ def one_way_to_overlaps(inputs: dict[str, Any]) -> str | None:
     if len(given) == 1:
         return None
     return f"{' and '.join(given) or 'neither overlaps nor pw2wannier90'} given; give the inputs of one of the two"
-
-
-def start(workchain: WorkChain, process: Any, inputs: dict[str, Any], step: str, why: str = "") -> Any:
-    """Submit a step, name its link, and report it in plain words: why, and how its job is laid out."""
-    inputs = AttributeDict(inputs)
-    metadata = AttributeDict(inputs.get("metadata", {}))
-    metadata.call_link_label = step.replace(", spin ", "_").replace(" ", "_").replace("-", "_")
-    inputs.metadata = metadata
-    node = workchain.submit(process, **inputs)
-    words = "; ".join(part for part in (why, said(inputs)) if part)
-    workchain.report(f"{step}: {process.__name__}<{node.pk}> started{f', {words}' if words else ''}")
-    return node
-
-
-def last_words(node: Any) -> str:
-    """Why a process did not end well, in its own words."""
-    if node.is_excepted:
-        return f"broke off with an exception; see `verdi process report {node.pk}`"
-    words = node.exit_message or ("killed" if node.is_killed else "no message")
-    if not isinstance(node, orm.CalcJobNode) or not node.is_failed:
-        return words
-    how = ending(node)
-    program = ESPRESSO.get(node.process_type)
-    own = None if program is None else ending_of(node).words(program)
-    said = [line for line in (own, None if how is None else how.message) if line and line not in words]
-    return "; ".join([words.rstrip(".") if said else words, *said])
-
-
-def words_of_last_job(workchain: orm.WorkChainNode) -> str:
-    """Why a workchain of pw.x jobs did not end well: its last job knows better than the workchain itself."""
-    jobs = [node for node in workchain.called_descendants if isinstance(node, orm.CalcJobNode)]
-    last = max(jobs, key=lambda job: job.pk, default=None)
-    return last_words(workchain if last is None or last.is_finished_ok else last)

@@ -11,13 +11,11 @@ from aiida.engine import (
     ExitCode,
     ProcessBuilder,
     ProcessHandlerReport,
-    ProcessSpec,
-    if_,
     process_handler,
-    while_,
 )
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.aiida_types import Spec, if_, while_
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.workflows import cleaning, scratch, validation
@@ -27,16 +25,13 @@ from aiida_dmi.workflows.origin import define_origin, origin_of
 from aiida_dmi.workflows.ports import fill
 from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
-from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.wannier_functions import (
-    WannierFunctionsWorkChain,
-    one_way_to_overlaps,
-)
+from aiida_dmi.workflows.steps import 
+from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain, one_way_to_overlaps
 
 Try = WannierFunctionsWorkChain.exit_codes
 
 
-class WannierModelWorkChain(FilmProtocols, DensitySteps, ReusingWorkChain, BaseRestartWorkChain):
+class WannierModelWorkChain(FilmProtocols, DensitySteps):
     """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
 
     A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
@@ -46,7 +41,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps, ReusingWorkChain, BaseR
     _process_class = WannierFunctionsWorkChain
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:
+    def define(cls, spec: Spec) -> None:
         """Define ports, outline and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, validator=validation.structure, help="The film.")
@@ -266,7 +261,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps, ReusingWorkChain, BaseR
     )
     def try_next_choice(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
         """Wannier90 or the model's own checks refused the functions: the next choice."""
-        if self._next_choice(node.exit_message):
+        if self._next_choice(node.exit_message or "no message"):
             return ProcessHandlerReport(True)
         return self._end("ERROR_WANNIERISATION_FAILED", tries=self.ctx.choice + 1, message=node.exit_message)
 

@@ -11,6 +11,7 @@ from aiida.common.links import LinkType
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.structures.bilayer import film
 from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.ports import inputs_of
 
 PARAMETERS = {
     "mesh": 6,
@@ -46,7 +47,7 @@ def stored_inputs(aiida_profile, codes, pseudo_family):
         node.set_process_label("DmiWorkChain")
         if recorded:
             node.set_metadata_inputs({"origin": builder.origin})
-        for label, datum in _flat(builder._inputs(prune=True)).items():
+        for label, datum in _flat(inputs_of(builder)).items():
             node.base.links.add_incoming(datum.store(), LinkType.INPUT_WORK, label)
         return node.store()
 

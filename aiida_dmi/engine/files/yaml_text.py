@@ -98,7 +98,7 @@ for _tag, _construct in (
     ("map", _Loader.construct_yaml_map),
 ):
     _Loader.add_constructor(f"{PREFIX}{_tag}", _construct)
-_Loader.add_constructor(None, _Loader.construct_undefined)  # type: ignore[type-var]
+_Loader.add_constructor(None, _Loader.construct_undefined)  # type: ignore[type-var]  # the stubs know no tag None
 
 
 def load_yaml(text: str) -> Any:

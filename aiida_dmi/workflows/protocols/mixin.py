@@ -11,7 +11,7 @@ from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
 
-class FilmProtocols(ProtocolMixin):  # type: ignore[misc]
+class FilmProtocols(ProtocolMixin):  # type: ignore[misc]  # the package it comes from has no types
     """`get_available_protocols`, `get_default_protocol` and `get_protocol_inputs` of a workchain."""
 
     @classmethod

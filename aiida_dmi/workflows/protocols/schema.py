@@ -45,13 +45,13 @@ WANNIER90_OWNED: dict[str, str] = {
 """Keywords of wannier90.x that cannot be given, with the reason."""
 
 
-def _pw(step: str, calculation: str) -> Any:
+def _pw(step: str, calculation: str) -> AfterValidator:
     """Parameters of a step of pw.x."""
 
     def validate(given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         return pw_keywords.checked(given, step, calculation, (info.context or {}).get("unchecked", ()))
 
-    return Annotated[dict[Any, Any], AfterValidator(validate)]
+    return AfterValidator(validate)
 
 
 def _wannier90(given: dict[Any, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _divisions(value: Any) -> bool:
     return value is None or (whole and len(numbers) in (2, 3))
 
 
-Distance = quantity(least=0.01, most=10.0)
+Distance = Annotated[Any, quantity(least=0.01, most=10.0)]
 """Between k points, 1/Angstrom."""
 Divisions = Annotated[
     Any, AfterValidator(fits(_divisions, f"two whole numbers from 1 to {MOST_POINTS}, such as [6, 6]"))
@@ -107,25 +107,25 @@ class Mesh(Strict):
 class Scf(Mesh):
     """The scf run."""
 
-    parameters: _pw("scf", "scf") = Field(default_factory=dict)  # type: ignore[valid-type]
+    parameters: Annotated[dict[Any, Any], _pw("scf", "scf")] = Field(default_factory=dict)
 
 
 class Nscf(Strict):
     """The nscf run on the Wannier functions' mesh."""
 
-    parameters: _pw("nscf", "nscf") = Field(default_factory=dict)  # type: ignore[valid-type]
+    parameters: Annotated[dict[Any, Any], _pw("nscf", "nscf")] = Field(default_factory=dict)
 
 
 class Bands(Strict):
     """Bands off the mesh."""
 
-    parameters: _pw("bands", "bands") = Field(default_factory=dict)  # type: ignore[valid-type]
+    parameters: Annotated[dict[Any, Any], _pw("bands", "bands")] = Field(default_factory=dict)
 
 
 class SpinOrbitBands(Strict):
     """Noncollinear bands off the mesh."""
 
-    parameters: _pw("spin_orbit_bands", "nscf") = Field(default_factory=dict)  # type: ignore[valid-type]
+    parameters: Annotated[dict[Any, Any], _pw("spin_orbit_bands", "nscf")] = Field(default_factory=dict)
 
 
 def _names(value: Any) -> bool:
@@ -138,7 +138,7 @@ class Relaxation(Strict):
     """A relaxation of the positions."""
 
     fixed: Annotated[Any, AfterValidator(fits(_names, "names of atoms that stay, such as [Pt.2], or null"))] = None
-    parameters: _pw("relax", "relax") = Field(default_factory=dict)  # type: ignore[valid-type]
+    parameters: Annotated[dict[Any, Any], _pw("relax", "relax")] = Field(default_factory=dict)
 
 
 class Wannierisation(Mesh):
@@ -163,12 +163,13 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-Limit = quantity(least=0.0) | None
+Limit = Annotated[Any, quantity(least=0.0)] | None
+LIMITS: dict[str, Any] = dict.fromkeys((*MODEL, *RESPONSE), (Limit, None))
 Quality = create_model(
     "Quality",
     __base__=Strict,
     __doc__="Limits of the quality gate; null measures a quantity and does not judge it.",
-    **dict.fromkeys((*MODEL, *RESPONSE), (Limit, None)),
+    **LIMITS,
 )
 
 
@@ -196,7 +197,7 @@ class Response(Strict):
         Any,
         AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),
     ] = None
-    tolerance: quantity(above=0.0) | None = None
+    tolerance: Annotated[Any, quantity(above=0.0)] | None = None
     max_mesh: Annotated[Any, AfterValidator(or_none(fits(_positive, "an integer above 0")))] = None
 
 
@@ -230,11 +231,11 @@ class Overrides(Strict):
     overlaps: Annotated[Any, AfterValidator(fits(OVERLAPS.__contains__, f"one of {', '.join(OVERLAPS)}"))] = OVERLAPS[0]
     wannierisation: Wannierisation = Field(default_factory=Wannierisation)
     response: Response = Field(default_factory=Response)
-    quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]
+    quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]  # made at run time
     force: bool = False
     clean_workdir: bool = False
-    magnetic_moments: Annotated[dict[str, quantity(least=-50, most=50)], AfterValidator(_moments)] = Field(
-        default_factory=dict
+    magnetic_moments: Annotated[dict[str, Annotated[Any, quantity(least=-50, most=50)]], AfterValidator(_moments)] = (
+        Field(default_factory=dict)
     )
     unchecked_keywords: list[str] = Field(default_factory=list)
 

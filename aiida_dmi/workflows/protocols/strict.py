@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -143,8 +143,8 @@ def fits(test: Callable[[Any], bool], words: str) -> Callable[[Any], Any]:
     return validate
 
 
-def quantity(least: float | None = None, above: float | None = None, most: float | None = None) -> Any:
-    """The type of a finite number within bounds: 1 stays 1, so that the same overrides have the same hash.
+def quantity(least: float | None = None, above: float | None = None, most: float | None = None) -> AfterValidator:
+    """For `Annotated`: a finite number within bounds; 1 stays 1, so that the same overrides have the same hash.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def quantity(least: float | None = None, above: float | None = None, most: float
             and (most is None or value <= most)
         )
 
-    return Annotated[Any, AfterValidator(fits(within, " ".join(["a number", " and ".join(bounds)]).strip()))]
+    return AfterValidator(fits(within, " ".join(["a number", " and ".join(bounds)]).strip()))
 
 
 def or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
