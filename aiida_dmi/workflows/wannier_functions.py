@@ -28,7 +28,7 @@ from aiida_dmi.workflows.ports import fill
 from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.steps import last_words, start
+from aiida_dmi.workflows.steps import last_words, start, words_of_last_job
 
 SPINS = ("up", "down")
 CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")

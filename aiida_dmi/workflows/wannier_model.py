@@ -25,7 +25,6 @@ from aiida_dmi.workflows.origin import define_origin, origin_of
 from aiida_dmi.workflows.ports import fill
 from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
-from aiida_dmi.workflows.steps import 
 from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain, one_way_to_overlaps
 
 Try = WannierFunctionsWorkChain.exit_codes
