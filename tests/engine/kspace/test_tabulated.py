@@ -11,7 +11,7 @@ from aiida_dmi.engine.kspace.lattice_sum import LatticeSum
 from aiida_dmi.engine.kspace.tabulated import TabulatedInterpolation
 from aiida_dmi.engine.states.spinors import exchange_commutator
 
-from .test_bulk import crystal
+from ..run.test_bulk import crystal
 
 DIRECTION = (0.3, -0.4, 0.8)
 
