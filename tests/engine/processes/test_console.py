@@ -105,6 +105,12 @@ sys.exit(program())
 """
 
 
+def heard():
+    """Who starts these tests may ignore signals: a shell SIGINT for what runs in the background, nohup SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def long_run(data, tmp_path):
     """start(processes): a run of minutes that has written its first checkpoint."""
@@ -120,8 +126,7 @@ def long_run(data, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # Who starts these tests may ignore it, as a shell does for what it runs in the background.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=heard,  # noqa: PLW1509
         )
         started.append(process)
         while not (tmp_path / "result.nc.checkpoint").exists():
@@ -177,6 +182,7 @@ def test_it_goes_on_from_there(data, tmp_path):
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=heard,  # noqa: PLW1509
     )
     while process.poll() is None and not (tmp_path / "result.nc.checkpoint").exists():
         time.sleep(0.005)
