@@ -549,33 +549,30 @@ def test_unreadable(small_model, interrupted, kind):
 
 
 def test_any_flipped_byte(small_model, interrupted):
-    """Refused with InputError or, where the byte means nothing to the reader, read as it was and resumed."""
+    """Refused with InputError or, where the byte means nothing to the reader, resumed to the same result."""
     path, axes = interrupted
-    content = path.read_bytes()
+    content, expected = path.read_bytes(), compute(small_model, 4, **axes)
     with np.load(path) as file:
         checkpoint = Checkpoint(path, str(file["key"]))
-    batches, arrays = checkpoint.load("4x4")
+    whole = fingerprint(checkpoint.load("4x4"))
     random = np.random.default_rng(1)
-    refused = 0
+    refused, resumed = 0, set()
     # The zip's own records sit around and after the arrays.
     places = np.concatenate([random.integers(0, len(content), 150), np.arange(len(content) - 150, len(content))])
     for place in places:
-        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << random.integers(8))]) + content[place + 1 :])
+        changed = content[:place] + bytes([content[place] ^ (1 << random.integers(8))]) + content[place + 1 :]
+        path.write_bytes(changed)
         try:
-            done, found = checkpoint.load("4x4")
+            read = fingerprint(checkpoint.load("4x4"))
+            # What was read before has been resumed before.
+            if read not in resumed:
+                assert compute(small_model, 4, checkpoint=path, **axes).identical(expected)
+            resumed.add(read)
         except InputError as error:
             assert str(error).startswith("checkpoint")  # noqa: PT017
             refused += 1
-        else:
-            readable = path.read_bytes()
-            assert done == batches
-            assert found.keys() == arrays.keys()
-            for name, array in arrays.items():
-                np.testing.assert_array_equal(found[name], array, err_msg=name)
     assert refused > 150
-    assert readable != content
-    path.write_bytes(readable)
-    assert compute(small_model, 4, checkpoint=path, **axes).identical(compute(small_model, 4, **axes))
+    assert whole in resumed
 
 
 @pytest.mark.parametrize("kind", ["truncated", "foreign", "text"])
