@@ -46,7 +46,7 @@ def stored_inputs(aiida_profile, codes, pseudo_family):
         node.set_process_label("DmiWorkChain")
         if recorded:
             node.set_metadata_inputs({"origin": builder.origin})
-        for label, datum in _flat(builder._inputs(prune=True)).items():
+        for label, datum in _flat(builder).items():
             node.base.links.add_incoming(datum.store(), LinkType.INPUT_WORK, label)
         return node.store()
 
