@@ -36,14 +36,14 @@ pytest_add_cli_args =
     -p
     no:cacheprovider
 pytest_add_cli_args_test_selection =
-    tests/engine/test_soi_operator.py
-    tests/engine/test_response.py
-    tests/engine/test_model.py
-    tests/engine/test_interpolation.py
-    tests/engine/test_channels.py
-    tests/engine/test_spin_orbit_velocity.py
+    tests/engine/model/test_soi_operator.py
+    tests/engine/states/test_response.py
+    tests/engine/model/test_model.py
+    tests/engine/kspace/test_interpolation.py
+    tests/engine/kspace/test_opposite.py
+    tests/engine/model/test_spin_orbit_velocity.py
     tests/engine/build/test_pseudopotential.py
-    tests/engine/build/test_harmonics.py
+    tests/engine/model/test_harmonics.py
 timeout_multiplier = 10
 timeout_constant = 20
 CONFIGURATION

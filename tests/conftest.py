@@ -53,10 +53,12 @@ def official_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def computer(aiida_profile, tmp_path_factory) -> orm.Computer:
-    """The local machine, set up as a user's would be."""
+    """The local machine, set up as a user's would be, but asked for its jobs twice a second."""
     from aiida_dmi.cli.setup import ensure_computer
 
-    return ensure_computer(workdir=tmp_path_factory.mktemp("scratch"))
+    computer = ensure_computer(workdir=tmp_path_factory.mktemp("scratch"))
+    computer.set_minimum_job_poll_interval(0.5)
+    return computer
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,7 @@ def test_every_plugin_has_a_cache_version(group):
     ],
 )
 def test_the_layout_is_not_part_of_it(run_usual, options):
-    """The result is the same bit for bit (`tests/engine/test_workers.py`)."""
+    """The result is the same bit for bit (`tests/engine/processes/test_workers.py`)."""
     run_usual()
     assert reused(run_usual(**options)[1])
 

@@ -68,7 +68,8 @@ def test_killed_run_is_ended(user):
 
 def test_a_terminal_that_is_closed_ends_the_jobs(user):
     """As Ctrl-C does (`tests/workflows/test_daemon.py`)."""
-    process = user.start("--fresh")
+    # Where the tests themselves run under nohup, too.
+    process = user.start("--fresh", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     process.send_signal(signal.SIGHUP)
     status, said = ended(process, user)
     assert status == 1

@@ -1,13 +1,15 @@
 """Small exact models for the engine's tests: random tight-binding films of which everything is known in real space."""
 
+import collections
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine import WannierModel, compute
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -151,6 +153,32 @@ def film():
 def small_model():
     """A fresh WannierModel of two functions, for what does not depend on size."""
     return random_film(1, functions=2).model((3, 3, 1))
+
+
+@pytest.fixture
+def diagonalised(monkeypatch):
+    """diagonalised(model, mesh, **axes): how many matrices of each size numpy diagonalises in `compute`.
+
+    The work that a computation is, on any machine.
+    """
+
+    def count(model, mesh, **axes):
+        sizes = collections.Counter()
+
+        def counting(function):
+            def counted(matrices, *arguments, **options):
+                sizes[matrices.shape[-1]] += math.prod(matrices.shape[:-2])
+                return function(matrices, *arguments, **options)
+
+            return counted
+
+        with monkeypatch.context() as patch:
+            for name in ("eigh", "eigvalsh"):
+                patch.setattr(np.linalg, name, counting(getattr(np.linalg, name)))
+            compute(model, mesh, **axes)
+        return sizes
+
+    return count
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.checkpoint import Checkpoint
 from aiida_dmi.engine.files.regular import check_inputs, path_of
 from aiida_dmi.engine.output.results import load_result, tensors_of
-from aiida_dmi.engine.run.cli import _parser
-from aiida_dmi.engine.run.spec import load_spec
+from aiida_dmi.engine.run.spec import RunSpec, load_spec
 from aiida_dmi.parsers.overlaps import read_summary
 from aiida_dmi.parsers.wannier90 import find_error, parse_bands, parse_wout
 from aiida_dmi.screening.spec import read_spec
@@ -166,10 +165,13 @@ def run_spec(path):
     def stop(*_):
         raise ReachedError
 
-    options = _parser().parse_args(["run", str(path)])
     prepare, driver.Kernel.prepare = driver.Kernel.prepare, stop
     try:
-        options.function(options, None)
+        spec = RunSpec.read(path)
+        with spec.sole_writer():
+            model = spec.load_model()
+            spec.check(model)
+            driver.compute(model, checkpoint=spec.checkpoint, **spec.axes, **spec.running)
     except ReachedError:
         return
     finally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.k_map import k_map
-from aiida_dmi.plots.brillouin import _picture, first_zone, plot_k_map
+from aiida_dmi.plots.brillouin import first_zone, plot_k_map
 
 
 def area(corners: np.ndarray) -> float:
@@ -33,13 +34,25 @@ def test_first_zone_has_the_area_and_corners_of_the_lattice(cell, corners):
     assert {tuple(c) for c in (-zone).round(8)} == {tuple(c) for c in zone.round(8)}
 
 
-def test_picture_is_the_periodic_function():
-    cell = np.array([[2.7, 0, 0], [-1.35, 1.35 * 3**0.5, 0], [0, 0, 20]])
-    mesh = 60
-    i, j = np.indices((mesh, mesh)) / mesh
-    picture = _picture(np.cos(2 * np.pi * i) + np.sin(2 * np.pi * j), cell, np.array([2.0, 1.5]))
-    k = np.stack(np.meshgrid(np.linspace(-2, 2, 400), np.linspace(-1.5, 1.5, 400)), axis=-1)
-    first, second = (k @ vector[:2] for vector in cell[:2])
+def test_picture_is_the_periodic_function(model):
+    """At every pixel inside the zone and around it, from the points of a mesh."""
+    cell, mesh = np.asarray(model.cell), 60
+    i, j = np.indices((mesh, mesh)).reshape(2, -1) / mesh
+    found = k_map(model, 1, ["D"], temperature=1500.0)
+    wave = (np.cos(2 * np.pi * i) + np.sin(2 * np.pi * j))[:, None, None] * np.ones(found.D.shape[1:])
+    k = np.stack([i, j], axis=1) @ (2 * np.pi * np.linalg.inv(cell[:2, :2]).T)
+    resolved = xr.Dataset(
+        {"D": (found.D.dims, wave, found.D.attrs)},
+        coords={"i": found.i, "j": found.j, "kx": ("k", k[:, 0]), "ky": ("k", k[:, 1])},
+        attrs=found.attrs | {"mesh": [mesh, mesh]},
+    )
+    (image,) = plot_k_map(resolved, cell).axes[0].images
+    picture = image.get_array()
+    left, right, bottom, top = image.get_extent()
+    assert (right, top) == pytest.approx(np.abs(first_zone(cell)).max(axis=0))
+    rows, columns = picture.shape
+    pixels = np.stack(np.meshgrid(np.linspace(left, right, columns), np.linspace(bottom, top, rows)), axis=-1)
+    first, second = (pixels @ vector[:2] for vector in cell[:2])
     assert np.abs(picture - (np.cos(first) + np.sin(second))).max() < 2e-2
 
 

@@ -10,10 +10,10 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.provenance.protocol import how_known
 from aiida_dmi.report.inputs import protocol_differences
-from aiida_dmi.workflows.families import recommended
+from aiida_dmi.workflows.families import PSEUDO_DOJO, recommended
 from aiida_dmi.workflows.origin import origin_of, recorded_origin
 
-FAMILY = ("tests/PBE/FR", "PseudoDojo/0.4/PBE/FR/standard/upf")
+FAMILY = ("tests/PBE/FR", PSEUDO_DOJO)
 """Of the tests, and of the protocols."""
 
 
@@ -41,14 +41,18 @@ def test_pseudopotentials_given_one_by_one(stored_inputs, pseudo_family, upf_fol
     ]
 
 
-def test_the_protocols_own_family_is_no_difference(stored_inputs, pseudo_family, monkeypatch):
-    """By the files where nothing is recorded: whatever other families hold them too."""
-    label = "tests/again"
-    family = type(pseudo_family)(label=label).store()
+@pytest.fixture
+def the_protocols_own(pseudo_family):
+    """The files of the tests' family also as the one that a protocol names."""
+    family = type(pseudo_family)(label=PSEUDO_DOJO).store()
     family.add_nodes(list(pseudo_family.nodes))
-    node = stored_inputs(recorded=False)
-    monkeypatch.setattr("aiida_dmi.workflows.families.PSEUDO_DOJO", label)
-    assert protocol_differences(node)[1] == []
+    yield
+    orm.Group.collection.delete(family.pk)
+
+
+def test_the_protocols_own_family_is_no_difference(stored_inputs, the_protocols_own):
+    """By the files where nothing is recorded: whatever other families hold them too."""
+    assert protocol_differences(stored_inputs(recorded=False))[1] == []
 
 
 def test_what_was_given_is_recorded(stored_inputs):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 
+from aiida_dmi.data.response import DmiData
+from aiida_dmi.engine import save_result
 from aiida_dmi.plots.gallery import FIGURES, Case, draw, possible
 from aiida_dmi.plots.provenance import plot_provenance, stages
 
@@ -100,9 +104,10 @@ def test_figures_that_are_possible_are_drawn(finished):
         assert plot.table.notes
 
 
-def test_masked_is_computed_where_the_result_has_one_mask(finished):
+def test_masked_is_computed_where_the_result_has_one_mask(finished, tmp_path):
     case = Case.of(finished, mesh=4)
-    case.__dict__["result"] = case.result.isel(mask=[0])
+    save_result(case.result.isel(mask=[0]), tmp_path / "result.nc")
+    case = replace(case, response=DmiData(tmp_path / "result.nc"))
     columns = draw("masked", case).table.columns
     # Of one layer each the interface is the whole film: the substrate's spin-orbit interaction is told.
     assert "a_I_yx, mask substrate (meV angstrom per cell)" in columns

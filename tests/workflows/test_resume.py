@@ -11,6 +11,7 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
+from plumpy.persistence import Bundle, LoadSaveContext
 
 from aiida_dmi.calculations.response import DmiCalculation
 
@@ -73,13 +74,15 @@ def test_worker_dies_after_the_outputs_are_stored(builder):
     """The process goes on from a checkpoint without outputs, the node has them: it ends well all the same."""
     builder.dmi.parameters = orm.Dict({**PARAMETERS, "mesh": 4})
     _, node = engine.run_get_node(builder)
-    process = instantiate_process(get_manager().get_runner(), builder)
+    runner = get_manager().get_runner()
+    process = instantiate_process(runner, builder)
     process.ctx.children, process.ctx.iteration = jobs_of(node), 1
+    checkpoint = Bundle(process)
     process.results()
     process.update_outputs()
     stored = process.node.base.links.get_outgoing(link_type=LinkType.RETURN).all_link_labels()
     assert "response" in stored
-    process._outputs = {}
+    process = checkpoint.unbundle(LoadSaveContext(loop=runner.loop, runner=runner))
     assert process.spec().outputs.validate(process.outputs) is not None
     process.results()
     process.update_outputs()

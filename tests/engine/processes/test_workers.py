@@ -144,7 +144,7 @@ def test_too_much_memory(processes):
 def test_run_with_a_killed_worker(data, tmp_path):
     """dmi-engine ends, says why and what to do, and goes on from its checkpoint when given fewer processes."""
     shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
-    (tmp_path / "spec.yaml").write_text("model: model.h5\nmesh: 40\nfermi_level: dft\nmemory_limit: 4194304\n")
+    (tmp_path / "spec.yaml").write_text("model: model.h5\nmesh: 24\nfermi_level: dft\nmemory_limit: 4194304\n")
     process = subprocess.Popen(
         [sys.executable, "-c", EAGER, "run", "spec.yaml", "--processes", "2"],
         cwd=tmp_path,

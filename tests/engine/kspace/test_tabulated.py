@@ -1,5 +1,7 @@
 """Tables of products on R against the products at every k point, and which of the two a computation takes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from aiida_dmi.engine.kspace.lattice_sum import LatticeSum
 from aiida_dmi.engine.kspace.tabulated import TabulatedInterpolation
 from aiida_dmi.engine.states.spinors import exchange_commutator
 
-from .test_bulk import crystal
+from ..run.test_bulk import crystal
 
 DIRECTION = (0.3, -0.4, 0.8)
 
@@ -80,21 +82,40 @@ def test_where_tables_are_made(copt11, mesh, memory_limit, tabulated):
     assert isinstance(kernel.bands, TabulatedInterpolation) == tabulated
 
 
-@pytest.mark.parametrize("fermi_level", ["dft", "neutral"])
-def test_same_result(copt11, monkeypatch, fermi_level):
+def with_tables(model, mesh, memory_limit, columns):
+    """Whether `compute` has tables within this memory."""
+    return TabulatedInterpolation.pays(Interpolation(model), columns, mesh**2, memory_limit // 2)
+
+
+def same_tensors(found, expected):
     """Rounding of the operators, 1e-16, over a splitting squared (D) or cubed (D(1)) is what may differ."""
-    axes = {"temperatures": [300.0, 1500.0], "fermi_shifts": [-3.0, 0.0, 0.4, 3.0], "directions": [DIRECTION]}
-    axes |= {"soi_scales": [0.3, 1.0], "soi_masks": {"all": [1, 1], "half": [0.5, -1]}, "fermi_level": fermi_level}
-    expected = compute(copt11, 8, **axes)
-    monkeypatch.setattr("aiida_dmi.engine.kspace.tabulated.LEAST_USE", 0.1)
-    found = compute(copt11, 8, **axes)
     tolerances = {"D": 1e-10, "Q": 1e-12, "a_I": 1e-12, "a_II": 1e-12, "D_1": 1e-9, "mu": 1e-12, "electrons": 1e-12}
     for name, tolerance in tolerances.items():
         scale = float(np.abs(expected[name]).max())
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance * scale, err_msg=name)
 
 
-def test_same_bits_for_any_number_of_processes(copt11, monkeypatch):
-    monkeypatch.setattr("aiida_dmi.engine.kspace.tabulated.LEAST_USE", 0.1)
-    axes = {"temperatures": [300.0], "memory_limit": 2**23}
-    assert compute(copt11, 10, processes=2, **axes).identical(compute(copt11, 10, **axes))
+@pytest.mark.parametrize("fermi_level", ["dft", "neutral"])
+def test_same_result(film, fermi_level):
+    """Memory that holds the tables, or does not."""
+    axes = {"temperatures": [300.0, 1500.0], "fermi_shifts": [-3.0, 0.0, 0.4, 3.0], "directions": [DIRECTION]}
+    axes |= {"soi_scales": [0.3, 1.0], "soi_masks": {"all": [1, 1], "half": [0.5, -1]}, "fermi_level": fermi_level}
+    model, mesh, much, little = film(4).model((3, 3, 1)), 26, 2**30, 2**18
+    assert with_tables(model, mesh, much, 2)
+    assert not with_tables(model, mesh, little, 2)
+    same_tensors(compute(model, mesh, memory_limit=much, **axes), compute(model, mesh, memory_limit=little, **axes))
+
+
+def test_same_result_of_a_real_film(copt11):
+    mesh, much, little = 50, 2**30, 2**24
+    assert with_tables(copt11, mesh, much, 1)
+    assert not with_tables(copt11, mesh, little, 1)
+    model, axes = dataclasses.replace(copt11, moments=np.array([0.4, 1.9])), {"symmetry": True}
+    same_tensors(compute(model, mesh, memory_limit=much, **axes), compute(model, mesh, memory_limit=little, **axes))
+
+
+def test_same_bits_for_any_number_of_processes(film):
+    model, mesh, memory = film(4, functions=8).model((3, 3, 1)), 26, 2**23
+    assert with_tables(model, mesh, memory, 1)
+    axes = {"temperatures": [300.0], "memory_limit": memory}
+    assert compute(model, mesh, processes=2, **axes).identical(compute(model, mesh, **axes))

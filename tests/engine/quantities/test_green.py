@@ -15,7 +15,7 @@ from aiida_dmi.engine.states.collinear import Collinear, Splittings
 from aiida_dmi.engine.states.divided_differences import fermi_derivatives
 from aiida_dmi.engine.states.spinors import spinor
 
-from .theory import dmi_and_spin_current, first_order_dmi
+from ..theory import dmi_and_spin_current, first_order_dmi
 
 DIRECTIONS = [(0, 0, 1), (0.4, -1.0, 0.7)]
 TIGHT = 1e-12

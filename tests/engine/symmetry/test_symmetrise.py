@@ -25,7 +25,7 @@ from aiida_dmi.engine.symmetry.representations import (
 )
 from aiida_dmi.engine.symmetry.symmetrise import symmetrised, symmetry_errors
 
-from .theory import dmi_and_spin_current, exact_second_part, first_order_dmi, first_part, second_part
+from ..theory import dmi_and_spin_current, exact_second_part, first_order_dmi, first_part, second_part
 
 X, Y, Z = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 TEMPERATURE = 1500.0

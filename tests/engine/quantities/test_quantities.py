@@ -1,8 +1,6 @@
 """`quantities`: what is not asked for is not computed, not in the result, and changes nothing else."""
 
-import collections
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -72,26 +70,8 @@ def test_the_rest_is_the_same_to_the_last_bit(film, fermi_level, asked, exact):
         same(part[name], whole[name], err_msg=name)
 
 
-def diagonalised(monkeypatch, model, asked, fermi_level):
-    """How often matrices of each size are diagonalised."""
-    sizes = collections.Counter()
-
-    def counting(function):
-        def counted(matrices, *arguments, **options):
-            sizes[matrices.shape[-1]] += math.prod(matrices.shape[:-2])
-            return function(matrices, *arguments, **options)
-
-        return counted
-
-    with monkeypatch.context() as patch:
-        for name in ("eigh", "eigvalsh"):
-            patch.setattr(np.linalg, name, counting(getattr(np.linalg, name)))
-        compute(model, 4, quantities=asked, fermi_level=fermi_level, **AXES)
-    return sizes
-
-
 @pytest.mark.parametrize("fermi_level", ["neutral", "neutral-bare", "dft"])
-def test_work_that_is_left_out(film, monkeypatch, fermi_level):
+def test_work_that_is_left_out(film, diagonalised, fermi_level):
     """H(xi), of twice the size of Hbar's blocks, is solved for D and Q, and for mu of them, alone.
 
     Two xi at 16 k points: once for the states, and at `neutral` twice for their energies, on this mesh and on the small
@@ -100,12 +80,13 @@ def test_work_that_is_left_out(film, monkeypatch, fermi_level):
     model = film(6).model()
     half, whole = model.functions, 2 * model.functions
     for asked in (["a_I", "a_II"], ["a_I"], ["a_II"], ["D_1"], ["a_I", "a_II", "D_1"]):
-        sizes = diagonalised(monkeypatch, model, asked, fermi_level)
+        sizes = diagonalised(model, 4, quantities=asked, fermi_level=fermi_level, **AXES)
         assert sizes[whole] == 0
         assert sizes[half] > 0
     times = 3 if fermi_level == "neutral" else 1
     for asked in (["Q"], ["D", "Q"], ["Q", "a_I"]):
-        assert diagonalised(monkeypatch, model, asked, fermi_level)[whole] == 32 * times
+        sizes = diagonalised(model, 4, quantities=asked, fermi_level=fermi_level, **AXES)
+        assert sizes[whole] == 32 * times
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from aiida_dmi.engine.constants import HBAR2_OVER_2M
 # k_F = sqrt(mu + DeltaV/2)/sqrt(3.81) = 0.36/A, a little more with SOI.
 KELVIN = 20.0
 MESH = 400
+PAIR = {"quantities": ["D", "Q"]}
+"""Where the first order is not looked at."""
 
 
 def element(tensor, i="y", j="x"):
@@ -22,7 +24,7 @@ def element(tensor, i="y", j="x"):
     ("alpha", "d_yx", "q_yx", "cutoff"), [(0.1, 0.261082, -0.261539, 0.5), (1.0, 2.567342, -3.112122, 0.6)]
 )
 def test_table(alpha, d_yx, q_yx, cutoff):
-    result = compute(RashbaModel(alpha, 1.0), MESH, temperatures=[KELVIN], cutoff=cutoff)
+    result = compute(RashbaModel(alpha, 1.0), MESH, temperatures=[KELVIN], cutoff=cutoff, **PAIR)
     assert element(result.D) == pytest.approx(d_yx, rel=3e-4)
     assert element(result.Q) == pytest.approx(q_yx, rel=3e-4)
     # C_4v with n along z
@@ -63,7 +65,7 @@ def test_ratio_of_the_two_parts(shifted):
 
 def test_both_bands_filled_leave_no_dmi():
     """mu > DeltaV/2 at alpha = 1: D = 0 exactly, while Q stays (third order in alpha)."""
-    result = compute(RashbaModel(1.0, 0.4), 400, fermi_shifts=[0.6], temperatures=[50.0], cutoff=0.7)
+    result = compute(RashbaModel(1.0, 0.4), 400, fermi_shifts=[0.6], temperatures=[50.0], cutoff=0.7, **PAIR)
     assert abs(element(result.D)) < 3e-4 * abs(element(result.Q))
     assert element(result.Q) < -0.5
 
@@ -71,7 +73,7 @@ def test_both_bands_filled_leave_no_dmi():
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_without_exchange(alpha):
     """DeltaV = 0: Q_x = -(m^2 alpha^3/6 pi hbar^4) e_y (Eq. 87) for any mu > 0, D = 0."""
-    result = compute(RashbaModel(alpha, 0.0), 400, fermi_shifts=[0.3, 0.6], temperatures=[50.0], cutoff=0.75)
+    result = compute(RashbaModel(alpha, 0.0), 400, fermi_shifts=[0.3, 0.6], temperatures=[50.0], cutoff=0.75, **PAIR)
     exact = -1e3 * alpha**3 / (6 * np.pi * (2 * HBAR2_OVER_2M) ** 2)
     np.testing.assert_allclose(element(result.Q), exact, rtol=3e-4)
     np.testing.assert_allclose(element(result.Q, "x", "y"), -exact, rtol=3e-4)
@@ -89,7 +91,7 @@ def test_mass_is_a_unit_of_length():
 def test_direction_in_the_plane():
     """n along x: D_xj = 0 and, by the mirror x -> -x, D_yx alone is left; n along y is that turned by 90 degrees."""
     directions = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    result = compute(RashbaModel(0.3, 1.0), 200, temperatures=[300.0], directions=directions, cutoff=0.7)
+    result = compute(RashbaModel(0.3, 1.0), 200, temperatures=[300.0], directions=directions, cutoff=0.7, **PAIR)
     along_x, along_y, along_z = (result.D.isel(direction=d).squeeze(drop=True).values for d in range(3))
     # Nearly what n along z gives: to first order in alpha the tensor projected on the plane normal to n.
     assert along_x[1, 0] == pytest.approx(along_z[1, 0], rel=1e-3)
@@ -102,6 +104,6 @@ def test_direction_in_the_plane():
 
 def test_electrons_per_area():
     """Two parabolas: n = m (mu +- DeltaV/2)/(2 pi hbar^2) summed over the filled ones."""
-    result = compute(RashbaModel(0.1, 1.0), 400, fermi_shifts=[0.0, 0.8], temperatures=[50.0], cutoff=0.75)
+    result = compute(RashbaModel(0.1, 1.0), 400, fermi_shifts=[0.0, 0.8], temperatures=[50.0], cutoff=0.75, **PAIR)
     density = 1 / (4 * np.pi * HBAR2_OVER_2M)
     np.testing.assert_allclose(result.electrons.squeeze().values, [0.5 * density, 1.6 * density], rtol=2e-3)

@@ -27,7 +27,7 @@ from aiida_dmi.engine.states.collinear import Collinear, Splittings
 from aiida_dmi.engine.states.divided_differences import fermi, fermi_derivatives, grand_potential
 from aiida_dmi.engine.states.spinors import band_energies, spinor, to_lab
 
-from .theory import dmi_and_spin_current, first_order_dmi, first_part, second_part
+from ..theory import dmi_and_spin_current, first_order_dmi, first_part, second_part
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]

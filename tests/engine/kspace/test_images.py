@@ -12,7 +12,7 @@ from aiida_dmi.engine import compute
 from aiida_dmi.engine.kspace.images import nearest_distances, nearest_images, reduced
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 
-from .conftest import random_film
+from ..conftest import random_film
 
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1")
 HEXAGONAL = np.array([[2.77, 0.0, 0.0], [-1.385, 2.399, 0.0], [0.0, 0.0, 16.0]])
@@ -52,7 +52,7 @@ def in_plain_vectors(found, shear):
     return plain[order], share[order]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(
     shears.filter(lambda s: (s[2] == [0, 0, 1]).all()),
     st.sampled_from([(3, 3), (4, 4), (5, 5), (6, 6)]),
@@ -92,13 +92,14 @@ def test_thin_supercells():
     assert {tuple(v) for v, s in zip(vectors, share, strict=True) if s[0, 1] and v[1] == 0} == {(-6, 0, 0), (-7, 0, 0)}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=30, derandomize=True)
 @given(shears, st.integers(0, 99))
 def test_distances(shear, seed):
     separation = np.random.default_rng(seed).uniform(-30, 30, (2, 4, 3))
     plain = nearest_distances(separation, HEXAGONAL)
     np.testing.assert_allclose(nearest_distances(separation, shear @ HEXAGONAL), plain, rtol=1e-9)
-    steps = np.array(list(itertools.product(range(-16, 17), range(-16, 17), range(-3, 4)))) @ HEXAGONAL
+    # 30 Angstrom along both are 18 of the first vectors and 13 of the second: one goes against the other.
+    steps = np.array(list(itertools.product(range(-19, 20), range(-14, 15), range(-3, 4)))) @ HEXAGONAL
     exact = np.linalg.norm(separation[..., None, :] + steps, axis=-1).min(axis=-1)
     np.testing.assert_allclose(plain, exact, rtol=1e-9)
 
@@ -119,7 +120,7 @@ def same_tensors(one, other):
         np.testing.assert_allclose(other[name], one[name], rtol=0, atol=1e-8 * scale, err_msg=name)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, derandomize=True)
 @given(shears, st.integers(0, 999), st.sampled_from([5, 6]))
 def test_tensors_do_not_depend_on_the_vectors(shear, seed, mesh):
     """Co on Pt does not know by which vectors its lattice is described; D of a cell sheared by 4 a was another one."""

@@ -47,18 +47,28 @@ def test_mean_of_the_rashba_model():
     assert float(np.abs(result.kx).max()) == pytest.approx(0.6)
 
 
-def test_points_are_independent_of_each_other(film, monkeypatch):
-    """The same integrands one by one, in a list, and in batches of a mesh."""
+def test_points_are_independent_of_each_other(film):
+    """The same integrands one by one, in a list, and in a mesh."""
     model = film(6).model()
     mesh = k_map(model, (4, 2), list(QUANTITIES), temperature=900.0)
     picked = k_map(model, kpoints=mesh.k_fractional.values[[5, 2]], quantities=list(QUANTITIES), temperature=900.0)
     for name in QUANTITIES:
         np.testing.assert_allclose(picked[name], mesh[name][[5, 2]], atol=1e-8)
-    monkeypatch.setattr("aiida_dmi.engine.maps.k_map.BATCH_BYTES", 1)
-    single = k_map(model, (4, 2), list(QUANTITIES), temperature=900.0)
-    for name in QUANTITIES:
-        np.testing.assert_allclose(single[name], mesh[name], atol=1e-8)
+    for point, fractional in enumerate(mesh.k_fractional.values):
+        single = k_map(model, kpoints=[fractional], quantities=list(QUANTITIES), temperature=900.0)
+        for name in QUANTITIES:
+            np.testing.assert_allclose(single[name][0], mesh[name][point], atol=1e-8)
     assert mesh.k_fractional.values.reshape(4, 2, 3)[3, 1].tolist() == [0.75, 0.5, 0.0]
+
+
+def test_batches_of_a_mesh_stand_in_its_order(film):
+    """More points than are worked on at once: far apart in the mesh they are what they are alone."""
+    model = film(6).model()
+    mesh = k_map(model, 72, ["D"], temperature=900.0)
+    places = np.arange(0, 72**2, 61)
+    picked = k_map(model, kpoints=mesh.k_fractional.values[places], quantities=["D"], temperature=900.0)
+    assert np.abs(mesh.D).max() > 1
+    np.testing.assert_allclose(picked.D, mesh.D[places], atol=1e-8)
 
 
 def test_cartesian_points(film):

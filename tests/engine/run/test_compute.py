@@ -2,10 +2,10 @@
 
 import dataclasses
 import decimal
-import itertools
 import re
 import subprocess
 import sys
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
@@ -16,7 +16,12 @@ from scipy.special import expit
 from aiida_dmi.engine import InputError, RashbaModel, compute
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.integrate import chemical_potential
+from aiida_dmi.engine.integrate.kernel import Kernel
+from aiida_dmi.engine.integrate.settings import Settings
 from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.kspace.mesh import Mesh
+from aiida_dmi.engine.processes.progress import SilentProgress
+from aiida_dmi.engine.processes.workers import Workers
 from aiida_dmi.engine.states.spinors import band_energies
 from aiida_dmi.engine.symmetry.symmetrise import symmetrised
 
@@ -316,47 +321,47 @@ def test_neutral_bare_and_dft(copt):
                     np.testing.assert_allclose(one, there[name].values.ravel(), atol=1e-9 * np.abs(one).max())
 
 
-def test_window_is_widened_when_the_guess_is_off(copt, monkeypatch):
-    """The guess from 12 points a side is 10 meV off at 16: a margin of 1e-6 eV has to grow."""
-    expected = compute(copt, 16, temperatures=[10.0])
-    windows = []
-    gather = chemical_potential._Kept.gather.__func__
-
-    def spied(cls, batches, workers, full, window, *arguments):
-        windows.append(window)
-        return gather(cls, batches, workers, full, window, *arguments)
-
-    monkeypatch.setattr(chemical_potential._Kept, "gather", classmethod(spied))
-    compute(copt, 16, temperatures=[10.0])
-    assert len(windows) == 1
-    windows.clear()
-    monkeypatch.setattr(chemical_potential, "MARGIN", 1e-6)
-    narrow = compute(copt, 16, temperatures=[10.0])
-    assert len(windows) > 2
-    assert all(a[0] > b[0] and a[1] < b[1] for a, b in itertools.pairwise(windows))
-    np.testing.assert_allclose(narrow.mu, expected.mu, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(narrow.mu_bare, expected.mu_bare, rtol=0, atol=1e-10)
+def test_guess_that_is_far_off(copt):
+    """Bands a hundred times as wide: the guess from 12 points a side is off by more than what is kept around it."""
+    with pytest.warns(UserWarning, match="time reversal"):  # the same noise, a hundred times as large
+        wide = dataclasses.replace(copt, hamiltonian=100 * copt.hamiltonian)
+    small, large = (compute(wide, mesh, temperatures=[10.0], quantities=["D", "a_I"]) for mesh in (12, 16))
+    for name, xi in (("mu_bare", None), ("mu", 1.0)):
+        assert abs(small[name] - large[name]).item() > 2 * chemical_potential.MARGIN
+        every = all_energies(wide, 16, xi, mask=[1, 1])
+        expected = chemical_potential.neutral_level(every, wide.electrons, BOLTZMANN_EV * 10.0)
+        assert large[name].item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_energies_far_away_are_not_kept(copt, monkeypatch):
-    """What is kept lies in the window, the bands below are a number."""
-    kept = []
-    original = chemical_potential._Energies.of.__func__
+def test_good_guess_is_one_look_at_the_bands(copt, capsys):
+    """The log counts every k point once."""
+    compute(copt, 16, temperatures=[10.0], progress=True)
+    counted = re.findall(r"^band energies, mesh 16x16: (\S+) k", capsys.readouterr().err, re.MULTILINE)
+    assert counted[-1] == "256/256"
 
-    def spied(cls, energies, weights, window):
-        result = original(cls, energies, weights, window)
-        if np.isfinite(window[0]):
-            kept.append((result, energies, window))
-        return result
 
-    monkeypatch.setattr(chemical_potential._Energies, "of", classmethod(spied))
-    compute(copt, 8, temperatures=[10.0])
-    assert kept
-    for result, energies, (low, high) in kept:
-        assert result.near.size == ((energies >= low) & (energies <= high)).sum()
-        assert result.below == (energies < low).sum()
-        assert high - low < 1.3  # twice margin and 40 kT, and the two levels next to mu on 8 x 8 points
-    assert sum(r.near.size for r, *_ in kept) < 0.5 * sum(e.size for _, e, _ in kept)
+def test_energies_far_away_are_not_kept(film):
+    """Of twenty bands one crosses mu: looking for it takes less memory than all energies alone."""
+    model = film(3, functions=10).model((3, 3, 1))
+    levels = np.diag(20.0 * np.arange(-9, 1))
+    model = dataclasses.replace(model, hamiltonian=0.2 * model.hamiltonian + levels, electrons=18.8)
+    mesh = Mesh((150, 150))
+    settings = Settings.checked(
+        dimension=2, atoms=2, mesh=mesh.divisions, soi_scales=[1.0], fermi_shifts=[0.0], temperatures=[10.0],
+        directions=[(0, 0, 1)], soi_masks=None, fermi_level="neutral", quantities=["a_I"],
+    )  # fmt: skip
+    kernel = Kernel.prepare(model, settings, 2**30)
+    batches = mesh.batches(50)
+    with Workers(kernel, 1) as workers:
+        tracemalloc.start()
+        try:
+            report = SilentProgress(mesh.size, "band energies")
+            chemical_potential.find_chemical_potentials(model, settings, mesh, batches, workers, report)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    bands, of_a_float = 20, 8
+    assert peak < mesh.size * bands * of_a_float
 
 
 def insulator(film, gap):
@@ -579,7 +584,6 @@ model = WannierModel.load(sys.argv[1])
 print(peak())
 for mesh in (64, 88):
     compute(model, mesh, memory_limit=256 * 1024**2)
-    print(peak())
 """
 
 

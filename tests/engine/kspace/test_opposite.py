@@ -9,9 +9,8 @@ from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.build.time_reversal import imposed
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.mesh import Mesh
-from aiida_dmi.engine.kspace.opposite import channels, stretch
+from aiida_dmi.engine.kspace.opposite import stretch
 from aiida_dmi.engine.model.wannier import NOISE
-from aiida_dmi.engine.states.collinear import Collinear
 
 AXES = {
     "directions": [(0, 0, 1), (0.3, -0.5, 0.7)],
@@ -19,6 +18,7 @@ AXES = {
     "temperatures": [300.0, 1500.0],
     "fermi_shifts": [-0.3, 0.0, 0.4],
 }
+FIRST_ORDER = {"quantities": ["a_I", "a_II", "D_1"], "fermi_level": "dft"}
 NAMES = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
 
 
@@ -30,37 +30,21 @@ def with_gradients(model: WannierModel) -> WannierModel:
     return dataclasses.replace(model, gradients=gradients)
 
 
-def every_point(model, mesh, monkeypatch, **options):
-    """The tensors without the use of time reversal."""
-    with monkeypatch.context() as patch:
-        patch.setattr(Mesh, "_opposite", lambda self, indices: None)
-        return compute(model, mesh, **options)
-
-
-def diagonalised(model, mesh, monkeypatch, **options):
-    """K points at which Hbar was diagonalised for the first order."""
-    points = 0
-    of = Collinear.of
-
-    def counted(operators):
-        nonlocal points
-        points += operators.overlap.shape[0]
-        return of(operators)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Collinear, "of", counted)
-        compute(model, mesh, **options)
-    return points
+def every_point(model, mesh, **options):
+    """The tensors without the use of time reversal: a mesh that the group of a film without symmetry reduces."""
+    result = compute(dataclasses.replace(model, moments=np.array([1.0, 0.2])), mesh, symmetry=True, **options)
+    assert result.attrs["symmetry"] == "magnetic point group of 1 operations"
+    return result
 
 
 # 60 x 60: enough points for tables of products; odd and uneven meshes have other points that are their own image.
 @pytest.mark.parametrize("mesh", [4, (9, 3), (6, 9), (2, 8), (60, 60)])
 @pytest.mark.parametrize("fermi_level", ["dft", "neutral"])
-def test_half_of_the_points_gives_the_same(film, mesh, fermi_level, monkeypatch):
+def test_half_of_the_points_gives_the_same(film, mesh, fermi_level):
     model = with_gradients(film(4).model((3, 3, 1)))
     assert Interpolation(model).time_reversal
     axes = AXES if mesh != (60, 60) else {"directions": [(0.3, -0.5, 0.7)]}
-    whole = every_point(model, mesh, monkeypatch, fermi_level=fermi_level, **axes)
+    whole = every_point(model, mesh, fermi_level=fermi_level, **axes)
     half = compute(model, mesh, fermi_level=fermi_level, **axes)
     for name in (*NAMES, "a_II_exact"):
         scale = np.abs(whole[name].values).max()
@@ -73,26 +57,11 @@ def test_half_of_the_points_gives_the_same(film, mesh, fermi_level, monkeypatch)
     np.testing.assert_allclose(half.electrons, whole.electrons, rtol=1e-13)
 
 
-def test_components_are_not_alike(film, monkeypatch):
-    """The two parts of V carry different components: a sum over half of the points with all of V is another one."""
+@pytest.mark.parametrize(("mesh", "half"), [(6, 20), (9, 41)])
+def test_half_of_the_points_is_what_is_worked_on(film, mesh, half, diagonalised):
+    """On 6 x 6 points 4 are their own image, on 9 x 9 one; the blocks of both spins are diagonalised at each."""
     model = film(4).model((3, 3, 1))
-    whole = every_point(model, 6, monkeypatch, fermi_level="dft")
-    with monkeypatch.context() as patch:
-        patch.setattr("aiida_dmi.engine.integrate.kernel.channels", _unsplit)
-        wrong = compute(model, 6, fermi_level="dft")
-    scale = np.abs(whole.a_I.values).max()
-    assert np.abs(wrong.a_I - whole.a_I).values.max() > 1e-3 * scale
-
-
-def _unsplit(bands, columns, kpoints, operators, spin_orbit, split):
-    return channels(bands, columns, kpoints, operators, spin_orbit, split=False)
-
-
-def test_half_of_the_points_is_what_is_worked_on(film, monkeypatch):
-    model = film(4).model((3, 3, 1))
-    # 36 points, 4 of them their own image.
-    assert diagonalised(model, 6, monkeypatch, fermi_level="dft") == 20
-    assert diagonalised(model, 9, monkeypatch, fermi_level="dft") == 41
+    assert diagonalised(model, mesh, **FIRST_ORDER) == {model.functions: 2 * half}
 
 
 def broken_hamiltonian(model):
@@ -116,12 +85,12 @@ def broken_gradients(model):
 
 
 @pytest.mark.parametrize("broken", [broken_hamiltonian, broken_projections, broken_gradients])
-def test_models_without_time_reversal_are_summed_over_every_point(film, broken, monkeypatch):
+def test_models_without_time_reversal_are_summed_over_every_point(film, broken, diagonalised):
     model = film(4).model((3, 3, 1))
     other = dataclasses.replace(model, **broken(model))
     assert Interpolation(model).time_reversal
     assert not Interpolation(other).time_reversal
-    assert diagonalised(other, 6, monkeypatch, fermi_level="dft") == 36
+    assert diagonalised(other, 6, **FIRST_ORDER) == {model.functions: 2 * 36}
     for method in ("second_component", "exact_second_component"):
         columns = Interpolation(other).spin_orbit_columns((0, 0, 1), [1, 1])
         with pytest.raises(ValueError, match="lacks time reversal"):

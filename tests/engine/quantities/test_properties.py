@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aiida_dmi.engine import compute
 
-from .conftest import random_film
+from ..conftest import random_film
 
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
 # Derandomised: CI fails for a change of the code, never for a new draw.
