@@ -196,7 +196,7 @@ class Interpolation:
     def lattice_sum(self, operator: Complexes, gradient: bool = False) -> LatticeSum:
         """The sum over R of an operator X(q), shape (matrices, q, n, n)."""
         cell = self.model.cell[:, self.axes] if gradient else None
-        return LatticeSum(self.vectors, self.on_lattice(operator), cell)
+        return LatticeSum.of(self.vectors, self.on_lattice(operator), cell)
 
 
 def _add_commutator(result: Complexes, position: Complexes, operator: Complexes) -> None:

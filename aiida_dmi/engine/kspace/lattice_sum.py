@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,25 +26,42 @@ class LatticeSum:
 
     Parameters
     ----------
-    vectors : ndarray of int, shape (R, 3)
-        Lattice vectors, in units of the cell's.
-    matrices : ndarray, shape (matrices, R, n, n)
-        X(R).
+    axes : sequence of int
+        Those of the three along which there is more than one R.
+    coordinates : sequence of ndarray of int
+        R along each of them, ascending, in units of the cell's vectors.
+    box : ndarray, shape (matrices, ..., R_2, R_1, n^2)
+        X(R) at every R of the box, axes in reversed order: what is summed first comes last.
     cell : ndarray, shape (3, d), optional
         Components j of the lattice vectors, Angstrom, for dX/dk_j; without it there are no derivatives.
     """
 
-    def __init__(self, vectors: Integers, matrices: Complexes, cell: Floats | None = None) -> None:
-        self._axes = [axis for axis in range(3) if vectors[:, axis].any()] or [0]
-        used = vectors[:, self._axes]
-        self._coordinates = [np.arange(low, high + 1) for low, high in zip(used.min(0), used.max(0), strict=True)]
+    def __init__(
+        self, axes: Sequence[int], coordinates: Sequence[Integers], box: Complexes, cell: Floats | None = None
+    ) -> None:
+        self._axes, self._coordinates, self._box, self._cell = list(axes), list(coordinates), box, cell
+
+    @classmethod
+    def of(cls, vectors: Integers, matrices: Complexes, cell: Floats | None = None) -> LatticeSum:
+        """The sum over given lattice vectors.
+
+        Parameters
+        ----------
+        vectors : ndarray of int, shape (R, 3)
+            In units of the cell's.
+        matrices : ndarray, shape (matrices, R, n, n)
+            X(R).
+        cell : ndarray, shape (3, d), optional
+            See the class.
+        """
+        axes = [axis for axis in range(3) if vectors[:, axis].any()] or [0]
+        used = vectors[:, axes]
+        coordinates = [np.arange(low, high + 1) for low, high in zip(used.min(0), used.max(0), strict=True)]
         count, _, n, _ = matrices.shape
         # On the box of R vectors, zero where there is none.
-        box = np.zeros((*(len(r) for r in self._coordinates), count, n * n), dtype=complex)
+        box = np.zeros((*(len(r) for r in coordinates), count, n * n), dtype=complex)
         box[tuple((used - used.min(0)).T)] = matrices.reshape(count, -1, n * n).swapaxes(0, 1)
-        self._shape = (count, n)
-        self._box = _reversed_axes(box)
-        self._cell = np.zeros((len(self._axes), 0)) if cell is None else cell[self._axes]
+        return cls(axes, coordinates, _reversed_axes(box), cell)
 
     @classmethod
     def from_samples(cls, first: Sequence[int], samples: Complexes) -> LatticeSum:
@@ -60,16 +77,13 @@ class LatticeSum:
         samples : ndarray, shape (M_1, M_2, M_3, matrices, n, n)
             X(k_p), k_p = p/M; may be overwritten.
         """
-        made = cls.__new__(cls)
         *divisions, count, n, _ = samples.shape
-        made._axes = [axis for axis in range(3) if divisions[axis] > 1] or [0]
-        made._coordinates = [np.arange(first[axis], first[axis] + divisions[axis]) for axis in made._axes]
-        made._shape = (count, n)
-        made._cell = np.zeros((len(made._axes), 0))
-        lengths = [divisions[axis] for axis in made._axes]
+        axes = [axis for axis in range(3) if divisions[axis] > 1] or [0]
+        coordinates = [np.arange(first[axis], first[axis] + divisions[axis]) for axis in axes]
+        lengths = [divisions[axis] for axis in axes]
         phases = [
             np.exp(-2j * np.pi / m * np.outer(vectors, np.arange(m))) / m
-            for vectors, m in zip(made._coordinates, lengths, strict=True)
+            for vectors, m in zip(coordinates, lengths, strict=True)
         ]
         # All axes but the first in place, one slab after the other: new memory of this size is slow to get.
         samples = np.ascontiguousarray(samples)
@@ -79,16 +93,13 @@ class LatticeSum:
                 box = phases[axis + 1] @ np.moveaxis(box, axis, -2)
             slab[...] = box.ravel()
         rest = samples.reshape(lengths[0], count, *reversed(lengths[1:]), n * n)
-        made._box = phases[0] @ np.moveaxis(rest, 0, -2)
-        return made
+        return cls(axes, coordinates, phases[0] @ np.moveaxis(rest, 0, -2))
 
     def part(self, matrices: slice, imaginary: bool) -> LatticeSum:
         """Of some of the matrices, the sum of the real or of the imaginary parts (times i) of X(R) alone."""
-        made = copy.copy(self)
-        box = self._box[matrices]
-        made._box = np.asarray(1j * box.imag if imaginary else box.real, dtype=np.complex128)
-        made._shape = (len(box), self._shape[1])
-        return made
+        chosen = self._box[matrices]
+        box = np.asarray(1j * chosen.imag if imaginary else chosen.real, dtype=np.complex128)
+        return LatticeSum(self._axes, self._coordinates, box, self._cell)
 
     def at(self, kpoints: Floats) -> Complexes:
         """X at some k points.
@@ -102,10 +113,11 @@ class LatticeSum:
         -------
         ndarray, shape (matrices, k, n, n)
         """
-        (count, n), k = self._shape, len(kpoints)
-        values = np.empty((count, k, n * n), dtype=complex)
-        self._fill(self._box[None], 0, kpoints[:, self._axes], values, None)
-        return values.reshape(count, k, n, n)
+        count, elements = len(self._box), self._box.shape[-1]
+        values = np.empty((count, len(kpoints), elements), dtype=complex)
+        for points, partial in self._lines(kpoints, gradient=False):
+            np.matmul(self._last_phases(kpoints[points]), partial[-1], out=values[:, points])
+        return _matrices(values)
 
     def with_gradient(self, kpoints: Floats) -> tuple[Complexes, Complexes]:
         """X and dX/dk_j at some k points, for a sum that was made with `cell`.
@@ -116,51 +128,66 @@ class LatticeSum:
         gradient : ndarray, shape (matrices, d, k, n, n)
             In X's unit times Angstrom.
         """
-        (count, n), k, d = self._shape, len(kpoints), self._cell.shape[1]
-        values = np.empty((count, k, n * n), dtype=complex)
-        gradient = np.empty((count, d, k, n * n), dtype=complex)
-        self._fill(self._box[None], 0, kpoints[:, self._axes], values, gradient)
-        return values.reshape(count, k, n, n), gradient.reshape(count, d, k, n, n)
+        cell = np.zeros((len(self._axes), 0)) if self._cell is None else self._cell[self._axes]
+        count, elements = len(self._box), self._box.shape[-1]
+        values = np.empty((count, len(kpoints), elements), dtype=complex)
+        gradient = np.empty((count, cell.shape[1], len(kpoints), elements), dtype=complex)
+        for points, partial in self._lines(kpoints, gradient=True):
+            phases = self._last_phases(kpoints[points])
+            np.matmul(phases, partial[-1], out=values[:, points])
+            # dX/dk_j = sum_a cell_aj dX/d(2 pi k_a): those of the earlier axes are there, that of the last is made.
+            factors = [phases] * (len(self._axes) - 1) + [1j * self._coordinates[-1] * phases]
+            weights = np.concatenate([np.multiply.outer(c, f) for c, f in zip(cell, factors, strict=True)], -1)
+            terms = np.concatenate(list(partial), axis=-2)
+            np.matmul(weights, terms[:, None], out=gradient[:, :, points])
+        return _matrices(values), _matrices(gradient)
 
-    def _fill(
-        self, stack: Complexes, axis: int, kpoints: Floats, values: Complexes, gradient: Complexes | None
-    ) -> None:
-        """Sum the axes that are left, `axis` first.
+    def _last_phases(self, kpoints: Floats) -> Complexes:
+        """exp(ik.R) of the last axis, shape (k, R)."""
+        return np.asarray(np.exp(2j * np.pi * np.outer(kpoints[:, self._axes[-1]], self._coordinates[-1])))
 
-        stack[-1] is X with the earlier axes summed, stack[a] its derivative along axis a (2 pi k_a), if wanted:
-        (1 + axes summed, matrix, R of the axes after this one in descending order, R of this axis, element).
+    def _lines(self, kpoints: Floats, gradient: bool) -> Iterator[tuple[slice, Complexes]]:
+        """Stretches of k points that share all coordinates but the last, with the partial sums of all axes but that.
+
+        Partial sums are one array, shape (1 + axes summed, matrices, R of the axes left in reversed order, elements):
+        the last entry is X, entry a its derivative dX/d(2 pi k_a), which is there if a gradient is wanted.
         """
-        if axis + 1 < len(self._axes):
-            runs = list(equal_runs(kpoints[:, axis]))
-            line = stack[0, ..., 0, :].nbytes * (len(stack) + (gradient is not None))
-            together = max(1, LINES_BYTES // line)
-            for start in range(0, len(runs), together):
-                some = runs[start : start + together]
-                lines = self._summed(
-                    stack, axis, kpoints[[points.start for points in some], axis], gradient is not None
-                )
-                for index, points in enumerate(some):
-                    part = None if gradient is None else gradient[:, :, points]
-                    self._fill(lines[..., index, :], axis + 1, kpoints[points], values[:, points], part)
-            return
-        phases = np.exp(2j * np.pi * np.outer(kpoints[:, axis], self._coordinates[axis]))
-        np.matmul(phases, stack[-1], out=values)
-        if gradient is not None:
-            # dX/dk_j = sum_a cell_aj dX/d(2 pi k_a): earlier axes' derivatives stand in the stack, this one's is made.
-            factors = [phases] * axis + [1j * self._coordinates[axis] * phases]
-            weights = np.concatenate([np.multiply.outer(c, f) for c, f in zip(self._cell, factors, strict=True)], -1)
-            terms = np.concatenate(list(stack), axis=-2)
-            np.matmul(weights, terms[:, None], out=gradient)
+        every = slice(0, len(kpoints))
+        whole = self._box[None]
+        if len(self._axes) == 1:
+            if len(kpoints):
+                yield every, whole
+        elif len(self._axes) == 2:
+            yield from self._summed(whole, 0, kpoints, every, gradient)
+        else:
+            for plane, partial in self._summed(whole, 0, kpoints, every, gradient):
+                yield from self._summed(partial, 1, kpoints, plane, gradient)
 
-    def _summed(self, stack: Complexes, axis: int, coordinates: Floats, gradient: bool) -> Complexes:
-        """The stack with one axis summed for some coordinates of k, which take this axis' place."""
-        vectors = self._coordinates[axis]
-        phases = np.exp(2j * np.pi * np.outer(coordinates, vectors))
-        if not gradient:
-            return phases @ stack
-        both = np.concatenate([1j * vectors * phases, phases]) @ stack[-1]
-        derivative, value = both[..., : len(coordinates), :], both[..., len(coordinates) :, :]
-        return np.concatenate([phases @ stack[:-1], derivative[None], value[None]])
+    def _summed(
+        self, partial: Complexes, axis: int, kpoints: Floats, among: slice, gradient: bool
+    ) -> Iterator[tuple[slice, Complexes]]:
+        """Sum one axis: stretches of the points `among` that share its coordinate, and their partial sums."""
+        coordinates, vectors = kpoints[among, self._axes[axis]], self._coordinates[axis]
+        runs = list(equal_runs(coordinates))
+        line = partial[0, ..., 0, :].nbytes * (len(partial) + gradient)
+        together = max(1, LINES_BYTES // line)
+        for start in range(0, len(runs), together):
+            some = runs[start : start + together]
+            phases = np.exp(2j * np.pi * np.outer(coordinates[[run.start for run in some]], vectors))
+            if gradient:
+                both = np.concatenate([1j * vectors * phases, phases]) @ partial[-1]
+                derivative, value = both[..., : len(some), :], both[..., len(some) :, :]
+                sums = np.concatenate([phases @ partial[:-1], derivative[None], value[None]])
+            else:
+                sums = phases @ partial
+            for place, run in enumerate(some):
+                yield slice(among.start + run.start, among.start + run.stop), sums[..., place, :]
+
+
+def _matrices(values: Complexes) -> Complexes:
+    """(..., n^2) to (..., n, n)."""
+    n = math.isqrt(values.shape[-1])
+    return values.reshape(*values.shape[:-1], n, n)
 
 
 def _reversed_axes(box: Complexes) -> Complexes:

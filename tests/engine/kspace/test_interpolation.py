@@ -108,11 +108,11 @@ def test_lattice_sum_written_out(axes):
     lines = random.uniform(-1, 1, (3, 3))[[0, 0, 1, 0, 2, 2]]
     kpoints = np.where(np.arange(3) == 2, random.uniform(-1, 1, (6, 3)), lines)
     phases = np.exp(2j * np.pi * kpoints @ vectors.T)
-    values, gradient = LatticeSum(vectors, matrices, cell).with_gradient(kpoints)
+    values, gradient = LatticeSum.of(vectors, matrices, cell).with_gradient(kpoints)
     np.testing.assert_allclose(values, np.einsum("kr,mrab->mkab", phases, matrices), atol=1e-13)
     slopes = 1j * (vectors @ cell)[:, :, None, None, None] * np.moveaxis(matrices, 0, 1)[:, None]
     np.testing.assert_allclose(gradient, np.einsum("kr,rjmab->mjkab", phases, slopes), atol=1e-12)
-    np.testing.assert_allclose(LatticeSum(vectors, matrices).at(kpoints), values, atol=1e-13)
+    np.testing.assert_allclose(LatticeSum.of(vectors, matrices).at(kpoints), values, atol=1e-13)
 
 
 def test_operators_do_not_depend_on_what_came_before(copt11):

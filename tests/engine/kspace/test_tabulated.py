@@ -62,7 +62,7 @@ def test_sum_from_its_values(divisions):
     first = [-(m // 2) for m in divisions]
     vectors = np.stack(np.indices(divisions), axis=-1).reshape(-1, 3) + first
     matrices = random.normal(size=(2, len(vectors), 3, 3, 2)) @ [1, 1j]
-    expected = LatticeSum(vectors, matrices)
+    expected = LatticeSum.of(vectors, matrices)
     mesh = np.stack(np.indices(divisions), axis=-1).reshape(-1, 3) / divisions
     samples = expected.at(mesh).swapaxes(0, 1).reshape(*divisions, 2, 3, 3)
     kpoints = random.uniform(-1, 1, (6, 3))
