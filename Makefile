@@ -53,7 +53,7 @@ fuzz:
 coverage:
 	@scripts/bootstrap.sh tests dev
 	@python -m coverage erase
-	@python -m coverage run -m pytest tests -n 2 --dist loadfile
+	@python -m coverage run -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 	@python -m coverage combine -q
 	@python -m coverage report --skip-covered --fail-under=90 \
 		--include='aiida_dmi/engine/*,aiida_dmi/parsers/*,aiida_dmi/workflows/*'
@@ -69,7 +69,7 @@ setup:
 
 test:
 	@scripts/bootstrap.sh tests dev
-	@python -m pytest tests -n 2 --dist loadfile
+	@python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 lint:
 	@scripts/bootstrap.sh tests dev

@@ -132,6 +132,35 @@ def say(request):
     return echo
 
 
+SLOW = (
+    "engine/build/test_prototype.py",
+    "workflows/test_dmi.py",
+    "engine/build/test_overlaps.py",
+    "cli/test_cut_off.py",
+    "workflows/test_daemon.py",
+    "workflows/test_reuse.py",
+    "workflows/test_resume.py",
+    "workflows/test_relax.py",
+    "workflows/test_cleaning.py",
+    "workflows/test_pw_steps.py",
+    "workflows/test_scratch.py",
+    "test_docs.py",
+    "engine/build/test_time_reversal.py",
+    "engine/files/test_checkpoint.py",
+    "engine/processes/test_workers.py",
+    "engine/processes/test_console.py",
+    "fuzz/test_readers.py",
+    "intake/test_films.py",
+)
+"""Files of more than some half a minute, the slowest first: workers that begin with them end together."""
+
+
+def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):
+        places = {Path(__file__).parent / name: place for place, name in enumerate(SLOW)}
+        items.sort(key=lambda item: places.get(item.path, len(SLOW)))
+
+
 class SaidByWorkers:
     """Prints what tests on workers said: what a worker itself prints is lost."""
 

@@ -584,6 +584,7 @@ model = WannierModel.load(sys.argv[1])
 print(peak())
 for mesh in (64, 88):
     compute(model, mesh, memory_limit=256 * 1024**2)
+    print(peak())
 """
 
 
