@@ -112,15 +112,14 @@ class Summation:
         found = self.workers.shared(self.checkpoint.load(stage) if self.workers.root else None)
         # With mu fixed, what an earlier mesh has summed over the nested points stands.
         earlier = self.finished.get(mesh.coarse.divisions) if mesh.coarse is not None else None
-        reuse = (
-            bool(found[1].get("reuse", False)) if found else self.settings.fermi_level == "dft" and earlier is not None
-        )
+        if found:
+            start, levels, reuse = _resume(found, total)
+        else:
+            reuse = self.settings.fermi_level == "dft" and earlier is not None
         if reuse:
             batches = [batch for batch in batches if not batch.nested]
         points = sum(len(batch.kpoints) for batch in batches)
-        if found:
-            start, levels = _resume(found, total)
-        else:
+        if not found:
             if reuse and earlier is not None:
                 total = [earlier.scaled(1.0) for _ in range(2)]
             report = self._progress(points, f"band energies, mesh {stage}")
@@ -198,13 +197,13 @@ def _changes(result: xr.Dataset) -> dict[str, float]:
     return {text: float(result[f"{name}_error"].max()) for name, text in found.items()}
 
 
-def _resume(found: tuple[int, dict[str, Any]], total: list[Sums]) -> tuple[int, ChemicalPotentials]:
-    """Take over an earlier run's sums: batches done, and its chemical potentials."""
+def _resume(found: tuple[int, dict[str, Any]], total: list[Sums]) -> tuple[int, ChemicalPotentials, bool]:
+    """Take over an earlier run's sums: batches done, its chemical potentials, whether it left the nested points out."""
     done, arrays = found
     try:
         for level, sums in enumerate(total):
             sums.take(arrays, level)
-        return done, ChemicalPotentials(arrays["mu_full"], arrays["mu_bare"])
+        return done, ChemicalPotentials(arrays["mu_full"], arrays["mu_bare"]), bool(arrays["reuse"])
     except (KeyError, ValueError) as error:
         raise InputError(f"checkpoint: damaged, {error} is missing or does not fit; remove it to start anew") from error
 

@@ -575,6 +575,18 @@ def test_any_flipped_byte(small_model, interrupted):
     assert whole in resumed
 
 
+@pytest.mark.parametrize("member", ["reuse", "mu_bare", "mu_full"])
+def test_a_member_that_is_gone(small_model, interrupted, member):
+    """Nothing that the sums depend on is taken for granted."""
+    path, axes = interrupted
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files if name != member}
+    with path.open("wb") as file:
+        np.savez(file, **content)
+    with pytest.raises(InputError, match=f"checkpoint: damaged, '{member}' is missing"):
+        compute(small_model, 4, checkpoint=path, **axes)
+
+
 @pytest.mark.parametrize("kind", ["truncated", "foreign", "text"])
 def test_refused_from_the_shell(folder, kind, capsys, monkeypatch):
     """Exit status 2, one line, the file untouched, no result; without the file it runs."""
