@@ -7,7 +7,7 @@ import math
 import xarray as xr
 
 from ..quantities.quantity import AXES
-from ..quantities.registry import QUANTITIES, SYMBOLS
+from ..quantities.registry import SYMBOLS, stands_alone
 from .results import tensors_of
 from .units import UNITS, in_units
 
@@ -37,16 +37,18 @@ def headline_values(
         Such as 'D_yx' or 'energy' to what `in_units` gives.
     """
     values: dict[str, Numbers] = {}
-    for name in tensors_of(point):
-        # One that comes with another says how good that is; it is no number of its own.
-        if name in QUANTITIES and QUANTITIES[name].accompanies is not None:
-            continue
+    for name in filter(stands_alone, tensors_of(point)):
         for component, index in off_diagonal(point[name]).items():
             if component in but:
                 continue
             value, error = (point[one].sel(index) for one in (name, f"{name}_error"))
             values[f"{name}_{component}" if component else name] = in_units(value, error, area, thickness)
     return values
+
+
+def indices_of(tensor: xr.DataArray) -> list[str]:
+    """Dimensions that are a quantity's own indices, such as ['i', 'j'] of D; of a scalar none."""
+    return [axis.name for axis in AXES if axis.name in tensor.dims]
 
 
 def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
@@ -57,7 +59,7 @@ def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
     dict
         Name of the component, as in 'yx' ('' for a scalar), and its labels by axis.
     """
-    axes = [axis.name for axis in AXES if axis.name in tensor.dims]
+    axes = indices_of(tensor)
     if len(axes) == 2:
         return {a + b: dict(zip(axes, (a, b), strict=True)) for a, b in (("y", "x"), ("x", "y"))}
     if len(axes) == 1:
