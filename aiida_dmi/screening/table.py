@@ -18,7 +18,7 @@ from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.maps.filling import doping_axis
-from aiida_dmi.engine.output.headline import Numbers, headline_values, in_order, parts_of, symbol_of
+from aiida_dmi.engine.output.headline import Numbers, headline_values, in_order, parts_of, symbol_of, units_of
 from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.screening.campaign import Entry, entries, plain_rows
 from aiida_dmi.text import csv_text
@@ -290,14 +290,8 @@ def _headline(summary: dict[str, Any]) -> dict[str, Any]:
 def _columns(values: dict[str, Numbers]) -> dict[str, Any]:
     """Headline values as columns, yx of a tensor, in the order of results, whatever order the database kept."""
     keys = [key for key in in_order(list(values)) if parts_of(key)[1] not in NOT_SHOWN]
-    return {f"{key}_{unit}": number for key in keys for unit, number in sorted(values[key].items(), key=_unit_place)}
-
-
-def _unit_place(item: tuple[str, Any]) -> tuple[int, str]:
-    """Per cell, per length, per area, as they follow from each other; the error behind its number."""
-    order = list(UNITS)
-    unit = item[0].removesuffix("_error")
-    return order.index(unit) if unit in order else len(order), item[0]
+    units = ((key, unit) for key in keys for unit in units_of(values[key]))
+    return {f"{key}_{one}": values[key][one] for key, unit in units for one in (unit, f"{unit}_error")}
 
 
 def _gate(gates: dict[str, Any]) -> dict[str, Any]:

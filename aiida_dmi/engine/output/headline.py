@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 
 import xarray as xr
 
@@ -92,9 +94,18 @@ def in_order(keys: list[str]) -> list[str]:
     return sorted(keys, key=place)
 
 
+def units_of(numbers: Iterable[str]) -> list[str]:
+    """The units among the keys of `Numbers`: per cell, per length, per area, as they follow from each other, then others.
+
+    The database does not keep the order of keys.
+    """
+    given = dict.fromkeys(key for key in numbers if not key.endswith("_error"))
+    return [*(unit for unit in UNITS if unit in given), *(unit for unit in given if unit not in UNITS)]
+
+
 def unit_words(key: str) -> str:
-    """A key of `in_units` in words."""
-    return UNITS.get(key, key.replace("_per_", "/"))
+    """A key of `in_units` in words, such as 'e^2/h' of 'e2_per_h'."""
+    return UNITS.get(key) or re.sub(r"(?<=[A-Za-z])(?=\d)", "^", key).replace("_per_", "/")
 
 
 def with_error(value: float | None, error: float | None) -> str:
