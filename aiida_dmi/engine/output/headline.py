@@ -95,7 +95,7 @@ def in_order(keys: list[str]) -> list[str]:
 
 
 def units_of(numbers: Iterable[str]) -> list[str]:
-    """The units among the keys of `Numbers`: per cell, per length, per area, as they follow from each other, then others.
+    """The units among the keys of `Numbers`: per cell, per length, per area, then others.
 
     The database does not keep the order of keys.
     """
