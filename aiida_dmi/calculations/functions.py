@@ -199,7 +199,7 @@ def irreducible_mesh(
     structure : StructureData
         Atoms of different kinds are different.
     scf_parameters : Dict
-        Output parameters of the scf run: `fft_grid` and `number_of_symmetries`.
+        Output parameters of the scf run: `number_of_symmetries`.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def irreducible_mesh(
     numbers = {kind: number for number, kind in enumerate(structure.get_kind_names(), 1)}
     kinds = [numbers[site.kind_name] for site in structure.sites]
     positions = structure.get_ase().get_scaled_positions()
-    operations = film_operations(structure.cell, positions, kinds, scf_parameters.get("fft_grid", None))
+    operations = film_operations(structure.cell, positions, kinds)
     of_film = [operation for operation in operations if operation.keeps_normal]
     found = reduced(points, of_film if len(of_film) <= scf_parameters.get("number_of_symmetries", 1) else ())
     explicit = orm.KpointsData()

@@ -120,21 +120,20 @@ class FilmSize:
         system = parameters["SYSTEM"]
         symmetric = not system.get("nosym", False)
         cutoff = _cutoff(system, "ecutwfc", None)
-        grid = fft_grid(lattice, _cutoff(system, "ecutrho", 4 * cutoff))
         return cls(
             atoms=len(pseudos),
             electrons=electrons,
             projectors=sum(2 * p.ell + 1 for pseudo in pseudos for p in pseudo.projectors),
             # A sphere of radius k_cut = sqrt(E_cut): N_pw = V k_cut^3 / (6 pi^2).
             plane_waves=float(abs(np.linalg.det(lattice))) * cutoff**1.5 / (6 * math.pi**2),
-            grid=grid,
+            grid=fft_grid(lattice, _cutoff(system, "ecutrho", 4 * cutoff)),
             functions=functions,
             # pw.x's own number for a metal.
             scf_bands=math.ceil(max(0.6 * electrons, electrons / 2 + 4)),
             nscf_bands=sum(pseudo.semicore_bands() for pseudo in pseudos) + kept + SPARE_BANDS,
             kept_bands=kept,
             scf_points=irreducible_points(cell, scf_mesh),
-            nscf_points=computed_points(cell, mesh, grid, symmetric) if irreducible else math.prod(mesh),
+            nscf_points=computed_points(cell, mesh, symmetric) if irreducible else math.prod(mesh),
             mesh_points=math.prod(mesh),
             mixed=int(parameters.get("ELECTRONS", {}).get("mixing_ndim", NMIX)),
         )
@@ -185,19 +184,20 @@ def irreducible_points(cell: Any, mesh: Sequence[int]) -> int:
     return len(np.unique(mapping))
 
 
-def computed_points(cell: Any, mesh: Sequence[int], grid: Sequence[int], symmetric: bool = True) -> int:
+def computed_points(cell: Any, mesh: Sequence[int], symmetric: bool = True) -> int:
     """K points of a Gamma-centred mesh that the nscf computes (`calculations.functions.irreducible_mesh`).
 
     Parameters
     ----------
     cell : tuple
         As `FilmSize.of` has it.
-    mesh, grid : sequence of int
-        Divisions, and points of the FFT.
+    mesh : sequence of int
+        Divisions.
     symmetric : bool
         False: one of k and -k.
     """
-    operations = film_operations(*cell, grid) if symmetric else ()
+    lattice, positions, kinds = cell
+    operations = film_operations(lattice, positions, kinds) if symmetric else ()
     return len(reduced(gamma_centred(mesh), operations).kept)
 
 

@@ -101,7 +101,7 @@ def test_complete_mesh(kpoints):
 @pytest.mark.parametrize(("symmetries", "count", "operations"), [(6, 7, 6), (12, 7, 6), (1, 20, 1), (3, 20, 1)])
 def test_points_that_a_nscf_computes(kpoints, symmetries, count, operations):
     """Of C_3v; of k and -k one where pw.x found less of it in the scf. Weights of the complete mesh."""
-    scf = orm.Dict({"fft_grid": [24, 24, 108], "number_of_symmetries": symmetries})
+    scf = orm.Dict({"number_of_symmetries": symmetries})
     found = functions.irreducible_mesh(functions.complete_mesh(kpoints), co_pt111(1, 1), scf)
     points, weights = found["kpoints"].get_kpoints(also_weights=True)
     assert len(points) == count

@@ -36,8 +36,10 @@ KPOINT_TOLERANCE = 1e-6
 """Two k points are one, modulo reciprocal lattice vectors; in their units."""
 DISTANCE_TOLERANCE = 1e-5
 """Angstrom between an atom's image and the atom it is taken for."""
-GRID_TOLERANCE = 1e-5
-"""Lattice vectors between a translation and pw.x's FFT grid: pw.x's own."""
+TRANSLATION_TOLERANCE = 1e-5
+"""Lattice vectors: pw.x's own."""
+TWELFTHS, KNOWN_TWELFTHS = 12, (0, 2, 3, 4, 6)
+"""Parts of a lattice vector by which pw.x lets an operation translate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +107,12 @@ class SpaceOperation:
 IDENTITY = SpaceOperation()
 
 
-def film_operations(
-    cell: npt.ArrayLike, positions: npt.ArrayLike, kinds: Sequence[int], grid: Sequence[int] | None = None
-) -> tuple[SpaceOperation, ...]:
-    """Operations of a crystal that pw.x's scalar Hamiltonian has, one for each rotation, the identity first.
+def film_operations(cell: npt.ArrayLike, positions: npt.ArrayLike, kinds: Sequence[int]) -> tuple[SpaceOperation, ...]:
+    """The space group of a crystal as pw.x takes it, one operation for each rotation, the identity first.
 
-    A translation by a part of a lattice vector counts where pw.x's FFT grid has it: pw.x does not make the density
-    symmetric under others, nor is its potential so.
+    Of translations pw.x (`sgam_at` in PW/src/symm_base.f90, 6.7 to 7.5) knows 1/2, 1/3, 1/4 and 1/6 of a lattice
+    vector, which its FFT grid is made to have, and none in a supercell; under others it does not make the density
+    symmetric.
 
     Parameters
     ----------
@@ -121,35 +122,32 @@ def film_operations(
         In units of the lattice vectors.
     kinds : sequence of int
         A number for the kind of every atom: kinds have their own pseudopotentials and moments.
-    grid : sequence of int, optional
-        Points of pw.x's FFT along the lattice vectors; without it no translation counts.
 
     Raises
     ------
     InputError
         If spglib is missing or finds no symmetry.
     """
-    divisions = np.ones(3) if grid is None else np.array(grid, dtype=float)
-    found: dict[tuple[tuple[int, ...], ...], SpaceOperation] = {}
-    places = np.asarray(positions, dtype=float)
-    for matrix, shift in crystal_operations(np.asarray(cell, dtype=float), places, list(kinds), DISTANCE_TOLERANCE):
-        # Exactly a step of the grid: else the last digits of the atoms' places would stand in every phase.
-        steps = np.rint(shift * divisions)
-        if np.abs(shift - steps / divisions).max() > GRID_TOLERANCE:
-            continue
-        short = np.where(2 * (steps % divisions) > divisions, steps % divisions - divisions, steps % divisions)
+    lattice, places = np.asarray(cell, dtype=float), np.asarray(positions, dtype=float)
+    found: dict[tuple[tuple[int, ...], ...], set[tuple[int, ...]]] = {}
+    for matrix, shift in crystal_operations(lattice, places, list(kinds), DISTANCE_TOLERANCE):
+        # Exactly such a part: else the last digits of the atoms' places would stand in every phase.
+        parts = np.rint(TWELFTHS * shift)
         rotation = tuple(tuple(int(x) for x in row) for row in matrix)
-        operation = SpaceOperation(rotation, tuple((short / divisions).tolist()))
-        # A supercell has several translations for a rotation, which all turn k alike: the shortest.
-        found[rotation] = min(found.get(rotation, operation), operation, key=_length_of_translation)
-    found.pop(IDENTITY.rotation, None)
-    group = (IDENTITY, *sorted(found.values(), key=lambda operation: operation.rotation, reverse=True))
-    # Only of a grid that has not the lattice's own symmetry: what is left without translations is a group.
-    return group if _is_group(group) else tuple(one for one in group if not any(one.translation))
-
-
-def _length_of_translation(operation: SpaceOperation) -> tuple[float, tuple[float, ...]]:
-    return sum(abs(x) for x in operation.translation), operation.translation
+        known = np.abs(shift - parts / TWELFTHS).max() <= TRANSLATION_TOLERANCE
+        nearest = tuple(int(x) - TWELFTHS * (2 * int(x) > TWELFTHS) for x in parts % TWELFTHS)
+        if known and all(abs(part) in KNOWN_TWELFTHS for part in nearest):
+            found.setdefault(rotation, set()).add(nearest)
+    translations = found.pop(IDENTITY.rotation)
+    if len(translations) > 1:
+        found = {rotation: {(0, 0, 0)} for rotation, shifts in found.items() if (0, 0, 0) in shifts}
+    operations = [
+        SpaceOperation(rotation, tuple(part / TWELFTHS for part in min(shifts, key=lambda x: (np.abs(x).sum(), x))))
+        for rotation, shifts in sorted(found.items(), reverse=True)
+    ]
+    if not is_group(operations):
+        operations = [operation for operation in operations if not any(operation.translation)]
+    return (IDENTITY, *operations)
 
 
 # -- how points are made -------------------------------------------------------------------------------
@@ -255,7 +253,7 @@ def reduced(kpoints: Floats, operations: Iterable[SpaceOperation] = ()) -> Reduc
         If -k is missing for some k, or the operations are no group.
     """
     given = list(operations)
-    if not _is_group(given):
+    if not is_group(given):
         raise InputError("operations: they are no group, the product of two is missing; give all of a crystal's")
     film = np.ptp(kpoints[:, 2]) <= KPOINT_TOLERANCE
     mesh = _Located(kpoints)
@@ -283,7 +281,7 @@ def gamma_centred(divisions: Sequence[int]) -> Floats:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _is_group(operations: Sequence[SpaceOperation]) -> bool:
+def is_group(operations: Sequence[SpaceOperation]) -> bool:
     """Whether the rotations are one, the identity among them or not."""
     rotations = {IDENTITY.rotation, *(operation.rotation for operation in operations)}
     matrices = [np.array(rotation) for rotation in rotations]

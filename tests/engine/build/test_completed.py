@@ -21,8 +21,8 @@ from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 
 SPINS = ("up", "down")
-SPARE = 4
-"""Bands computed and not kept, so that no degenerate states are parted; and the highest ones converge worst."""
+SPARE = 2
+"""Bands computed and not kept, for the highest ones converge worst; among as many more no degenerate ones are parted."""
 DEGENERATE = 1e-5
 """eV."""
 
@@ -48,10 +48,11 @@ class Film:
     def elements(self):
         return tuple(dict.fromkeys(element for element, *_ in self.atoms))
 
-    def operations(self, grid):
+    @property
+    def operations(self):
         positions = [place for _, *place in self.atoms]
         kinds = [self.elements.index(element) for element, *_ in self.atoms]
-        return film_operations(self.cell, positions, kinds, grid)
+        return film_operations(self.cell, positions, kinds)
 
 
 FILMS = {
@@ -63,7 +64,7 @@ FILMS = {
     "threefold": Film(
         ((1.7, 2.9444863728670914, 0), (3.4, 0, 0), (0, 0, 5.5)),
         (("As", 0, 0, 0.40), ("H", 1 / 3, 1 / 3, 0.62)),
-        (4, 4, 1), 4, 6, "As:s;p\nH:s", 5, 14,
+        (4, 4, 1), 4, 4, "As:s;p\nH:s", 5, 14,
     ),
     "glide": Film(
         ((3.2, 0, 0), (0, 4.0, 0), (0, 0, 5.0)),
@@ -166,12 +167,11 @@ def runs(request, tmp_path_factory, upf_folder, run):
     (complete / "scf.in").write_text(pw_input(film, "scf", f"automatic\n{' '.join(map(str, film.mesh))} 0 0 0"))
     output = run(complete, "pw.x", ["-in", "scf.in"], ranks=1)
     fermi_energy = float(re.findall(r"the Fermi energy is\s+(\S+) ev", output)[-1])
-    (grid,) = re.findall(r"FFT dimensions:\s*\(\s*(\d+),\s*(\d+),\s*(\d+)\)", output)
     shutil.copytree(complete, few, dirs_exist_ok=True)
     for file in (few / "out" / "x.save").glob("wfc*"):
         file.unlink()
 
-    chosen = reduced(film.kpoints, film.operations(tuple(map(int, grid))))
+    chosen = reduced(film.kpoints, film.operations)
     everything = np.ones(len(film.kpoints))
     for folder, points, weights in (
         (complete, film.kpoints, everything),
@@ -180,8 +180,8 @@ def runs(request, tmp_path_factory, upf_folder, run):
         (folder / "nscf.in").write_text(pw_input(film, "nscf", explicit(points, weights)))
         run(folder, "pw.x", ["-in", "nscf.in"], ranks=1)
     energies = SaveFolder.read(complete / "out" / "x.save").energies
-    gaps = np.diff(energies, axis=-1).min(axis=(0, 1))[film.computed - SPARE - 1 :]
-    bands = film.computed - SPARE + int(gaps.argmax())
+    gaps = np.diff(energies, axis=-1).min(axis=(0, 1))[film.computed - 2 * SPARE - 1 : -SPARE]
+    bands = film.computed - 2 * SPARE + int(gaps.argmax())
 
     summaries = {}
     for folder, operations in ((complete, ()), (few, chosen.operations)):
@@ -257,9 +257,10 @@ def test_points_that_are_computed(runs, saves):
     np.testing.assert_array_equal(found.plane_waves, complete.plane_waves)
 
 
-def test_energies_are_those_of_the_complete_run(saves):
+def test_energies_are_those_of_the_complete_run(runs, saves):
     complete, _, found = saves
-    np.testing.assert_allclose(found.energies, complete.energies, rtol=0, atol=1e-7)
+    for one, other in zip(found.energies, complete.energies, strict=True):
+        np.testing.assert_allclose(one[:, : runs.bands], other[:, : runs.bands], rtol=0, atol=1e-8)
 
 
 def test_fermi_energy_has_the_weights(saves):
@@ -331,7 +332,7 @@ def test_states_span_those_of_the_complete_run(runs, saves, shift):
             own, other = (
                 level @ np.abs(c[: runs.bands]) ** 2 for c in (theirs.coefficients, ours.coefficients[:, order])
             )
-            np.testing.assert_allclose(other, own, rtol=0, atol=1e-6)
+            np.testing.assert_allclose(other, own, rtol=0, atol=1e-8)
 
 
 # -- files for Wannier90 -------------------------------------------------------------------------------
@@ -345,15 +346,15 @@ def test_overlaps_agree_up_to_the_gauge(runs, spin):
     (theirs, pairs), (ours, same_pairs) = (overlaps(path, runs) for path in runs.files(spin, "mmn"))
     np.testing.assert_array_equal(same_pairs, pairs)
     singular = [np.linalg.svd(m, compute_uv=False) for m in (theirs, ours)]
-    np.testing.assert_allclose(singular[1], singular[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(singular[1], singular[0], rtol=0, atol=1e-8)
     for (k, other, *_), one, two in zip(pairs, theirs, ours, strict=True):
         expected, found = (level[other - 1] @ np.abs(m) ** 2 @ level[k - 1].T for m in (one, two))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
     theirs, ours = (projections(path, runs) for path in runs.files(spin, "amn"))
     singular = [np.linalg.svd(a, compute_uv=False) for a in (theirs, ours)]
-    np.testing.assert_allclose(singular[1], singular[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(singular[1], singular[0], rtol=0, atol=1e-8)
     for own, one, two in zip(level, theirs, ours, strict=True):
-        np.testing.assert_allclose(np.abs(two) ** 2 @ own.T, np.abs(one) ** 2 @ own.T, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(np.abs(two) ** 2 @ own.T, np.abs(one) ** 2 @ own.T, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("spin", SPINS)
@@ -400,7 +401,7 @@ def test_summary_says_what_was_made(runs):
 
 def test_operations_of_another_film_are_refused(runs, saves):
     foreign = {"none": "threefold", "threefold": "glide", "glide": "threefold"}[request_name(runs.film)]
-    others = FILMS[foreign].operations((20, 18, 40) if foreign == "glide" else None)[1:]
+    others = FILMS[foreign].operations[1:]
     with pytest.raises(InputError, match=r"^operations: entry 1, .*, does not keep the nscf's cell and atoms"):
         completed(saves[1], saves[0].kpoints, "list", others)
 
@@ -440,22 +441,26 @@ def test_models_have_the_same_bands(models):
     np.testing.assert_allclose(few.moments, complete.moments, atol=1e-6)
     path = np.linspace([0.03, 0.0, 0.0], [0.41, 0.37, 0.0], 7)
     bands = [np.linalg.eigvalsh(Interpolation(model).operators(path).hamiltonian) for model in models]
-    np.testing.assert_allclose(bands[1], bands[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(bands[1], bands[0], rtol=0, atol=1e-7)
 
 
-def test_models_have_the_same_tensors(models):
+def test_models_have_the_same_tensors(runs, models):
     """The Wannier functions do not depend on the states' gauge, so neither do the tensors."""
+    if runs.film.elements == ("H",):
+        pytest.skip("hydrogen has no spin-orbit interaction")
     tensors = [compute(model, 12, temperatures=[1500.0], fermi_level="dft") for model in models]
     for name in ("D", "Q", "D_1", "Q_1", "a_I", "a_II"):
         expected, found = (tensor[name].values for tensor in tensors)
         scale = np.abs(expected).max()
         assert scale > 0
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale, err_msg=name)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7 * scale, err_msg=name)
 
 
-def test_time_reversal_of_the_functions(models):
-    """Broken by the diagonalisation alone; in the shorter run at the points that are their own image."""
-    assert models[1].time_reversal_error <= models[0].time_reversal_error < 1e-6
+def test_time_reversal_of_the_functions(runs, models):
+    """Broken by the diagonalisation alone; where time reversal gives the points, at those that are their own image."""
+    complete, few = (model.time_reversal_error for model in models)
+    assert max(complete, few) < 1e-6
+    assert runs.film.count > 1 or few <= complete
 
 
 def test_model_says_how_it_was_made(runs, models):

@@ -18,7 +18,6 @@ HEXAGONAL = np.array([[A, 0, 0], [-A / 2, A * np.sqrt(3) / 2, 0], [0, 0, HEIGHT]
 SQUARE = np.diag([A, A, HEIGHT])
 BILAYER = [[0, 0, 0.4], [1 / 3, 2 / 3, 0.55]]
 """fcc(111) 1+1: C_3v."""
-GRID = (24, 24, 120)
 # Rows are the new lattice vectors in the old ones.
 CELLS = {
     "usual": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -51,7 +50,7 @@ def star(kpoints, operations):
 )
 def test_counts_of_a_mesh(cell, positions, divisions, count):
     kpoints = gamma_centred(divisions)
-    found = reduced(kpoints, film_operations(cell, positions, range(len(positions)), GRID))
+    found = reduced(kpoints, film_operations(cell, positions, range(len(positions))))
     assert len(found.kept) == count
     assert found.weights.sum() == len(kpoints)
     assert (np.diff(found.kept) > 0).all()
@@ -67,7 +66,7 @@ def test_the_same_film_in_other_cells(name):
     change = np.array(CELLS[name])
     cell = change @ HEXAGONAL
     positions = np.array(BILAYER) @ HEXAGONAL @ np.linalg.inv(cell)
-    operations = film_operations(cell, positions, [1, 2], GRID)
+    operations = film_operations(cell, positions, [1, 2])
     assert len(operations) == 6
     for operation in operations:
         turn = cell.T @ operation.matrix @ np.linalg.inv(cell.T)
@@ -84,38 +83,54 @@ def test_kinds_are_different_atoms():
     positions = [[0, 0, 0.4], [0.5, 0, 0.55], [0, 0.5, 0.55], [0.5, 0.5, 0.4]]
     points = gamma_centred((8, 8, 1))
     alike, different = (
-        len(reduced(points, film_operations(SQUARE, positions, kinds, GRID)).kept)
-        for kinds in ([1, 2, 2, 1], [1, 2, 3, 1])
+        len(reduced(points, film_operations(SQUARE, positions, kinds)).kept) for kinds in ([1, 2, 2, 1], [1, 1, 2, 2])
     )
     assert (alike, different) == (15, 25)
 
 
-GLIDE = [[0.15, 0.1, 0.4], [0.85, 0.6, 0.4]]
+GLIDE = [[0.15, 0.13, 0.4], [0.85, 0.63, 0.4], [0.3, 0.4, 0.5], [0.7, 0.9, 0.5]]
 """(x, y, z) -> (-x, y + 1/2, z)."""
 
 
-@pytest.mark.parametrize(("grid", "count"), [((20, 24, 120), 16), ((20, 25, 120), 20), (None, 20)])
-def test_translations_that_the_grid_has(grid, count):
-    """A glide needs a grid that is even along it: pw.x's potential lacks it otherwise."""
-    operations = film_operations(np.diag([3.0, 4.0, HEIGHT]), GLIDE, [1, 1], grid)
+RECTANGLE = np.diag([3.0, 4.0, HEIGHT])
+
+
+@pytest.mark.parametrize(
+    ("part", "count"),
+    [(1 / 2, 16), (1 / 2 + 5e-7, 16), (0.2, 20), (0.45, 20)],
+)
+def test_translations_that_pw_knows(part, count):
+    """(x, y, z) -> (-x, y + part, z); twice the part has to be a lattice vector."""
+    positions = np.array(GLIDE)
+    positions[1::2, 1] += part - 0.5
+    operations = film_operations(RECTANGLE, positions, [1, 1, 2, 2])
     of_film = [operation for operation in operations if operation.keeps_normal]
     glide = SpaceOperation(((-1, 0, 0), (0, 1, 0), (0, 0, 1)), (0.0, 0.5, 0.0))
     assert of_film == ([IDENTITY, glide] if count == 16 else [IDENTITY])
     assert len(reduced(gamma_centred((6, 6, 1)), operations).kept) == count
 
 
-def test_translations_are_steps_of_the_grid():
+def test_translation_that_pw_does_not_know():
+    """A mirror off the origin: the film has it, pw.x's density only as far as it is converged."""
+    positions = np.array([[0.15, 0.05, 0.4], [0.85, 0.05, 0.5]])
+    everything = film_operations(RECTANGLE, positions - [0, 0.05, 0], [1, 2])
+    assert [one.rotation for one in everything if one.keeps_normal] == [
+        IDENTITY.rotation, ((1, 0, 0), (0, -1, 0), (0, 0, 1)),
+    ]  # fmt: skip
+    assert film_operations(RECTANGLE, positions, [1, 2]) == (IDENTITY,)
+
+
+def test_translations_are_exact():
     """The last digits of the atoms' places do not come in."""
-    positions = np.array(GLIDE) + 1e-7 * np.random.default_rng(2).normal(size=(2, 3))
-    operations = film_operations(np.diag([3.0, 4.0, HEIGHT]), positions, [1, 1], (20, 24, 120))
+    positions = np.array(GLIDE) + 1e-7 * np.random.default_rng(2).normal(size=(4, 3))
+    operations = film_operations(RECTANGLE, positions, [1, 1, 2, 2])
     assert [one.translation for one in operations if one.keeps_normal] == [(0, 0, 0), (0, 0.5, 0)]
 
 
 def test_a_supercell_turns_k_as_its_cell_does():
-    """Its translations by old lattice vectors spare nothing and are left out."""
+    """Its translations by old lattice vectors spare nothing and are left out, as pw.x does."""
     positions = [[(i + x) / 2, (j + y) / 2, z] for i in range(2) for j in range(2) for x, y, z in BILAYER]
-    cell = HEXAGONAL * [[2], [2], [1]]
-    operations = film_operations(cell, positions, [1, 2] * 4, (48, 48, 120))
+    operations = film_operations(HEXAGONAL * [[2], [2], [1]], positions, [1, 2] * 4)
     assert len(operations) == 6
     assert not any(any(operation.translation) for operation in operations)
 
@@ -123,7 +138,7 @@ def test_a_supercell_turns_k_as_its_cell_does():
 def test_film_that_can_be_turned_over():
     """Inversion and what else turns the normal spares nothing here, and is not used."""
     positions = [[0, 0, 0.4], [1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.6]]
-    operations = film_operations(HEXAGONAL, positions, [1, 2, 1], GRID)
+    operations = film_operations(HEXAGONAL, positions, [1, 2, 1])
     assert len(operations) == 12
     found = reduced(gamma_centred((6, 6, 1)), operations)
     assert len(found.kept) == 7
@@ -131,7 +146,7 @@ def test_film_that_can_be_turned_over():
 
 
 def test_operations_that_the_mesh_lacks_are_left_out():
-    operations = film_operations(HEXAGONAL, BILAYER, [1, 2], GRID)
+    operations = film_operations(HEXAGONAL, BILAYER, [1, 2])
     points = gamma_centred((6, 4, 1))
     found = reduced(points, operations)
     assert len(found.operations) < 6
@@ -142,7 +157,7 @@ def test_operations_that_the_mesh_lacks_are_left_out():
 
 
 def test_no_group_is_refused():
-    turn = next(g for g in film_operations(HEXAGONAL, BILAYER, [1, 2], GRID) if np.trace(g.matrix) == 0)
+    turn = next(g for g in film_operations(HEXAGONAL, BILAYER, [1, 2]) if np.trace(g.matrix) == 0)
     with pytest.raises(InputError, match=r"^operations: they are no group"):
         reduced(gamma_centred((6, 6, 1)), [turn])
 
@@ -153,7 +168,7 @@ def test_list_without_minus_k():
 
 
 def test_record_and_back():
-    for operation in film_operations(np.diag([3.0, 4.0, HEIGHT]), GLIDE, [1, 1], (20, 24, 120)):
+    for operation in film_operations(RECTANGLE, GLIDE, [1, 1, 2, 2]):
         assert SpaceOperation.from_mapping("operation", operation.record()) == operation
 
 
