@@ -22,7 +22,7 @@ from aiida_dmi.engine.kspace.interpolation import Interpolation
 
 SPINS = ("up", "down")
 SPARE = 2
-"""Bands computed and not kept, for the highest ones converge worst; among as many more no degenerate ones are parted."""
+"""Bands computed and not kept, for the highest converge worst; among as many more no degenerate ones are parted."""
 DEGENERATE = 1e-5
 """eV."""
 
