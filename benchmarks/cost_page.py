@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -159,9 +160,13 @@ def _draw_atoms(plot: Plot, panel: Any, found: list[Run], fast: dict[str, Any]) 
         _line(plot, panel, f"{film}, scf and nscf", film, x, lambda n, s=sizes: core_seconds(s[n], "scf", "nscf"))
         _line(plot, panel, f"{film}, response", film, x,
               lambda n, s=sizes: estimate.response_seconds(s[n].functions, fast["response"]))  # fmt: skip
-        measured = [run for run in found if run.size in sizes.values() and {"scf", "nscf"} <= set(run.pw)]
-        x, hours = ([run.size.atoms for run in measured],
-                    [RANKS * (run.pw["scf"] + run.pw["nscf"]) / 3600 for run in measured])  # fmt: skip
+        # The archive's runs had one of k and -k.
+        measured = [run for run in found if {"scf", "nscf"} <= set(run.pw) and run.size.atoms in sizes
+                    and run.size == replace(sizes[run.size.atoms], nscf_points=run.size.nscf_points)]  # fmt: skip
+        x = [run.size.atoms for run in measured]
+        shares = [sizes[run.size.atoms].nscf_points / run.size.nscf_points for run in measured]
+        hours = [RANKS * (run.pw["scf"] + share * run.pw["nscf"]) / 3600
+                 for run, share in zip(measured, shares, strict=True)]  # fmt: skip
         panel.plot(x, hours, "x", color="0.2", zorder=3)
         names = [f"{film}, scf and nscf, measured"] * len(measured)
         plot.table.add({"line": names, "of": [run.label for run in measured], "at": x, "core hours": hours})
@@ -173,6 +178,6 @@ def _draw_points(plot: Plot, panel: Any, fast: dict[str, Any]) -> None:
     _line(plot, panel, "scf", MESHED, [n**2 for n in sides],
           lambda n: core_seconds(replace(size, scf_points=-(-n // 6)), "scf"))  # fmt: skip
     _line(plot, panel, "nscf", MESHED, [n**2 for n in sides],
-          lambda n: core_seconds(replace(size, nscf_points=-(-n // 2)), "nscf"))  # fmt: skip
+          lambda n: core_seconds(size_of(MESHED, None, ([8, 8], [math.isqrt(n)] * 2)), "nscf"))  # fmt: skip
     _line(plot, panel, "response, 6 ξ", MESHED, [n**2 for n in (24, 48, 96, 192, 384)],
           lambda n: estimate.response_seconds(size.functions, {**fast["response"], "mesh": [n, 1]}))  # fmt: skip

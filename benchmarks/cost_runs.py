@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -68,9 +68,9 @@ def size_of(
     preset: str,
     overrides: Mapping[str, Any] | None = None,
     meshes: tuple[list[int], list[int]] | None = None,
-    half: bool = True,
+    computed: int | None = None,
 ) -> FilmSize:
-    """Sizes of a preset film with the protocol `fast`."""
+    """Sizes of a preset film with the protocol `fast`, or with a nscf on as many k points as were computed."""
     atoms = bilayer(**{key: value for key, value in film_arguments(preset).items() if key != "kinds"})
     protocol = load_protocol("fast", dict(overrides or {}), atoms.cell[2][2])
     # The cutoff of the archive's runs where theirs was not given.
@@ -82,7 +82,8 @@ def size_of(
     )
     pseudos = [pseudo(symbol) for symbol in atoms.get_chemical_symbols()]
     cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
-    return FilmSize.of(cell, pseudos, protocol["scf"]["parameters"], found, protocol["wannierisation"], half)
+    size = FilmSize.of(cell, pseudos, protocol["scf"]["parameters"], found, protocol["wannierisation"])
+    return size if computed is None else replace(size, nscf_points=computed)
 
 
 @cache
@@ -99,7 +100,6 @@ def runs(records: Iterable[dict[str, Any]]) -> list[Run]:
 def _run(record: dict[str, Any]) -> Run:
     points = int(re.search(r"nscf, code.*?KpointsData<\d+> (\d+) points", record["trace"], re.DOTALL)[1])
     meshes = (record["scf_mesh"], record["wannier_mesh"])
-    half = points < math.prod(record["wannier_mesh"])
     taken: dict[str, list[float]] = {}
     for name, seconds in record["seconds"]:
         taken.setdefault(name, []).append(seconds)
@@ -107,7 +107,7 @@ def _run(record: dict[str, Any]) -> Run:
     return Run(
         label=record["film"],
         preset=record["preset"],
-        size=size_of(record["preset"], FILMS[record["film"]].overrides, meshes, half),
+        size=size_of(record["preset"], FILMS[record["film"]].overrides, meshes, points),
         iterations=record["scf_iterations"],
         pw={step: clock[0] for step, clock in clocks.items() if clock is not None and clock[1] > OPENBLAS},
         engine={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
@@ -11,6 +11,29 @@ from aiida.engine import ExitCode
 from aiida_dmi.aiida_types import Spec, exit_code
 from aiida_dmi.calculations import scheduler
 from aiida_dmi.calculations.identity import IdentifiedCalculation, ResultCaching
+from aiida_dmi.engine.build.completed import operations_of
+from aiida_dmi.engine.errors import InputError
+
+
+def define_symmetry(spec: Spec) -> None:
+    """Define the input of jobs that read a nscf run on the irreducible points of a mesh."""
+    spec.input(
+        "symmetry",
+        valid_type=orm.Dict,
+        required=False,
+        validator=validate_symmetry,
+        help="`operations` of the film, by which dmi-engine makes the points that the nscf run lacks (from "
+        "`irreducible_mesh`). Not needed for a run on the complete mesh or on one of each pair k and -k.",
+    )
+
+
+def validate_symmetry(node: orm.Dict | None, _: Any) -> str | None:
+    """Operations that the engine takes."""
+    try:
+        operations_of(None if node is None else node.get("operations", None))
+    except InputError as error:
+        return f"symmetry: {error}"
+    return None
 
 
 class EngineCalculation(IdentifiedCalculation):

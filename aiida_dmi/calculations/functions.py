@@ -12,8 +12,8 @@ from aiida.engine import calcfunction
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.data.pseudopotential import upf_data
+from aiida_dmi.engine.build.irreducible import film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
-from aiida_dmi.engine.build.time_reversal import one_of_each_pair
 from aiida_dmi.engine.maps.quality import control_points
 from aiida_dmi.engine.output.headline import headline_values
 
@@ -127,7 +127,7 @@ def wannier90_parameters(
     kpoints : KpointsData
         The ab-initio mesh.
     bands : BandsData
-        Of the nscf run on that mesh, or on one of each pair k and -k of it.
+        Of the nscf run on that mesh, or on the irreducible points of it.
     """
     energies = bands.get_bands()
     excluded, functions = len(plan["exclude_bands"]), plan["num_wann"]
@@ -174,9 +174,7 @@ def highest_kept(energies: npt.NDArray[np.float64], least: int) -> int:
 def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
     """The Gamma-centred mesh as an explicit list with equal weights: what Wannier90 works on."""
     mesh, offset = kpoints.get_kpoints_mesh()
-    points = [
-        [i / mesh[0], j / mesh[1], k / mesh[2]] for i in range(mesh[0]) for j in range(mesh[1]) for k in range(mesh[2])
-    ]
+    points = gamma_centred(mesh)
     if any(offset):
         raise ValueError(f"kpoints: offset {offset} was given, a Gamma-centred mesh is needed")
     explicit = orm.KpointsData()
@@ -186,25 +184,45 @@ def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
 
 
 @calcfunction
-def time_reversal_half(kpoints: orm.KpointsData) -> orm.KpointsData:
-    """One of k and -k of a complete mesh: without spin-orbit interaction the other has the conjugate states.
+def irreducible_mesh(
+    kpoints: orm.KpointsData, structure: orm.StructureData, scf_parameters: orm.Dict
+) -> dict[str, orm.Data]:
+    """The points of a complete mesh that a nscf run has to compute, and the operations that give the others.
+
+    Without spin-orbit interaction the film's whole group and time reversal hold for either spin. Where pw.x found less
+    of it in the scf (nosym, say), its density need not have it: then time reversal alone is used.
 
     Parameters
     ----------
     kpoints : KpointsData
         From `complete_mesh`.
+    structure : StructureData
+        Atoms of different kinds are different.
+    scf_parameters : Dict
+        Output parameters of the scf run: `number_of_symmetries`.
 
     Returns
     -------
-    KpointsData
-        Explicit list in the order of the mesh; weights 2/N, or 1/N where k and -k are one, of N points of the mesh.
+    dict
+        `kpoints`: explicit list in the order of the mesh, each point weighted with the number of those for which it
+        stands. `symmetry`: `operations` (each with `rotation` and `translation`, of fractional coordinates; the
+        identity first), and how many `points` of how many of the `mesh` are computed.
     """
     points = kpoints.get_kpoints()
-    kept, weights = one_of_each_pair(points)
+    numbers = {kind: number for number, kind in enumerate(structure.get_kind_names(), 1)}
+    kinds = [numbers[site.kind_name] for site in structure.sites]
+    positions = structure.get_ase().get_scaled_positions()
+    operations = film_operations(structure.cell, positions, kinds)
+    of_film = [operation for operation in operations if operation.keeps_normal]
+    found = reduced(points, of_film if len(of_film) <= scf_parameters.get("number_of_symmetries", 1) else ())
     explicit = orm.KpointsData()
     explicit.set_cell(kpoints.cell) if "cell" in kpoints.base.attributes else None
-    explicit.set_kpoints(points[kept], weights=weights / len(points))
-    return explicit
+    explicit.set_kpoints(points[found.kept], weights=found.weights / len(points))
+    records = [operation.record() for operation in found.operations]
+    return {
+        "kpoints": explicit,
+        "symmetry": orm.Dict({"operations": records, "points": len(found.kept), "mesh": len(points)}),
+    }
 
 
 @calcfunction

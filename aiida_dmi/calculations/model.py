@@ -10,7 +10,7 @@ from aiida.common.folders import Folder
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec
-from aiida_dmi.calculations.engine import EngineCalculation
+from aiida_dmi.calculations.engine import EngineCalculation, define_symmetry
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.files.yaml_text import dump_yaml
 
@@ -34,6 +34,7 @@ class WannierModelCalculation(EngineCalculation):
         spec.input("nscf", valid_type=orm.RemoteData, help="Folder of the nscf pw.x run, wave functions kept.")
         spec.input("wannier_up", valid_type=orm.RemoteData, help="Folder of the spin-up wannier90.x run.")
         spec.input("wannier_down", valid_type=orm.RemoteData, help="Folder of the spin-down wannier90.x run.")
+        define_symmetry(spec)
         spec.input_namespace(
             "pseudos",
             valid_type=UpfData,
@@ -84,6 +85,8 @@ class WannierModelCalculation(EngineCalculation):
         }
         if "scf_parameters" in self.inputs:
             spec["fermi_energy"] = float(self.inputs.scf_parameters["fermi_energy"])
+        if "symmetry" in self.inputs:
+            spec["operations"] = self.inputs.symmetry["operations"]
         with folder.open(self.INPUT_FILE, "w") as handle:
             handle.write(dump_yaml(spec))
 

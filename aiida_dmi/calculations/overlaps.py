@@ -9,7 +9,7 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 
 from aiida_dmi.aiida_types import Spec
-from aiida_dmi.calculations.engine import EngineCalculation
+from aiida_dmi.calculations.engine import EngineCalculation, define_symmetry
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.engine.files.yaml_text import dump_yaml
 from aiida_dmi.engine.model.file import SPINS
@@ -39,12 +39,14 @@ class OverlapsCalculation(EngineCalculation):
             help="The .nnkp file of `wannier90.x -pp`; the same one serves both spins.",
         )
         spec.input("spin", valid_type=orm.Str, validator=cls.validate_spin, help="'up' or 'down'.")
+        define_symmetry(spec)
         spec.inputs.validator = cls.validate_inputs
         spec.output(
             "output_parameters",
             valid_type=orm.Dict,
             help="bands, kpoints, functions, neighbours; smallest_singular_value of the projections A(k) over all k "
-            "(near 0: some function is not in the bands), smallest_at that k point; seconds.",
+            "(near 0: some function is not in the bands), smallest_at that k point; computed k points of the nscf, "
+            "operations that gave others and symmetry_residual (eV), by how much the states break them; seconds.",
         )
         spec.default_output_node = "output_parameters"
 
@@ -65,11 +67,13 @@ class OverlapsCalculation(EngineCalculation):
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; link the nscf run's folder."""
-        spec = {
+        spec: dict[str, Any] = {
             "nscf": f"nscf/{WannierModelCalculation.SAVE_FOLDER}",
             "nnkp": self.NNKP_FILE,
             "spin": self.inputs.spin.value,
         }
+        if "symmetry" in self.inputs:
+            spec["operations"] = self.inputs.symmetry["operations"]
         with folder.open(self.INPUT_FILE, "w") as handle:
             handle.write(dump_yaml(spec))
 

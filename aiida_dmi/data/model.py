@@ -8,7 +8,7 @@ from aiida.orm import SinglefileData
 
 from aiida_dmi.data.stored import read_stored
 from aiida_dmi.engine.model.file import file_version
-from aiida_dmi.engine.model.wannier import WannierModel
+from aiida_dmi.engine.model.wannier import COMPUTED, WannierModel
 
 
 class WannierModelData(SinglefileData):
@@ -30,8 +30,9 @@ class WannierModelData(SinglefileData):
     -----
     Attributes for queries: `symbols`, `mesh`, `functions` (Wannier functions per spin), `electrons`,
     `fermi_energy` (eV), `cell_area` (Angstrom^2), `time_reversal_error` (eV, Angstrom),
-    `correspondence_error` (1), `format_version` (of the file; a node without it holds version 1) and `engine_version`
-    (of the dmi-engine that built it; not in models of early versions).
+    `correspondence_error` (1), `format_version` (of the file; a node without it holds version 1), `engine_version`
+    (of the dmi-engine that built it; not in models of early versions) and `nscf_kpoints` (how many k points of the mesh
+    were computed; neither).
     """
 
     DEFAULT_FILENAME = "model.h5"
@@ -57,6 +58,8 @@ class WannierModelData(SinglefileData):
         # Of whatever made the file; models of early versions do not say it.
         if "engine_version" in model.attributes:
             self.base.attributes.set("engine_version", str(model.attributes["engine_version"]))
+        if isinstance(model.attributes.get(COMPUTED), int):
+            self.base.attributes.set(COMPUTED, model.attributes[COMPUTED])
 
     def load(self) -> WannierModel:
         """The model itself.

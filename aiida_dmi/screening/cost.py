@@ -67,7 +67,7 @@ def estimated_cost(candidate: Candidate) -> Cost:
         inputs["scf"]["parameters"],
         (_mesh(inputs["scf"], film.cell), mesh),
         wannier,
-        half=inputs["overlaps"] != "pw2wannier90",
+        irreducible=inputs["overlaps"] != "pw2wannier90",
     )
     steps = ["scf", "bands", "nscf"]
     steps += ["relax"] if inputs["relax"] is not None else []

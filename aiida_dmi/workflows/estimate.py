@@ -18,6 +18,7 @@ import numpy as np
 import spglib
 
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, SPARE_BANDS
+from aiida_dmi.engine.build.irreducible import film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.constants import BOHR_ANGSTROM
 from aiida_dmi.engine.files.yaml_text import load_yaml
@@ -86,7 +87,7 @@ class FilmSize:
         parameters: Mapping[str, Any],
         meshes: tuple[Sequence[int], Sequence[int]],
         wannierisation: Mapping[str, Any],
-        half: bool = True,
+        irreducible: bool = True,
     ) -> FilmSize:
         """Sizes of a film with its inputs.
 
@@ -103,8 +104,8 @@ class FilmSize:
             Divisions of the scf's and of the Wannier functions' mesh.
         wannierisation : mapping
             `orbitals`, `bands_per_function`.
-        half : bool
-            Whether the nscf has one of k and -k.
+        irreducible : bool
+            Whether the nscf has the irreducible points of its mesh alone; pw2wannier90.x needs all.
 
         Raises
         ------
@@ -117,6 +118,7 @@ class FilmSize:
         kept = math.ceil(wannierisation["bands_per_function"] * functions)
         scf_mesh, mesh = ([*divisions, 1][:3] for divisions in meshes)
         system = parameters["SYSTEM"]
+        symmetric = not system.get("nosym", False)
         cutoff = _cutoff(system, "ecutwfc", None)
         return cls(
             atoms=len(pseudos),
@@ -131,7 +133,7 @@ class FilmSize:
             nscf_bands=sum(pseudo.semicore_bands() for pseudo in pseudos) + kept + SPARE_BANDS,
             kept_bands=kept,
             scf_points=irreducible_points(cell, scf_mesh),
-            nscf_points=time_reversal_points(mesh) if half else math.prod(mesh),
+            nscf_points=computed_points(cell, mesh, symmetric) if irreducible else math.prod(mesh),
             mesh_points=math.prod(mesh),
             mixed=int(parameters.get("ELECTRONS", {}).get("mixing_ndim", NMIX)),
         )
@@ -182,10 +184,21 @@ def irreducible_points(cell: Any, mesh: Sequence[int]) -> int:
     return len(np.unique(mapping))
 
 
-def time_reversal_points(mesh: Sequence[int]) -> int:
-    """Points of a Gamma-centred mesh that time reversal leaves: half, and half of those that are their own image."""
-    own = math.prod(2 if divisions % 2 == 0 else 1 for divisions in mesh)
-    return (math.prod(mesh) + own) // 2
+def computed_points(cell: Any, mesh: Sequence[int], symmetric: bool = True) -> int:
+    """K points of a Gamma-centred mesh that the nscf computes (`calculations.functions.irreducible_mesh`).
+
+    Parameters
+    ----------
+    cell : tuple
+        As `FilmSize.of` has it.
+    mesh : sequence of int
+        Divisions.
+    symmetric : bool
+        False: one of k and -k.
+    """
+    lattice, positions, kinds = cell
+    operations = film_operations(lattice, positions, kinds) if symmetric else ()
+    return len(reduced(gamma_centred(mesh), operations).kept)
 
 
 # -- seconds of one processor ------------------------------------------------------------------------------

@@ -266,7 +266,7 @@ def size_of(structure: orm.StructureData, ports: Any) -> FilmSize:
         ports.scf.pw.parameters.get_dict(),
         (ports.scf.kpoints.get_kpoints_mesh()[0], ports.kpoints.get_kpoints_mesh()[0]),
         ports.wannierisation.get_dict(),
-        half="code" in ports.overlaps,
+        irreducible="code" in ports.overlaps,
     )
 
 

@@ -14,8 +14,8 @@ from aiida_quantumespresso.calculations.pw2wannier90 import Pw2wannier90Calculat
 from aiida_dmi.aiida_types import Spec, exit_code, if_
 from aiida_dmi.calculations.functions import (
     complete_mesh,
+    irreducible_mesh,
     planned_projections,
-    time_reversal_half,
     wannier90_parameters,
 )
 from aiida_dmi.calculations.model import WannierModelCalculation
@@ -54,7 +54,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         spec.input("scf_folder", valid_type=orm.RemoteData, help="Of the scf run.")
         spec.input("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
         spec.input("nscf_folder", valid_type=orm.RemoteData, required=False, help="Of a nscf run with enough bands.")
-        spec.input("nscf_bands", valid_type=orm.BandsData, required=False, help="Its bands, all k or one of k and -k.")
+        spec.input("nscf_bands", valid_type=orm.BandsData, required=False, help="Its bands, of all k points or fewer.")
         chained = (
             "kpoints",
             "kpoints_distance",
@@ -68,7 +68,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         spec.expose_inputs(
             OverlapsCalculation,
             namespace="overlaps",
-            exclude=("nscf", "nnkp_file", "spin"),
+            exclude=("nscf", "nnkp_file", "spin", "symmetry"),
             namespace_options={**either, "help": "Overlaps by dmi-engine, in seconds."},
         )
         spec.expose_inputs(
@@ -85,7 +85,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         spec.expose_inputs(
             WannierModelCalculation,
             namespace="model",
-            exclude=("nscf", "wannier_up", "wannier_down", "pseudos", "scf_parameters"),
+            exclude=("nscf", "wannier_up", "wannier_down", "pseudos", "scf_parameters", "symmetry"),
         )
         spec.inputs.validator = cls.validate_inputs
 
@@ -173,10 +173,12 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         if "nscf_folder" in self.inputs:
             self.ctx.nscf_folder, self.ctx.nscf_bands = self.inputs.nscf_folder, self.inputs.nscf_bands
         self.ctx.kpoints = complete_mesh(self.inputs.kpoints)
+        if "overlaps" in self.inputs:
+            self.ctx.reduced = irreducible_mesh(self.ctx.kpoints, self.inputs.structure, self.inputs.scf_parameters)
         return "nscf_folder" not in self.inputs
 
     def run_nscf(self) -> ToContext[str, Any] | ExitCode:
-        """Bands and wave functions on the mesh: of k and -k one, unless pw2wannier90.x is to read them."""
+        """Bands and wave functions on the irreducible points of the mesh; on all if pw2wannier90.x is to read them."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
         parameters = inputs.pw.parameters.get_dict()
         parameters.setdefault("SYSTEM", {}).setdefault("nbnd", self.inputs.plan["nbnd"])
@@ -184,15 +186,12 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         inputs.pw.structure = self.inputs.structure
         inputs.pw.pseudos = dict(self.inputs.averaged)
         inputs.pw.parent_folder = self.inputs.scf_folder
-        inputs.kpoints = time_reversal_half(self.ctx.kpoints) if "overlaps" in self.inputs else self.ctx.kpoints
+        inputs.kpoints = self.ctx.reduced["kpoints"] if "overlaps" in self.inputs else self.ctx.kpoints
         density, above = self.inputs.scf_folder, self.node.caller or self.node
         known = scratch.is_fresh(density, above)
         if not known and scratch.is_gone(density) and not scratch.served_from_cache(density, inputs.kpoints):
             return self._gone([density], "nscf")
-        computed, points = len(inputs.kpoints.get_kpoints()), len(self.ctx.kpoints.get_kpoints())
-        mesh = f"{computed} of {points} k points, the others by time reversal"
-        mesh = f"the complete mesh of {points} k points" if computed == points else mesh
-        why = f"{parameters['SYSTEM']['nbnd']} bands on {mesh}"
+        why = f"{parameters['SYSTEM']['nbnd']} bands on {self._points_in_words()}"
         return ToContext(nscf=start(self, PwBaseWorkChain, inputs, "nscf", why))
 
     def inspect_nscf(self) -> ExitCode | None:
@@ -272,6 +271,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
             inputs[f"wannier_{spin}"] = self.ctx[f"wannier90_{spin}"].outputs.remote_folder
         inputs.pseudos = dict(self.inputs.pseudos)
         inputs.scf_parameters = self.inputs.scf_parameters
+        inputs.update(self._symmetry())
         return ToContext(model=start(self, WannierModelCalculation, inputs, "model"))
 
     def inspect_model(self) -> ExitCode | None:
@@ -311,6 +311,24 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
 
     # -- helpers ---------------------------------------------------------------------------------------
 
+    def _points_in_words(self) -> str:
+        """Which k points the nscf run computes, and where the others come from."""
+        points = len(self.ctx.kpoints.get_kpoints())
+        if "overlaps" not in self.inputs or self.ctx.reduced["symmetry"]["points"] == points:
+            return f"the complete mesh of {points} k points"
+        symmetry = self.ctx.reduced["symmetry"]
+        operations = len(symmetry["operations"]) - 1
+        group = f" and {operations} {'operation' if operations == 1 else 'operations'} of the film"
+        others = f"time reversal{group if operations else ''}"
+        return f"{symmetry['points']} of {points} k points, the others by {others}"
+
+    def _symmetry(self) -> dict[str, orm.Dict]:
+        """Input of the jobs that read the nscf run: none if that has all points, or one of each pair k and -k."""
+        if "overlaps" not in self.inputs:
+            return {}
+        symmetry, computed = self.ctx.reduced["symmetry"], len(self.ctx.nscf_bands.get_kpoints())
+        return {"symmetry": symmetry} if len(symmetry["operations"]) > 1 and computed == symmetry["points"] else {}
+
     def _wannier90(self) -> AttributeDict:
         inputs = AttributeDict(self.exposed_inputs(Wannier90Calculation, namespace="wannier90"))
         inputs.structure = self.inputs.structure
@@ -327,6 +345,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
             def by_engine(spin: str) -> AttributeDict:
                 inputs = AttributeDict(self.exposed_inputs(OverlapsCalculation, namespace="overlaps"))
                 inputs.update({"nscf": self.ctx.nscf_folder, "nnkp_file": nnkp, "spin": orm.Str(spin)})
+                inputs.update(self._symmetry())
                 return inputs
 
             return OverlapsCalculation, by_engine

@@ -98,15 +98,26 @@ def test_complete_mesh(kpoints):
     assert sum(weights) == pytest.approx(1)
 
 
-def test_half_of_the_complete_mesh(kpoints):
-    """Gamma, the three points that are their own image and one of each other pair; weights of the complete mesh."""
-    half = functions.time_reversal_half(functions.complete_mesh(kpoints))
-    points, weights = half.get_kpoints(also_weights=True)
-    assert len(points) == 20
+@pytest.mark.parametrize(("symmetries", "count", "operations"), [(6, 7, 6), (12, 7, 6), (1, 20, 1), (3, 20, 1)])
+def test_points_that_a_nscf_computes(kpoints, symmetries, count, operations):
+    """Of C_3v; of k and -k one where pw.x found less of it in the scf. Weights of the complete mesh."""
+    scf = orm.Dict({"number_of_symmetries": symmetries})
+    found = functions.irreducible_mesh(functions.complete_mesh(kpoints), co_pt111(1, 1), scf)
+    points, weights = found["kpoints"].get_kpoints(also_weights=True)
+    assert len(points) == count
     assert sum(weights) == pytest.approx(1)
     own = {tuple(point) for point, weight in zip(points.tolist(), weights, strict=True) if weight < 1.5 / 36}
-    assert own == {(0, 0, 0), (0, 0.5, 0), (0.5, 0, 0), (0.5, 0.5, 0)}
-    assert half.creator.inputs.kpoints.creator.inputs.kpoints.uuid == kpoints.uuid
+    assert own == ({(0, 0, 0)} if count == 7 else {(0, 0, 0), (0, 0.5, 0), (0.5, 0, 0), (0.5, 0.5, 0)})
+    record = found["symmetry"].get_dict()
+    assert (record["points"], record["mesh"], len(record["operations"])) == (count, 36, operations)
+    for node in found.values():
+        assert node.creator.inputs.kpoints.creator.inputs.kpoints.uuid == kpoints.uuid
+
+
+def test_points_where_the_scf_says_nothing_of_symmetry(kpoints):
+    """As outputs of another code: one of k and -k."""
+    found = functions.irreducible_mesh(functions.complete_mesh(kpoints), co_pt111(1, 1), orm.Dict({}))
+    assert len(found["kpoints"].get_kpoints()) == 20
 
 
 @pytest.mark.parametrize(("points", "accepted"), [(20, False), (36, True)])

@@ -19,11 +19,11 @@ import numpy as np
 from aiida_dmi.cli.inputs import load_overrides
 from aiida_dmi.engine import WannierModel
 from aiida_dmi.engine.build import BuildSpec, Pseudopotential
+from aiida_dmi.engine.build.completed import completed
 from aiida_dmi.engine.build.nnkp import Nnkp
 from aiida_dmi.engine.build.orbitals import projected_shells
 from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
 from aiida_dmi.engine.build.quantum_espresso import SaveFolder
-from aiida_dmi.engine.build.time_reversal import completed
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.build.wannier90 import Channel, Gradient
 from aiida_dmi.engine.errors import InputError

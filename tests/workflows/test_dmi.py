@@ -101,7 +101,7 @@ def test_reports_in_plain_words(finished):
     said = "\n".join(reports(finished))
     for words in (
         "scf: PwBaseWorkChain",
-        "44 bands on 10 of 16 k points, the others by time reversal",
+        "44 bands on 4 of 16 k points, the others by time reversal and 3 operations of the film",
         "Wannier functions, choice 1 of 2: bands_per_function 1.75, frozen_window 3.0",
         "frozen window: up to 3.00 eV above the Fermi energy",
         "quality gate: passed",

@@ -19,15 +19,17 @@ from ..errors import InputError
 from ..files.regular import path_of
 from ..kspace.images import nearest_distances, nearest_images
 from ..model.file import SPINS
-from ..model.wannier import WannierModel
+from ..model.wannier import COMPUTED, WannierModel
 from ..processes.progress import Progress, SilentProgress
 from ..states.divided_differences import fermi
+from .completed import completed, operations_of, symmetry_residual, used_operations
 from .given import LARGEST
+from .irreducible import SpaceOperation
 from .orbitals import projected_shells
 from .projectors import Projectors
 from .pseudopotential import Pseudopotential
 from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
-from .time_reversal import completed, imposed
+from .time_reversal import imposed
 from .wannier90 import Channel, Gradient, position_matrices
 from .wannier90_files import SUFFIXES
 
@@ -47,7 +49,8 @@ class BuildSpec:
     Parameters
     ----------
     nscf : Path
-        pw.x's `.save` folder, collinear, without symmetry: the complete mesh, or one of each pair k and -k.
+        pw.x's `.save` folder, collinear, run with nosym and noinv: on the complete mesh, on one of each pair k and -k,
+        or on the irreducible points of `operations`.
     wannier_up, wannier_down : Path
         Seeds: folder/name without suffix.
     pseudopotentials : dict
@@ -56,6 +59,8 @@ class BuildSpec:
         eV, the scf's; the nscf's own where it is not given.
     moments : tuple of float, optional
         mu_B along n, one an atom; default from the populations of the Wannier functions.
+    operations : tuple of SpaceOperation
+        Of the film, by which points that the nscf lacks are made: those that the overlaps were made with.
     """
 
     nscf: Path
@@ -64,6 +69,7 @@ class BuildSpec:
     pseudopotentials: dict[str, Path]
     fermi_energy: float | None = None
     moments: tuple[float, ...] | None = None
+    operations: tuple[SpaceOperation, ...] = ()
 
     @classmethod
     def from_mapping(cls, spec: Mapping[str, Any], folder: Path) -> BuildSpec:
@@ -95,6 +101,7 @@ class BuildSpec:
             },
             fermi_energy=fermi_energy,
             moments=moments,
+            operations=operations_of(spec.get("operations")),
         )
 
     def input_files(self) -> list[Path]:
@@ -121,22 +128,23 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
         If a file is missing, truncated or does not belong to the others; if time reversal or the
         correspondence of the two spins' functions is broken.
     """
-    save = SaveFolder.read(spec.nscf)
-    save.check_wave_functions()
-    if spec.moments is not None and len(spec.moments) != len(save.species):
+    stored = SaveFolder.read(spec.nscf)
+    stored.check_wave_functions()
+    if spec.moments is not None and len(spec.moments) != len(stored.species):
         raise InputError(
-            f"moments: {len(spec.moments)} were given, expected {len(save.species)}, one for each of the atoms "
-            f"{', '.join(save.species)}"
+            f"moments: {len(spec.moments)} were given, expected {len(stored.species)}, one for each of the atoms "
+            f"{', '.join(stored.species)}"
         )
-    pseudos = {name: _pseudopotential(spec, name) for name in dict.fromkeys(save.species)}
+    pseudos = {name: _pseudopotential(spec, name) for name in dict.fromkeys(stored.species)}
     channels = (Channel.read(spec.wannier_up), Channel.read(spec.wannier_down))
-    save = completed(save, channels[0].kpoints, "wannier_up")
+    save = completed(stored, channels[0].kpoints, "wannier_up", spec.operations)
     mesh = _mesh(save.kpoints)
     for spin, channel in enumerate(channels):
         _check_channel(channel, save, spin)
     if channels[0].gauge.shape[-1] != channels[1].gauge.shape[-1]:
         raise InputError("wannier_down: another number of Wannier functions than wannier_up; use the same projections")
 
+    made = _made_by(save, len(stored.kpoints))
     cell = in_angstrom(save.cell)
     gradients = [Gradient.of(channel, cell) for channel in channels]
     centres = np.stack([gradient.centres for gradient in gradients])
@@ -163,7 +171,7 @@ def build(spec: BuildSpec, progress: bool = False) -> WannierModel:
         projections=projections,
         coupling=tuple(pseudos[name].spin_orbit()[1] for name in save.species),
         moments=moments if spec.moments is None else np.asarray(spec.moments),
-        attributes=_provenance(spec, channels) | _orbitals(spec, save, channels),
+        attributes=_provenance(spec, channels) | _orbitals(spec, save, channels) | made,
         gradients=differentiated,
     )
     return imposed(model)
@@ -286,6 +294,16 @@ def _orbitals(spec: BuildSpec, save: SaveFolder, channels: tuple[Channel, Channe
     if found[0] is None or found[0] != found[1] or sum(2 * ell + 1 for _, ell in found[0]) != functions:
         return {}
     return {"orbitals": json.dumps(found[0])}
+
+
+def _made_by(save: SaveFolder, computed: int) -> dict[str, Any]:
+    """Attributes that say which k points were computed, and by which operations the others were made."""
+    operations = used_operations(save)
+    attributes: dict[str, Any] = {COMPUTED: computed}
+    if operations:
+        attributes["nscf_operations"] = json.dumps([operation.record() for operation in operations])
+        attributes["nscf_symmetry_residual"] = max(symmetry_residual(save, spin) for spin in range(2))
+    return attributes
 
 
 def _provenance(spec: BuildSpec, channels: tuple[Channel, Channel]) -> dict[str, Any]:

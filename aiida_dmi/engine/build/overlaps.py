@@ -21,9 +21,11 @@ from ..files.atomic import whole_file
 from ..files.regular import path_of
 from ..model.file import SPINS
 from ..processes.progress import Progress, SilentProgress
+from .completed import completed, operations_of, symmetry_residual, used_operations
+from .irreducible import SpaceOperation
 from .nnkp import Nnkp
-from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
-from .time_reversal import completed
+from .plane_waves import LocatedStates
+from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
 from .trial_functions import TrialFunction, on_plane_waves
 
 Floats = npt.NDArray[np.float64]
@@ -47,11 +49,14 @@ class OverlapsSpec:
     Parameters
     ----------
     nscf : Path
-        pw.x's `.save` folder, collinear, without symmetry: the complete mesh, or one of each pair k and -k.
+        pw.x's `.save` folder, collinear, run with nosym and noinv: on the complete mesh, on one of each pair k and -k,
+        or on the irreducible points of `operations`.
     nnkp : Path
         The .nnkp file of `wannier90.x -pp`.
     spin : str
         'up' or 'down'.
+    operations : tuple of SpaceOperation
+        Of the film, by which points that the nscf lacks are made.
     memory_limit : int
         Bytes of wave functions that are kept; what does not fit is read again. Two k points are always kept.
     """
@@ -59,6 +64,7 @@ class OverlapsSpec:
     nscf: Path
     nnkp: Path
     spin: str
+    operations: tuple[SpaceOperation, ...] = ()
     memory_limit: int = MEMORY_LIMIT
 
     @classmethod
@@ -77,6 +83,7 @@ class OverlapsSpec:
             nscf=path_of("nscf", folder, spec["nscf"]),
             nnkp=path_of("nnkp", folder, spec["nnkp"]),
             spin=choice("spin", spec["spin"], SPINS),
+            operations=operations_of(spec.get("operations")),
             memory_limit=whole("memory_limit", spec.get("memory_limit", MEMORY_LIMIT), expected),
         )
 
@@ -97,6 +104,12 @@ class Summary:
         perfect and near 0 some function is not in the bands, or depends on the others.
     smallest_at : tuple of float
         That k point, in units of the reciprocal lattice vectors.
+    computed : int
+        k points of the nscf.
+    operations : int
+        Of the film, by which others were made, the identity not counted.
+    symmetry_residual : float
+        By how much the nscf's states break these operations, eV; see `CompletedFolder.symmetry_residual`.
     seconds : float
         Wall time.
     """
@@ -107,16 +120,25 @@ class Summary:
     neighbours: int
     smallest_singular_value: float
     smallest_at: tuple[float, ...]
+    computed: int
+    operations: int
+    symmetry_residual: float
     seconds: float
 
     def describe(self) -> str:
-        """Two lines for a reader."""
+        """Lines for a reader."""
         at = ", ".join(f"{x:.4f}" for x in self.smallest_at)
         return (
             f"overlaps             {self.bands} bands, {self.kpoints} k points, {self.neighbours} neighbours each\n"
+            f"computed             {self.computed} k points, the others by {self._others()}\n"
             f"trial functions      {self.functions}, smallest singular value of A(k) "
             f"{self.smallest_singular_value:.3f} at k = ({at})"
         )
+
+    def _others(self) -> str:
+        if not self.operations:
+            return "time reversal"
+        return f"time reversal and {self.operations} operations (broken by {self.symmetry_residual:.1e} eV)"
 
 
 def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False) -> Summary:
@@ -140,16 +162,19 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     Raises
     ------
     InputError
-        If a file is missing or damaged, the .nnkp file is of another cell, mesh or number of bands, or the states
-        are not normalised (ultrasoft or PAW pseudopotentials; `SaveFolder.wave_functions` refuses them).
+        If a file is missing or damaged, the .nnkp file is of another cell, mesh or number of bands, the states are
+        not normalised (ultrasoft or PAW pseudopotentials; `SaveFolder.wave_functions` refuses them) or break an
+        operation.
     """
     start = time.monotonic()
     nnkp = Nnkp.read(spec.nnkp)
-    save = completed(SaveFolder.read(spec.nscf), nnkp.kpoints, "nnkp")
+    stored = SaveFolder.read(spec.nscf)
+    save = completed(stored, nnkp.kpoints, "nnkp", spec.operations)
     save.check_wave_functions()
     kept = _check(nnkp, save)
     functions = _on_atoms(nnkp.functions, save)
     spin = SPINS.index(spec.spin)
+    residual = symmetry_residual(save, spin)
     states = _States(save, spin, kept, spec.memory_limit)
     report = (Progress if progress else SilentProgress)(len(save.kpoints), f"overlaps, spin {spec.spin}")
     smallest = np.zeros(len(save.kpoints))
@@ -173,6 +198,9 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
         neighbours=nnkp.neighbours.shape[1],
         smallest_singular_value=float(smallest.min()),
         smallest_at=tuple(save.kpoints[smallest.argmin()].tolist()),
+        computed=len(stored.kpoints),
+        operations=len(used_operations(save)),
+        symmetry_residual=residual,
         seconds=time.monotonic() - start,
     )
     with whole_file(Path(f"{seed}{SUFFIXES[3]}")) as temporary:
@@ -227,54 +255,18 @@ def _on_atoms(functions: tuple[TrialFunction, ...], save: SaveFolder) -> tuple[T
 # -- overlaps ------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Point:
-    """The kept states of one k point, and where each plane wave stands.
-
-    Parameters
-    ----------
-    waves : WaveFunctions
-    table : ndarray of int
-        Index of the plane wave with Miller indices h in `table[h + reach]`, -1 where there is none.
-    reach : ndarray of int, shape (3,)
-        Largest Miller indices.
-    """
-
-    waves: WaveFunctions
-    table: Integers
-    reach: Integers
-
-    @classmethod
-    def of(cls, waves: WaveFunctions) -> _Point:
-        reach = np.abs(waves.miller).max(axis=0)
-        table = np.full(2 * reach + 1, -1)
-        table[tuple((waves.miller + reach).T)] = np.arange(len(waves.miller))
-        return cls(waves, table, reach)
-
-    def overlaps(self, other: _Point, shift: Integers) -> Complexes:
-        """<u_mk|u_nk+b>, the other point's states standing for k + b = k' + shift; shape (bands, bands)."""
-        wanted = self.waves.miller + shift
-        inside = (np.abs(wanted) <= other.reach).all(axis=1)
-        index = np.full(len(wanted), -1)
-        index[inside] = other.table[tuple((wanted[inside] + other.reach).T)]
-        common = index >= 0
-        bra, ket = self.waves.coefficients[:, common], other.waves.coefficients[:, index[common]]
-        result: Complexes = bra.conj() @ ket.T
-        return result
-
-
 class _States:
     """The points of one spin by number: read when asked for, the least recently used dropped beyond the limit."""
 
     def __init__(self, save: SaveFolder, spin: int, kept: Integers, memory_limit: int) -> None:
         self._save, self._spin, self._kept, self._limit = save, spin, kept, memory_limit
-        self._points: OrderedDict[int, _Point] = OrderedDict()
+        self._points: OrderedDict[int, LocatedStates] = OrderedDict()
         self._capacity = 2
 
-    def __getitem__(self, k: int) -> _Point:
+    def __getitem__(self, k: int) -> LocatedStates:
         if k not in self._points:
             waves = self._save.wave_functions(self._spin, k)
-            point = _Point.of(dataclasses.replace(waves, coefficients=waves.coefficients[self._kept]))
+            point = LocatedStates.of(dataclasses.replace(waves, coefficients=waves.coefficients[self._kept]))
             self._capacity = max(2, self._limit // point.waves.coefficients.nbytes)
             self._points[k] = point
             while len(self._points) > self._capacity:

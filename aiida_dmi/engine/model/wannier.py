@@ -23,6 +23,8 @@ Complexes = npt.NDArray[np.complex128]
 HERMITICITY = 1e-6
 """Largest |X - X^+| accepted: eV for the Hamiltonian and the coupling, Angstrom for the position matrices."""
 NOISE = "time_reversal_noise"
+COMPUTED = "nscf_kpoints"
+"""Attribute: k points of the mesh that the nscf computed; the others follow by symmetry."""
 TIME_REVERSAL_WARNING = 1e-3
 TIME_REVERSAL_LIMIT = 0.1
 CORRESPONDENCE_WARNING = 0.05

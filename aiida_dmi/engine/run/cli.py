@@ -259,11 +259,14 @@ def _inspect(options: argparse.Namespace, communicator: Any) -> list[str]:
 
 def describe(model: Any) -> str:
     """A few lines on a WannierModel: contents and the quality numbers a build checks."""
+    from ..model.wannier import COMPUTED
+
     mesh = "x".join(str(m) for m in model.mesh)
+    computed = f", {model.attributes[COMPUTED]} of them computed" if COMPUTED in model.attributes else ""
     lines = [
         f"atoms                {' '.join(model.symbols)}",
         f"Wannier functions    {model.functions} a spin, {model.electrons:g} electrons a cell",
-        f"ab-initio mesh       {mesh} ({len(model.kpoints)} k points)",
+        f"ab-initio mesh       {mesh} ({len(model.kpoints)} k points{computed})",
         f"Fermi energy         {model.fermi_energy:.4f} eV",
         f"time reversal        broken by {model.time_reversal_error:.1e} (eV, Angstrom; at most 1e-3 is good)",
         f"up and down          functions correspond within {model.correspondence_error:.1e} (0 is perfect)",

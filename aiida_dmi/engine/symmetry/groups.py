@@ -145,7 +145,7 @@ def space_group(model: WannierModel, tolerance: float = 1e-4) -> tuple[Operation
         lattice[2] *= 2 * float(np.ptp(positions[:, 2])) + VACUUM
     coordinates = positions @ np.linalg.inv(lattice)
     result = []
-    for rotation, translation in _crystal_operations(lattice, coordinates, _kinds(model), tolerance):
+    for rotation, translation in crystal_operations(lattice, coordinates, _kinds(model), tolerance):
         if model.dimension == 2:
             if not np.array_equal(rotation[[0, 1, 2, 2, 2], [2, 2, 2, 0, 1]], [0, 0, 1, 0, 0]):
                 continue
@@ -167,10 +167,27 @@ def space_group(model: WannierModel, tolerance: float = 1e-4) -> tuple[Operation
     return tuple(sorted(result, key=_identity_first))
 
 
-def _crystal_operations(
+def crystal_operations(
     lattice: Floats, coordinates: Floats, kinds: list[int], tolerance: float
 ) -> list[tuple[Integers, Floats]]:
-    """Rotations and translations, fractional, of a crystal: lattice vectors as rows, Angstrom."""
+    """Rotations and translations, fractional, of a crystal.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Rows, Angstrom.
+    coordinates : ndarray, shape (atoms, 3)
+        In units of the lattice vectors.
+    kinds : list of int
+        A number for the kind of every atom.
+    tolerance : float
+        Angstrom.
+
+    Raises
+    ------
+    InputError
+        If spglib is missing or finds no symmetry.
+    """
     try:
         import spglib
     except ImportError as error:
