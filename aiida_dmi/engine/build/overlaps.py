@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,10 +21,14 @@ from ..files.atomic import whole_file
 from ..files.regular import path_of
 from ..model.file import SPINS
 from ..processes.progress import Progress, SilentProgress
+from . import atomic_functions as atomic
+from . import trial_functions as hydrogenic
+from .atomic_functions import ATOMIC, HYDROGENIC, KINDS
 from .nnkp import Nnkp
+from .pseudopotential import Pseudopotential
 from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
 from .time_reversal import completed
-from .trial_functions import TrialFunction, on_plane_waves
+from .trial_functions import TrialFunction
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -52,6 +56,11 @@ class OverlapsSpec:
         The .nnkp file of `wannier90.x -pp`.
     spin : str
         'up' or 'down'.
+    trial_functions : str
+        'hydrogenic': as the .nnkp file has them; 'atomic': the pseudopotentials' own in their place, see
+        `atomic_functions`.
+    pseudos : mapping
+        Kind to UPF file; needed for 'atomic'.
     memory_limit : int
         Bytes of wave functions that are kept; what does not fit is read again. Two k points are always kept.
     """
@@ -59,6 +68,8 @@ class OverlapsSpec:
     nscf: Path
     nnkp: Path
     spin: str
+    trial_functions: str = HYDROGENIC
+    pseudos: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     memory_limit: int = MEMORY_LIMIT
 
     @classmethod
@@ -73,16 +84,25 @@ class OverlapsSpec:
         keys = [field.name for field in dataclasses.fields(cls)]
         check_keys(spec, [*keys, "seedname"], ("nscf", "nnkp", "spin"), "overlaps")
         expected = "a positive whole number of bytes"
+        kind = choice("trial_functions", spec.get("trial_functions", HYDROGENIC), KINDS)
+        given = spec.get("pseudos", {})
+        if not isinstance(given, Mapping) or (kind == ATOMIC) != bool(given):
+            raise InputError(
+                f"pseudos: {given!r} was given for trial_functions: {kind}, expected a UPF file of every kind of atom "
+                f"for {ATOMIC} and none else"
+            )
         return cls(
             nscf=path_of("nscf", folder, spec["nscf"]),
             nnkp=path_of("nnkp", folder, spec["nnkp"]),
             spin=choice("spin", spec["spin"], SPINS),
+            trial_functions=kind,
+            pseudos={str(name): path_of(f"pseudos: {name}", folder, path) for name, path in given.items()},
             memory_limit=whole("memory_limit", spec.get("memory_limit", MEMORY_LIMIT), expected),
         )
 
     def input_files(self) -> list[Path]:
         """The files that are read: none of them may become an output."""
-        return [self.nnkp, self.nscf / SCHEMA, *self.nscf.glob("wfc*")]
+        return [self.nnkp, self.nscf / SCHEMA, *self.nscf.glob("wfc*"), *self.pseudos.values()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +113,8 @@ class Summary:
     ----------
     bands, kpoints, functions, neighbours : int
     smallest_singular_value : float
-        Of A(k), over all k: the projections are orthonormalised by dividing by the singular values, so 1 is
-        perfect and near 0 some function is not in the bands, or depends on the others.
+        Of A(k), its columns of length 1, over all k: the projections are orthonormalised by dividing by the
+        singular values, so 1 is perfect and near 0 some function is not in the bands, or depends on the others.
     smallest_at : tuple of float
         That k point, in units of the reciprocal lattice vectors.
     seconds : float
@@ -149,8 +169,10 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     save.check_wave_functions()
     kept = _check(nnkp, save)
     functions = _on_atoms(nnkp.functions, save)
+    pseudos = {kind: Pseudopotential.read(path) for kind, path in spec.pseudos.items()}
     spin = SPINS.index(spec.spin)
     states = _States(save, spin, kept, spec.memory_limit)
+    project = _projector(spec, functions, save, pseudos, states)
     report = (Progress if progress else SilentProgress)(len(save.kpoints), f"overlaps, spin {spec.spin}")
     smallest = np.zeros(len(save.kpoints))
     with _files(seed) as (amn, mmn, eig):
@@ -159,8 +181,10 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
         mmn.write(f"{header}{len(kept):12d}{len(save.kpoints):12d}{nnkp.neighbours.shape[1]:12d}\n")
         for k, blocks in enumerate(_neighbour_overlaps(nnkp, states)):
             waves = states[k].waves
-            projections = waves.coefficients.conj() @ on_plane_waves(functions, waves, save.cell).T
-            smallest[k] = np.linalg.svd(projections, compute_uv=False).min()
+            trial = project(waves)
+            projections = waves.coefficients.conj() @ trial.T
+            lengths = np.linalg.norm(trial, axis=1)
+            smallest[k] = np.linalg.svd(projections / lengths, compute_uv=False).min()
             amn.write(_projection_lines(k, projections))
             eig.write(_energy_lines(k, save.energies[spin, k, kept]))
             for b, overlaps in enumerate(blocks):
@@ -178,6 +202,22 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     with whole_file(Path(f"{seed}{SUFFIXES[3]}")) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(summary), indent=1) + "\n", encoding="ascii")
     return summary
+
+
+def _projector(
+    spec: OverlapsSpec,
+    functions: tuple[TrialFunction, ...],
+    save: SaveFolder,
+    pseudos: Mapping[str, Pseudopotential],
+    states: _States,
+) -> Callable[[WaveFunctions], Complexes]:
+    """What gives <k+G|g_n> at one k point, shape (functions, plane waves)."""
+    if spec.trial_functions == HYDROGENIC:
+        return lambda waves: hydrogenic.on_plane_waves(functions, waves, save.cell)
+    longest = float(np.linalg.norm(states[0].waves.vectors, axis=1).max())
+    # Of all k points the same plane waves to a fraction of a reciprocal vector.
+    orbitals = atomic.atomic_functions(functions, save, pseudos, cutoff=longest + 1.0)
+    return lambda waves: atomic.on_plane_waves(orbitals, waves, save.cell)
 
 
 # -- checks --------------------------------------------------------------------------------------------

@@ -147,13 +147,15 @@ class Wannierisation(Mesh):
     orbitals: Any = None
     bands_per_function: Any = None
     frozen_window: Any = None
+    trial_functions: Any = None
     attempts: Any = None
     parameters: Annotated[dict[Any, Any], AfterValidator(_wannier90)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def choices_can_be_made(self) -> Wannierisation:
         """The check of the workchain's own port."""
-        given = {key: getattr(self, key) for key in (*validation.SETTINGS, "attempts") if key in self.model_fields_set}
+        keys = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
+        given = {key: getattr(self, key) for key in keys if key in self.model_fields_set}
         if message := validation.choices(given):
             raise PlacedError((), f": {message}")
         return self
