@@ -50,9 +50,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         spec.input_namespace("pseudos", help="Fully relativistic pseudopotential of every kind.", **pseudos)
         spec.input_namespace("averaged", help="Their scalar-relativistic averages.", **pseudos)
         spec.input("kpoints", valid_type=orm.KpointsData, validator=validation.mesh, help="The ab-initio mesh.")
-        spec.input(
-            "settings", valid_type=orm.Dict, help="`frozen_window` (eV above E_F), `trial_functions`."
-        )
+        spec.input("settings", valid_type=orm.Dict, help="`frozen_window` (eV above E_F), `trial_functions`.")
         spec.input("plan", valid_type=orm.Dict, help="From `plan_wannierisation`.")
         spec.input("scf_folder", valid_type=orm.RemoteData, help="Of the scf run.")
         spec.input("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")

@@ -149,6 +149,23 @@ def test_from_a_finished_model_no_dft_is_run(finished, codes):
     np.testing.assert_array_equal(results["response"].dataset.D, finished.outputs.response.dataset.D)
 
 
+def test_atomic_functions_hold_the_bands(finished, codes, pseudo_family):
+    """pw.x's bands off the mesh, by the gate: scf, bands and nscf are those of the run with hydrogenic functions."""
+    assert finished.is_finished_ok
+    atomic = {**SMALL["wannierisation"], "trial_functions": "atomic", "frozen_window": 2.0, "attempts": []}
+    changes = {"wannierisation": atomic, "quality": {**SMALL["quality"], "closure": 0.0}, "check_spin_orbit": False}
+    node = cached(small_builder(codes, pseudo_family, changes))
+    gates = {run: run.outputs.quality.get_dict()["model"] for run in (finished, node)}
+    errors = {run: gate["bands"]["value"] for run, gate in gates.items()}
+    assert errors[node] < 0.5 * errors[finished], errors
+    assert gates[node]["time_reversal"]["value"] < 1e-5
+    overlaps = [n for n in node.called_descendants if n.process_label == "OverlapsCalculation"]
+    assert all(job.inputs.trial_functions.value == "atomic" for job in overlaps)
+    computed = [n.process_label for n in node.called_descendants
+                if isinstance(n, orm.CalcJobNode) and not n.base.caching.is_created_from_cache]  # fmt: skip
+    assert "PwCalculation" not in computed
+
+
 def test_a_wide_window_is_cut_to_what_the_bands_allow(finished, codes, pseudo_family):
     """40 eV would hold more states than functions: the window ends where the bands end."""
     assert finished.is_finished_ok

@@ -11,7 +11,7 @@ bands tens of meV off. Here, with R normalised in free space and <k+G|g> not nor
 - d: the valence orbital; its columns count three times in Loewdin's orthonormalisation, so that the d functions stay
   themselves and the s and p functions are made orthogonal to them. The span is the same.
 
-The numbers are those that hold the bands of Co/Pt(111), Mn/W(001) and Cr/Pt(111) best (docs/how-to/wannier.md).
+The numbers are those that hold the bands of Co/Pt(111), Mn/W(001) and Cr/Pt(111) best (docs/how-to/wannier-functions.md).
 """
 
 from __future__ import annotations
