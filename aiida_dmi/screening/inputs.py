@@ -16,6 +16,7 @@ from aiida_dmi.structures.bilayer import bilayer_structure
 from aiida_dmi.structures.doping import dope
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.response_inputs import OF_MODEL
 
 MARK = "dmi.screening candidate"
 """Begins the description of every process that was started for a candidate; the key follows."""
@@ -51,6 +52,8 @@ def candidate_builder(
         if "engine" not in codes:
             raise InputError(f"codes: {', '.join(codes) or 'none'} given, a finished model needs `engine`")
         model = load("model", candidate.source["model"], WannierModelData)
+        # Those of a campaign are for all its candidates: of scf and Wannier functions this one has its own.
+        settings["overrides"] = {key: value for key, value in candidate.overrides.items() if key in OF_MODEL}
         builder = DmiWorkChain.get_builder_from_model(codes["engine"], model, **settings)
     else:
         structure, pseudos = _host(candidate), None

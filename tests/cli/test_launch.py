@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from aiida_dmi import cli
 from aiida_dmi.cli.inputs import load_node
 from aiida_dmi.cli.verdi import response as verdi_response
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.bilayer import co_pt111, mn_w001
 
 
@@ -195,8 +196,8 @@ def test_response_refuses_what_it_would_not_use(call, codes, model_file):
     """The cutoff of a finished model's scf is what it was."""
     words = ("launch", "response", model_file, "--computer", codes["pw"].computer.label, "-n", "--set")
     result = call(*words, "scf.parameters.SYSTEM.ecutwfc=90")
-    assert result.exit_code == 2
-    assert "scf: not used with a finished model; expected film, response, quality, force" in result.output
+    assert isinstance(result.exception, InputError)
+    assert "scf: not used with a finished model; expected film, response, quality, force" in str(result.exception)
     assert call(*words, "quality.closure=null").exit_code == 0
 
 
