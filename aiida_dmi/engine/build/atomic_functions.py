@@ -11,7 +11,8 @@ bands tens of meV off. Here, with R normalised in free space and <k+G|g> not nor
 - d: the valence orbital; its columns count three times in Loewdin's orthonormalisation, so that the d functions stay
   themselves and the s and p functions are made orthogonal to them. The span is the same.
 
-The numbers are those that hold the bands of Co/Pt(111), Mn/W(001) and Cr/Pt(111) best (docs/how-to/wannier-functions.md).
+The numbers are those that hold the bands of Co/Pt(111), Mn/W(001) and Cr/Pt(111) best
+(docs/how-to/wannier-functions.md).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ DECAY = {0: 1.0, 2: 1.5, 3: 2.0}
 """1/bohr: of r^l exp(-a r) for an l that the pseudopotential has no valence orbital of."""
 WEIGHTS = {0: 1.0, 1: 1.0, 2: 3.0, 3: 3.0}
 """Of a column in Loewdin's orthonormalisation, by l."""
-STEP, REACH = 0.01, 20.0
+STEP, REACH = 0.01, 30.0
 """Bohr: radial mesh, and where the functions end."""
 Q_STEP = 0.02
 """1/bohr, of the tables of radial transforms."""
