@@ -14,7 +14,9 @@ from aiida.engine import calcfunction
 from aiida_dmi.engine.constants import RYDBERG_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps import quality
+from aiida_dmi.engine.output.headline import indices_of
 from aiida_dmi.engine.output.results import tensors_of
+from aiida_dmi.engine.quantities.quantity import OF_DMI
 
 DENSER = "a denser ab-initio mesh (wannierisation: kpoints_distance)"
 WANNIER = "more bands or another frozen window (wannierisation: bands_per_function, frozen_window)"
@@ -191,8 +193,7 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
     numbers: dict[str, float | None] = {}
     # Without D, what comes first has to do: the error of the mesh is to be judged in any case.
     leading = tensors_of(result)[0]
-    as_dmi = {"i", "j"} <= set(result[leading].dims)
-    if record.get("vanishing") and as_dmi:
+    if record.get("vanishing") and indices_of(result[leading]) == OF_DMI:
         # A mask may lower the symmetry, and may not: nothing can be asked of one that is not the same on all atoms.
         point = point.isel(mask=np.ptp(point.mask_weights.values, axis=1) == 0.0)
         zero = _along_z(point) | bool(record.get("vanishing_for_every_n"))

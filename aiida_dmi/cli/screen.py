@@ -19,7 +19,7 @@ from aiida_dmi.cli.numbers import LINES
 from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.cli.watch import quiet_console
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import parts_of, symbol_of, unit_words
+from aiida_dmi.engine.output.headline import unit_words
 from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.screening import plots
 from aiida_dmi.screening.campaign import Entry
@@ -29,7 +29,7 @@ from aiida_dmi.screening.controller import progress
 from aiida_dmi.screening.controller import screen as run_campaign
 from aiida_dmi.screening.cost import estimated_cost
 from aiida_dmi.screening.spec import Spec, read_spec
-from aiida_dmi.screening.table import campaign_table, check_format, column_of, rank, rows, write_table
+from aiida_dmi.screening.table import campaign_table, check_format, column_of, number_columns, rank, rows, write_table
 
 SHOWN = ("closure", "state", "message")
 """Columns on the screen beside the film, the one quantity and its units; files have all of them."""
@@ -131,7 +131,7 @@ def table(
     if output:
         click.echo(f"wrote {write_table(results, output)}")
     if folder:
-        for path in draw(campaign, Path(folder), layers, unit, quantity or "D"):
+        for path in draw(campaign, Path(folder), layers, unit, quantity or _first_quantity(results)):
             click.echo(f"wrote {path}")
 
 
@@ -193,22 +193,24 @@ def shown(results: pd.DataFrame, *more: str | None, quantity: str | None = None)
 
 
 def _numbers(results: pd.DataFrame, quantity: str | None) -> dict[str, str]:
-    """Columns of a quantity in all its units, the error of the first, and their headings."""
-    held = {name: parts_of(name) for name in results.columns if f"{name}_error" in results.columns}
-    if quantity is not None and quantity not in {name for name, _ in held.values()}:
-        column_of(results, quantity, next(iter(UNITS)))  # refuses, with what there is
-    chosen = quantity or next((name for name, _ in held.values()), "")
-    headings: dict[str, str] = {}
-    for column, (name, rest) in held.items():
-        if name != chosen:
+    """Columns of a quantity in all its units, the error of each component's first, and their headings."""
+    if quantity is not None:
+        column_of(results, quantity, next(iter(UNITS)))  # refuses what is not there
+    chosen, headings, components = quantity or _first_quantity(results), {}, set()
+    for column in number_columns(results):
+        if column.quantity != chosen:
             continue
-        component, unit = ("yx", rest.removeprefix("yx_")) if rest.startswith("yx_") else ("", rest)
-        if headings:
-            headings[column] = unit_words(unit)
-            continue
-        written = symbol_of(f"{name}_{component}" if component else name)
-        headings |= {column: f"{written} ({unit_words(unit)})", f"{column}_error": "+-"}
+        headings[column.name] = unit_words(column.unit)
+        if column.component not in components:
+            components.add(column.component)
+            headings[column.name] = f"{column.symbol} ({headings[column.name]})"
+            headings[f"{column.name}_error"] = "+-"
     return headings
+
+
+def _first_quantity(results: pd.DataFrame) -> str:
+    """D, or what a campaign without it computed first."""
+    return next((column.quantity for column in number_columns(results)), "D")
 
 
 def _cell(value: Any) -> str:
@@ -217,7 +219,7 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def draw(campaign: str, folder: Path, layers: str | None, unit: str, quantity: str = "D") -> list[Path]:
+def draw(campaign: str, folder: Path, layers: str | None, unit: str, quantity: str) -> list[Path]:
     """The plots that the campaign's results allow.
 
     Raises

@@ -29,8 +29,8 @@ class DmiData(SinglefileData):
     Notes
     -----
     Attributes for queries: `mesh`, `fermi_level`, `directions`, `masks`, `soi_scales`, `temperatures` (K),
-    `fermi_shifts` (eV), `units` (of the tensors), `engine_version` and `format_version` (of the file; a node without
-    it holds version 1).
+    `fermi_shifts` (eV), `units` (of D, or of the first quantity), `engine_version` and `format_version` (of the file; a
+    node without it holds version 1).
     """
 
     DEFAULT_FILENAME = "result.nc"
@@ -48,7 +48,7 @@ class DmiData(SinglefileData):
                 "soi_scales": result.soi_scale.values.tolist(),
                 "temperatures": result.temperature.values.tolist(),
                 "fermi_shifts": result.fermi_shift.values.tolist(),
-                # Of D; of the first tensor that was asked for where D was not. All have one unit.
+                # Of D; of the first quantity that was asked for where D was not.
                 "units": str(result[tensors_of(result)[0]].attrs["units"]),
                 "engine_version": str(result.attrs["aiida_dmi_version"]),
                 "format_version": int(result.attrs["version"]),

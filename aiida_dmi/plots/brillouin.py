@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.bands import high_symmetry_path
-from aiida_dmi.engine.quantities.quantity import AXES as COMPONENTS
+from aiida_dmi.engine.output.headline import indices_of
 from aiida_dmi.engine.quantities.registry import SYMBOLS
 
 from .style import NEUTRAL, Plot, drawn, mesh_label, panels, plain, symbol, unit
@@ -120,7 +120,7 @@ def plot_k_map(
     plot, axes = panels(list(quantities), width=4.1, height=3.7)
     rows = {f"{axis} (1/angstrom)": resolved[axis].values for axis in ("kx", "ky")}
     for panel, name in zip(axes, quantities, strict=True):
-        indices = [axis.name for axis in COMPONENTS if axis.name in resolved[name].dims]
+        indices = indices_of(resolved[name])
         # A tensor's first and second index; of a vector the direction of propagation, or the component, by its name.
         component = (
             dict(zip(indices, (i, j), strict=True))

@@ -11,7 +11,7 @@ import xarray as xr
 from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.errors import InputError
 
-from .selection import described, heading, point
+from .selection import described, heading, held, point
 from .style import COLOURS, MARKERS, Plot, drawn, panels, plain, plain_unit, symbol, unit, zero_line
 
 DRAWN = (("D", 1.0), ("Q", -1.0), ("a_I", 1.0), ("a_II", 1.0))
@@ -61,10 +61,8 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
         raise InputError("results: of different cells were given, expected the results of one model")
     plot, (left, right) = panels(["", ""], width=4.2)
     rows: dict[str, Any] = {"mesh (points a side)": meshes}
-    drawn_here = [(name, sign) for name, sign in DRAWN if all(name in one for one in selected)]
-    if not drawn_here:
-        raise InputError(f"results: none of {', '.join(name for name, _ in DRAWN)} is in all of them; ask for one")
-    for name, sign in drawn_here:
+    signed = held(selected, DRAWN)
+    for name, sign in signed:
         values = np.array([float(one[name]) for one in selected])
         errors = np.array([float(one[f"{name}_error"]) for one in selected])
         look: dict[str, Any] = {"marker": MARKERS[name], "color": COLOURS[name], "label": symbol(name, i + j, sign)}
@@ -73,12 +71,12 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
         unit_ = plain_unit(selected[0][name])
         rows |= {f"{name}_{i}{j} ({unit_})": values, f"{name}_{i}{j} error ({unit_})": errors}
     zero_line(left)
-    shown = np.array([sign * float(one[name]) for one in selected for name, sign in drawn_here])
+    shown = np.array([sign * float(one[name]) for one in selected for name, sign in signed])
     # The errors of coarse meshes would squeeze the values into a line.
     margin = 0.3 * np.ptp(shown)
     left.set_ylim(shown.min() - margin, shown.max() + margin)
     left.set_xscale("log")
-    shared = unit(selected[0][drawn_here[0][0]])
+    shared = unit(selected[0][signed[0][0]])
     for panel, label in ((left, shared), (right, f"error ({shared})")):
         panel.set_xticks(meshes, [str(mesh) for mesh in meshes])
         panel.set_xticks([], minor=True)

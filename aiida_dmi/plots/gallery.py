@@ -27,7 +27,7 @@ from .convergence import converge, plot_convergence
 from .layers import layer_parts, plot_layers
 from .others import others, plot_others
 from .provenance import plot_provenance
-from .response import plot_fermi_level, plot_masked, plot_spin_orbit
+from .response import FERMI_LEVEL, MASKED, SPIN_ORBIT, plot_fermi_level, plot_masked, plot_spin_orbit
 from .selection import point
 from .structure import plot_structure
 from .style import Plot
@@ -186,11 +186,11 @@ def possible(case: Case) -> list[str]:
     names = []
     if case.response is not None:
         sizes, held = case.result.sizes, set(tensors_of(case.result))
-        if sizes["soi_scale"] > 1 and held & {"D", "Q"}:
+        if sizes["soi_scale"] > 1 and held.intersection(dict(SPIN_ORBIT)):
             names.append("spin-orbit")
-        if sizes["fermi_shift"] > 1 and held & {"Q", "Q_1", "a_I", "a_II"}:
+        if sizes["fermi_shift"] > 1 and held.intersection(FERMI_LEVEL):
             names.append("fermi-level")
-        if sizes["mask"] > 1 and sizes["fermi_shift"] > 1 and held & {"D", "a_I"}:
+        if sizes["mask"] > 1 and sizes["fermi_shift"] > 1 and held.intersection(MASKED):
             names.append("masked")
         if others(case.result):
             names.append("others")

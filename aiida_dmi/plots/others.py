@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import off_diagonal
+from aiida_dmi.engine.output.headline import indices_of, off_diagonal
 from aiida_dmi.engine.output.results import tensors_of
-from aiida_dmi.engine.quantities.registry import QUANTITIES, TITLES
+from aiida_dmi.engine.quantities.registry import TITLES, stands_alone
 
 from .response import SHIFT
 from .selection import described, heading, point
@@ -25,13 +25,14 @@ AXES = {
     "temperature": "electronic temperature $T$ (K)",
 }
 """What a quantity is drawn against, the first that has several values, and its label."""
+COLUMNS = {"soi_scale": "xi (1)", "fermi_shift": "shift (eV)", "temperature": "T (K)"}
+"""The same in the figure's table."""
 
 
 def others(result: xr.Dataset) -> list[str]:
     """Quantities of a result that can be drawn here: they have several values along one of `AXES`."""
-    names = [name for name in tensors_of(result) if name not in OWN]
-    alone = [name for name in names if name not in QUANTITIES or QUANTITIES[name].accompanies is None]
-    return [name for name in alone if _axis(result, name) is not None]
+    names = [name for name in filter(stands_alone, tensors_of(result)) if name not in OWN]
+    return [name for name in names if _axis(result, name) is not None]
 
 
 @drawn
@@ -80,10 +81,10 @@ def plot_others(
         selected = point(result, i, j, {key: label for key, label in choice.items() if key != axis}, keep=(axis,))
         values, errors = selected[name], selected[f"{name}_error"]
         x = selected[axis].values
-        rows: dict[str, Any] = {"quantity": [name] * x.size, _column(axis): x}
-        # A tensor has come down to one component; a vector has all of its own still.
-        tensor = len(off_diagonal(result[name])) == 2 and values.ndim == 1
-        for label, index in ({i + j: {}} if tensor else off_diagonal(values)).items():
+        rows: dict[str, Any] = {"quantity": [name] * x.size, COLUMNS[axis]: x}
+        # A tensor has come down to the chosen component; a vector has all of its own still.
+        chosen = indices_of(result[name]) and not indices_of(values)
+        for label, index in ({i + j: {}} if chosen else off_diagonal(values)).items():
             written = symbol(name, label)
             series(panel, x, values.sel(index).values, errors.sel(index).values, name, written)
             column = f"{name}_{label}" if label else name
@@ -104,7 +105,3 @@ def plot_others(
 def _axis(result: xr.Dataset, name: str) -> str | None:
     """The first axis along which a quantity has several values."""
     return next((axis for axis in AXES if axis in result[name].dims and result.sizes[axis] > 1), None)
-
-
-def _column(axis: str) -> str:
-    return {"soi_scale": "xi (1)", "fermi_shift": "shift (eV)", "temperature": "T (K)"}[axis]

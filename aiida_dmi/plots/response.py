@@ -11,13 +11,16 @@ from matplotlib.ticker import MaxNLocator
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.filling import doping_axis
-from aiida_dmi.engine.output.results import tensors_of
 
-from .selection import Results, by_title, described, direction_name, heading, point
+from .selection import Results, by_title, described, direction_name, heading, held, point
 from .style import NEUTRAL, Plot, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
 
 ALONG = 1e-6
 FULL_LENGTH = 0.999
+SPIN_ORBIT = (("D", 1.0), ("Q", -1.0))
+FERMI_LEVEL = ("Q", "Q_1", "a_I", "a_II")
+MASKED = ("D", "a_I")
+"""Quantities of the figures, with the sign they are drawn with."""
 SHIFT = "shift of the Fermi level $\\Delta E_\\mathrm{F}$ (eV)"
 
 
@@ -49,7 +52,7 @@ def plot_spin_orbit(results: Results, title: str = "", i: str = "y", j: str = "x
     """
     found = by_title(results, title)
     plot, axes = panels(list(found))
-    drawn_here = _there(found, (("D", 1.0), ("Q", -1.0)))
+    signed = held(found.values(), SPIN_ORBIT)
     for panel, (name, result) in zip(axes, found.items(), strict=True):
         given = choice.get("direction")
         directions = [given] if given is not None else _directions(result, i)
@@ -58,7 +61,7 @@ def plot_spin_orbit(results: Results, title: str = "", i: str = "y", j: str = "x
             extra = f" ($n \\parallel$ {direction_name(direction)})" if len(directions) > 1 else ""
             rows: dict[str, Any] = {"panel": [name] * selected.sizes["soi_scale"]} if len(found) > 1 else {}
             rows |= {"direction": [direction] * selected.sizes["soi_scale"], "xi (1)": selected.soi_scale.values}
-            for quantity, sign in drawn_here:
+            for quantity, sign in signed:
                 label = symbol(quantity, i + j, sign, extra)
                 _draw(panel, selected, "soi_scale", quantity, sign, label, number > 0)
                 # The table keeps the sign of the definition: -Q is drawn, Q is written.
@@ -83,8 +86,7 @@ def plot_fermi_level(results: Results, title: str = "", i: str = "y", j: str = "
 
     Parameters, returns, raises as `plot_spin_orbit`; Q at xi = 1 or the largest.
     """
-    drawn = (("Q", None), ("Q_1", None), ("a_I", None), ("a_II", None))
-    plot = _against_shift(results, title, i, j, drawn, choice)
+    plot = _against_shift(results, title, i, j, tuple((name, None) for name in FERMI_LEVEL), choice)
     plot.caption = (
         f"Spin current Q, its first order Q(1) = -a(I) - a(II), and the two contributions, component {i}{j}, against "
         "the shift of the Fermi level; above: the doping of every kind of atom that the shift stands for. "
@@ -108,7 +110,8 @@ def plot_masked(
     """
     found = by_title(results, title)
     part = part or _partial_mask(next(iter(found.values())))
-    plot = _against_shift(found, title, i, j, (("D", None), ("a_I", part)), choice)
+    whole, masked = MASKED
+    plot = _against_shift(found, title, i, j, ((whole, None), (masked, part)), choice)
     plot.caption = (
         f"D with all spin-orbit interaction, and a(I) with that of the mask '{part}' only, component {i}{j}, against "
         "the shift of the Fermi level. Shaded: error from the k mesh."
@@ -129,7 +132,7 @@ def _against_shift(
 ) -> Plot:
     """Quantities (each with a mask of its own, or None) against the shift, one panel a result."""
     found = by_title(results, title)
-    drawn = _there(found, drawn)
+    drawn = held(found.values(), drawn)
     plot, axes = panels(list(found), height=3.9)
     for panel, (name, result) in zip(axes, found.items(), strict=True):
         selected = point(result, i, j, choice, keep=("fermi_shift",))
@@ -152,16 +155,6 @@ def _against_shift(
         _finish(panel, name, selected)
         plot.table.notes += [f"{name}: {note}".removeprefix(": ") for note in described(selected)]
     return plot
-
-
-def _there(found: dict[str, xr.Dataset], drawn: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
-    """What all results hold of what a figure draws; the rest was not asked for."""
-    kept = tuple(entry for entry in drawn if all(entry[0] in result for result in found.values()))
-    if not kept:
-        held = dict.fromkeys(name for result in found.values() for name in tensors_of(result))
-        names = ", ".join(name for name, _ in drawn)
-        raise InputError(f"results: {', '.join(held)} were computed, this figure shows {names}; ask for one of them")
-    return kept
 
 
 def _draw(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.headline import indices_of
 from aiida_dmi.engine.output.results import tensors_of
-from aiida_dmi.engine.quantities.quantity import AXES as COMPONENTS
-from aiida_dmi.engine.quantities.quantity import DIRECTION, SPIN
+from aiida_dmi.engine.quantities.quantity import OF_DMI
 
 from .style import TIMES, mesh_label, plain
 
 AXES = ("direction", "mask", "soi_scale", "temperature", "fermi_shift")
 CLOSE = 1e-6
+Drawn = TypeVar("Drawn", bound=tuple[Any, ...])
 Results = xr.Dataset | Mapping[str, xr.Dataset]
 
 
@@ -65,13 +66,14 @@ def _of_other_axes(result: xr.Dataset, i: str, j: str) -> dict[str, xr.DataArray
     """The component of tensors that have not the axes of D; one that lacks it, as a vector does, stays whole."""
     found = {}
     for name in tensors_of(result):
-        axes = [axis.name for axis in COMPONENTS if axis.name in result[name].dims]
-        if axes == [SPIN.name, DIRECTION.name]:
+        indices = indices_of(result[name])
+        if indices == OF_DMI:
             continue
-        labels = dict(zip(axes, (i, j), strict=False)) if len(axes) == 2 else {}
-        there = all(label in result[axis].values for axis, label in labels.items())
+        labels = dict(zip(indices, (i, j), strict=True)) if len(indices) == 2 else {}
+        if any(label not in result[axis].values for axis, label in labels.items()):
+            labels = {}
         for one in (name, f"{name}_error"):
-            found[one] = result[one].sel(labels if there else {}).drop_vars(list(labels) if there else [])
+            found[one] = result[one].sel(labels).drop_vars(list(labels))
     return found
 
 
@@ -98,6 +100,23 @@ def _number(axis: str, label: Any) -> float:
         return float(label)
     except (TypeError, ValueError) as error:
         raise InputError(f"{axis}: {label!r} was given, expected a number") from error
+
+
+def held(results: Iterable[xr.Dataset], drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
+    """What all results hold of what a figure draws, as (quantity, ...); the rest was not asked for.
+
+    Raises
+    ------
+    InputError
+        If they hold nothing of it.
+    """
+    results, drawn = list(results), tuple(drawn)
+    kept = tuple(entry for entry in drawn if all(entry[0] in result for result in results))
+    if not kept:
+        there = dict.fromkeys(name for result in results for name in tensors_of(result))
+        names = ", ".join(name for name, *_ in drawn)
+        raise InputError(f"results: {', '.join(there)} were computed, this figure shows {names}; ask for one of them")
+    return kept
 
 
 def described(selected: xr.Dataset) -> list[str]:

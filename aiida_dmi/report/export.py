@@ -10,10 +10,10 @@ from typing import Any
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.headline import indices_of
 from aiida_dmi.engine.output.micromagnetics import Micromagnetic, to_mumax3, to_ubermag
 from aiida_dmi.engine.output.results import tensors_of
-from aiida_dmi.engine.quantities.quantity import AXES as COMPONENTS
-from aiida_dmi.engine.quantities.quantity import DIRECTION, SPIN
+from aiida_dmi.engine.quantities.quantity import OF_DMI
 from aiida_dmi.plots.selection import AXES, point
 from aiida_dmi.text import comment, csv_text
 
@@ -56,8 +56,8 @@ def _one_line_a_point(result: xr.Dataset) -> xr.Dataset:
     """
     columns: dict[str, xr.DataArray] = {}
     for name in tensors_of(result):
-        indices = [axis.name for axis in COMPONENTS if axis.name in result[name].dims]
-        if indices == [SPIN.name, DIRECTION.name]:
+        indices = indices_of(result[name])
+        if indices == OF_DMI:
             columns |= {one: result[one] for one in (name, f"{name}_error")}
             continue
         for labels in itertools.product(*(result[index].values for index in indices)):

@@ -14,8 +14,7 @@ from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, with_error
-from aiida_dmi.engine.output.units import UNITS
+from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, units_of, with_error
 from aiida_dmi.structures.runs import film_of_run
 
 NEAR = 0.2
@@ -114,8 +113,7 @@ def _response(node: orm.Node) -> DmiData:
 def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the table: quantity, and its value with error in each unit."""
     values = {key: summary["values"][key] for key in in_order(list(summary["values"]))}
-    given = [unit for value in values.values() for unit in value if f"{unit}_error" in value]
-    units = list(dict.fromkeys([*(unit for unit in UNITS if unit in given), *given]))
+    units = units_of(unit for value in values.values() for unit in value)
     rows = []
     for key, value in values.items():
         row = [symbol_of(key)]

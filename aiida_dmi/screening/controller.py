@@ -14,8 +14,7 @@ from pydantic import ConfigDict
 
 from aiida_dmi.aiida_types import node_of
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, with_error
-from aiida_dmi.engine.output.units import UNITS
+from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, units_of, with_error
 from aiida_dmi.screening.campaign import (
     CONTROLLER,
     FACTS,
@@ -271,7 +270,7 @@ def _outcome(entry: Entry) -> str:
     if entry.state == "finished":
         values = orm.load_node(entry.pk).outputs.output_parameters["values"]
         key = in_order(list(values))[0]
-        unit = next(unit for unit in (*UNITS, *values[key]) if unit in values[key])
+        unit = units_of(values[key])[0]
         return f"{symbol_of(key)} = {with_error(values[key][unit], values[key][f'{unit}_error'])} {unit_words(unit)}"
     exit_ = f", exit {entry.exit_status}" if entry.exit_status is not None else ""
     return f"{entry.state}{exit_}: {entry.message}"

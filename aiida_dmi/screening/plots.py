@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.headline import unit_words
 from aiida_dmi.plots.style import plain, symbol
-from aiida_dmi.screening.table import column_of
+from aiida_dmi.screening.table import Column, column_of
 
 LABELS = {
     "meV_angstrom": "meV $\\mathrm{\\AA}$ per cell",
@@ -45,7 +45,8 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     InputError
         If the table holds no doping.
     """
-    column, own = column_of(table, quantity, unit)
+    chosen = column_of(table, quantity, unit)
+    column = chosen.name
     # Beyond |x| = 1 there are more electrons than substituted atoms can bring.
     usable = table[table[column].notna() & (table["x"].astype(float).abs() <= 1)]
     usable = usable[_first_point(usable)]
@@ -74,7 +75,7 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlabel("doping $x$")
-    axes.set_ylabel(_label(quantity, column, own))
+    axes.set_ylabel(_label(chosen))
     axes.tick_params(direction="in", top=True, right=True)
     axes.legend(frameon=False, fontsize=7)
     return figure
@@ -97,7 +98,8 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
     InputError
         If the table holds no undoped film, or films of different thickness.
     """
-    column, own = column_of(table, quantity, unit)
+    chosen = column_of(table, quantity, unit)
+    column = chosen.name
     films = table[table["doping"].isin(["none", "rigid"]) & (table["cap"] == "")]
     if films.empty:
         raise InputError("plot: no undoped film without a cap in this table")
@@ -129,7 +131,7 @@ def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_ang
     axes.set_ylabel("magnet")
     remark = "; in brackets: failed a gate" if doubtful.any().any() else ""
     axes.set_title(f"layers {plain(', '.join(sorted(set(films['layers']))))}{remark}", fontsize=8)
-    figure.colorbar(image, ax=axes, label=_label(quantity, column, own))
+    figure.colorbar(image, ax=axes, label=_label(chosen))
     return figure
 
 
@@ -145,9 +147,8 @@ def _rigid(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["doping"].isin(["none", "rigid"])]
 
 
-def _label(quantity: str, column: str, unit: str) -> str:
-    component = "yx" if f"_yx_{unit}" in column else ""
-    return f"{symbol(quantity, component)} ({LABELS.get(unit) or unit_words(unit)})"
+def _label(column: Column) -> str:
+    return f"{symbol(column.quantity, column.component)} ({LABELS.get(column.unit) or unit_words(column.unit)})"
 
 
 def _figure(width: float, height: float) -> tuple[Figure, matplotlib.axes.Axes]:

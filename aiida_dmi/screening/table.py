@@ -7,7 +7,7 @@ import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.maps.filling import doping_axis
-from aiida_dmi.engine.output.headline import Numbers, headline_values, in_order, parts_of
+from aiida_dmi.engine.output.headline import Numbers, headline_values, in_order, parts_of, symbol_of, units_of
 from aiida_dmi.engine.output.units import UNITS
 from aiida_dmi.screening.campaign import Entry, entries, plain_rows
 from aiida_dmi.text import csv_text
@@ -29,6 +29,8 @@ FILM = ("host", "magnet", "substrate", "cap", "layers", "doping", "series", "x")
 GATE = (*MODEL, *RESPONSE)
 """Quantities of the gates (units: aiida_dmi/calculations/quality.py)."""
 
+COMPONENTS = ("yx", "x", "y", "z")
+"""Of tensors and vectors, in the names of columns."""
 NOT_SHOWN = ("xy",)
 """Components that are no columns: with the film's symmetry they say what yx says."""
 
@@ -145,8 +147,43 @@ def rank(table: pd.DataFrame, by: str, ascending: bool = False, absolute: bool =
     return table.sort_values(by, ascending=ascending, key=key, na_position="last", kind="stable")
 
 
-def column_of(table: pd.DataFrame, quantity: str, unit: str) -> tuple[str, str]:
-    """The column of a quantity, and the key of its unit.
+class Column(NamedTuple):
+    """One number of a table: its column, what it is, and the key of its unit.
+
+    Attributes
+    ----------
+    name, quantity : str
+    component : str
+        'yx' of a tensor, 'x', 'y' or 'z' of a vector, '' of a scalar.
+    unit : str
+        As in `engine.output.units.in_units`.
+    """
+
+    name: str
+    quantity: str
+    component: str
+    unit: str
+
+    @classmethod
+    def of(cls, name: str) -> Column:
+        """Of a heading such as 'a_I_yx_meV_angstrom' or 'energy_meV'."""
+        quantity, rest = parts_of(name)
+        component, _, unit = rest.partition("_")
+        return cls(name, quantity, component, unit) if component in COMPONENTS else cls(name, quantity, "", rest)
+
+    @property
+    def symbol(self) -> str:
+        """As it is written: 'a(I)_yx'."""
+        return symbol_of("_".join(part for part in (self.quantity, self.component) if part))
+
+
+def number_columns(table: pd.DataFrame) -> list[Column]:
+    """The columns of numbers that have an error, in order."""
+    return [Column.of(name) for name in table.columns if f"{name}_error" in table.columns]
+
+
+def column_of(table: pd.DataFrame, quantity: str, unit: str) -> Column:
+    """The column of a quantity.
 
     Parameters
     ----------
@@ -161,16 +198,16 @@ def column_of(table: pd.DataFrame, quantity: str, unit: str) -> tuple[str, str]:
     InputError
         If the table does not hold it.
     """
-    numbers = [name for name in table.columns if f"{name}_error" in table.columns]
-    units = {name: parts_of(name)[1].removeprefix("yx_") for name in numbers if parts_of(name)[0] == quantity}
-    found = [name for name, own in units.items() if own == unit] or [n for n, own in units.items() if own not in UNITS]
+    numbers = number_columns(table)
+    own = [column for column in numbers if column.quantity == quantity]
+    found = [c for c in own if c.unit == unit] or [c for c in own if c.unit not in UNITS]
     if not found:
-        known = dict.fromkeys(parts_of(name)[0] for name in numbers)
+        known = dict.fromkeys(column.quantity for column in numbers)
         raise InputError(
             f"table: {quantity} in {unit} was given, it has {', '.join(known) or 'no numbers'} in {', '.join(UNITS)} "
             "(mJ_per_m2 needs a thickness) or a unit of their own"
         )
-    return found[0], units[found[0]]
+    return found[0]
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> Path:
@@ -253,14 +290,8 @@ def _headline(summary: dict[str, Any]) -> dict[str, Any]:
 def _columns(values: dict[str, Numbers]) -> dict[str, Any]:
     """Headline values as columns, yx of a tensor, in the order of results, whatever order the database kept."""
     keys = [key for key in in_order(list(values)) if parts_of(key)[1] not in NOT_SHOWN]
-    return {f"{key}_{unit}": number for key in keys for unit, number in sorted(values[key].items(), key=_unit_place)}
-
-
-def _unit_place(item: tuple[str, Any]) -> tuple[int, str]:
-    """Per cell, per length, per area, as they follow from each other; the error behind its number."""
-    order = list(UNITS)
-    unit = item[0].removesuffix("_error")
-    return order.index(unit) if unit in order else len(order), item[0]
+    units = ((key, unit) for key in keys for unit in units_of(values[key]))
+    return {f"{key}_{one}": values[key][one] for key, unit in units for one in (unit, f"{unit}_error")}
 
 
 def _gate(gates: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Coefficients of the quantities, as tests ask for them: by arguments instead of shared states."""
+"""What several tests of the engine hold it against: coefficients by arguments, exact weights, a model relabelled."""
+
+import dataclasses
+import decimal
+from decimal import Decimal
 
 from aiida_dmi.engine.quantities.registry import QUANTITIES
 from aiida_dmi.engine.states.coefficients import EVERY_ENERGY
@@ -30,3 +34,29 @@ def exact_second_part(bands, splittings, spin_orbit, exact):
 def first_order_dmi(bands, splittings, spin_orbit):
     """D(1)."""
     return QUANTITIES["D_1"].coefficients(FirstOrderStates(bands, splittings, spin_orbit))
+
+
+def exact_weight(lower, upper, mu, kt):
+    """W_nm = (1/2) {(f_n + f_m)/(E_m - E_n) + 2 (g_n - g_m)/(E_m - E_n)^2} in sixty digits, of the doubles passed."""
+    with decimal.localcontext() as context:
+        context.prec = 60
+        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
+        f = [1 / (1 + ((e - mu) / kt).exp()) for e in (e_n, e_m)]
+        g = [-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (e_n, e_m)]
+        d = e_m - e_n
+        return float(((f[0] + f[1]) / d + 2 * (g[0] - g[1]) / d**2) / 2)
+
+
+def relabelled(model, order):
+    """The same model: functions in another order, the atoms in the opposite one."""
+    return dataclasses.replace(
+        model,
+        symbols=model.symbols[::-1],
+        positions=model.positions[::-1].copy(),
+        centres=model.centres[:, order],
+        hamiltonian=model.hamiltonian[..., order, :][..., order],
+        position=model.position[..., order, :][..., order],
+        overlap=model.overlap[..., order, :][..., order],
+        projections=tuple(p[..., order] for p in model.projections[::-1]),
+        coupling=model.coupling[::-1],
+    )

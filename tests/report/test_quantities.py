@@ -9,7 +9,7 @@ from aiida import engine
 
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import in_order, parts_of, symbol_of
+from aiida_dmi.engine.output.headline import in_order, parts_of, symbol_of, unit_words
 from aiida_dmi.plots.gallery import Case, draw, possible
 from aiida_dmi.report.export import micromagnetic, sweep_csv
 from aiida_dmi.report.page import render
@@ -134,6 +134,14 @@ def test_a_finished_model_does_not_follow_the_scf(codes, model_node):
 def test_keys_and_symbols(key, parts, written):
     assert parts_of(key) == parts
     assert symbol_of(key) == written
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("meV_angstrom", "meV angstrom per cell"), ("e2_per_h", "e^2/h"), ("S_per_cm", "S/cm"), ("mu_B", "mu_B")],
+)
+def test_units_in_words(key, words):
+    assert unit_words(key) == words
 
 
 def test_order_does_not_depend_on_the_database():

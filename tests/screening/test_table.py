@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aiida_dmi.cli.screen import shown
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.results import load_result
 from aiida_dmi.screening.campaign import REFUSED, campaign_group
 from aiida_dmi.screening.candidates import Candidate
 from aiida_dmi.screening.controller import enter
 from aiida_dmi.screening.plots import plot_doping, plot_heat_map
-from aiida_dmi.screening.table import campaign_table, rank, write_table
+from aiida_dmi.screening.table import Column, campaign_table, rank, write_table
 from aiida_dmi.structures.bilayer import film_arguments
 
 
@@ -57,6 +58,30 @@ def test_a_row_a_candidate(campaign, result_file):
     assert table["closure"][0] == 0.05
     assert table["response"][0] != table["response"][1]
     assert table["model"][0] == table["model"][1]
+
+
+@pytest.mark.parametrize(
+    ("heading", "column"),
+    [
+        ("D_yx_mJ_per_m2", ("D", "yx", "mJ_per_m2")),
+        ("D_1_yx_meV_angstrom", ("D_1", "yx", "meV_angstrom")),
+        ("a_II_yx_pJ_per_m", ("a_II", "yx", "pJ_per_m")),
+        ("energy_meV", ("energy", "", "meV")),
+        ("ahc_yx_e2_per_h", ("ahc", "yx", "e2_per_h")),
+    ],
+)
+def test_what_a_column_holds(heading, column):
+    assert Column.of(heading)[1:] == column
+
+
+def test_on_the_screen_one_quantity(campaign):
+    """D unless another is asked for, in all its units; what is not there is refused."""
+    table = campaign_table(campaign)
+    heading = shown(table).splitlines()[0].split("  ")
+    assert [word for word in map(str.strip, heading) if word][:3] == ["film", "D_yx (meV angstrom per cell)", "+-"]
+    assert "a(I)_yx (meV angstrom per cell)" in shown(table, quantity="a_I").splitlines()[0]
+    with pytest.raises(InputError, match="energy in meV_angstrom was given, it has D, Q"):
+        shown(table, quantity="energy")
 
 
 def test_a_row_a_point(campaign, result_file):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 
 import xarray as xr
 
 from ..quantities.quantity import AXES
-from ..quantities.registry import QUANTITIES, SYMBOLS
+from ..quantities.registry import SYMBOLS, stands_alone
 from .results import tensors_of
 from .units import UNITS, in_units
 
@@ -37,16 +39,18 @@ def headline_values(
         Such as 'D_yx' or 'energy' to what `in_units` gives.
     """
     values: dict[str, Numbers] = {}
-    for name in tensors_of(point):
-        # One that comes with another says how good that is; it is no number of its own.
-        if name in QUANTITIES and QUANTITIES[name].accompanies is not None:
-            continue
+    for name in filter(stands_alone, tensors_of(point)):
         for component, index in off_diagonal(point[name]).items():
             if component in but:
                 continue
             value, error = (point[one].sel(index) for one in (name, f"{name}_error"))
             values[f"{name}_{component}" if component else name] = in_units(value, error, area, thickness)
     return values
+
+
+def indices_of(tensor: xr.DataArray) -> list[str]:
+    """Dimensions that are a quantity's own indices, such as ['i', 'j'] of D; of a scalar none."""
+    return [axis.name for axis in AXES if axis.name in tensor.dims]
 
 
 def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
@@ -57,7 +61,7 @@ def off_diagonal(tensor: xr.DataArray) -> dict[str, dict[str, str]]:
     dict
         Name of the component, as in 'yx' ('' for a scalar), and its labels by axis.
     """
-    axes = [axis.name for axis in AXES if axis.name in tensor.dims]
+    axes = indices_of(tensor)
     if len(axes) == 2:
         return {a + b: dict(zip(axes, (a, b), strict=True)) for a, b in (("y", "x"), ("x", "y"))}
     if len(axes) == 1:
@@ -90,9 +94,18 @@ def in_order(keys: list[str]) -> list[str]:
     return sorted(keys, key=place)
 
 
+def units_of(numbers: Iterable[str]) -> list[str]:
+    """The units among the keys of `Numbers`: per cell, per length, per area, then others.
+
+    The database does not keep the order of keys.
+    """
+    given = dict.fromkeys(key for key in numbers if not key.endswith("_error"))
+    return [*(unit for unit in UNITS if unit in given), *(unit for unit in given if unit not in UNITS)]
+
+
 def unit_words(key: str) -> str:
-    """A key of `in_units` in words."""
-    return UNITS.get(key, key.replace("_per_", "/"))
+    """A key of `in_units` in words, such as 'e^2/h' of 'e2_per_h'."""
+    return UNITS.get(key) or re.sub(r"(?<=[A-Za-z])(?=\d)", "^", key).replace("_per_", "/")
 
 
 def with_error(value: float | None, error: float | None) -> str:

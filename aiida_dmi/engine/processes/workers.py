@@ -20,10 +20,13 @@ from .heap import keep_heap
 
 LESS = "run again with fewer processes (it goes on from the checkpoint) or with a smaller memory_limit"
 
+HELD_BACK = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that wait while the workers are started."""
+
 _kernel: Any = None
 
 
-def _start(kernel: Any, parent: int, started: Any) -> None:
+def _start(kernel: Any, parent: int) -> None:
     global _kernel  # noqa: PLW0603  (a pool's worker has no other place for what it starts with)
     _end_with(parent)
     # Where one worker is killed the pool ends the others with SIGTERM and waits: a handler that the calling program
@@ -33,7 +36,8 @@ def _start(kernel: Any, parent: int, started: Any) -> None:
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    started.put(os.getpid())
+    if hasattr(signal, "pthread_sigmask"):  # forked while they were held back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     keep_heap()
     _kernel = kernel
 
@@ -46,6 +50,19 @@ def _end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals that arrive inside are delivered at its end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(name: str, arguments: tuple[Any, ...]) -> Any:
@@ -75,10 +92,15 @@ class Workers:
         if processes > 1 and self._communicator is None:
             # fork shares the prepared operators; where it does not exist they are sent once.
             context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-            self._started = context.SimpleQueue()
             self._executor = ProcessPoolExecutor(
-                processes, mp_context=context, initializer=_start, initargs=(kernel, os.getpid(), self._started)
+                processes, mp_context=context, initializer=_start, initargs=(kernel, os.getpid())
             )
+            others = multiprocessing.active_children()
+            # A signal that came between a fork and the pool's note of it would leave a worker that nobody knows: it
+            # would take another's word to end, and that one would be waited for without end.
+            with _held_back():
+                self._executor.submit(os.getpid)  # forks them all
+            self._children = [child for child in multiprocessing.active_children() if child not in others]
 
     def __enter__(self) -> Workers:
         return self
@@ -88,9 +110,8 @@ class Workers:
             return
         if kind is not None and not issubclass(kind, Exception):
             # The run is being ended: what the workers are at is of no use any more.
-            while not self._started.empty():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._started.get(), signal.SIGKILL)
+            for child in self._children:
+                child.kill()
         self._executor.shutdown(cancel_futures=True)
 
     @property

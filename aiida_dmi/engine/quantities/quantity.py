@@ -56,6 +56,8 @@ DIRECTION = Axis("j", axial=False)
 FIELD = Axis("l", axial=False)
 """A second direction in space, such as that of an electric field."""
 AXES = (SPIN, DIRECTION, FIELD)
+OF_DMI = [SPIN.name, DIRECTION.name]
+"""Indices of D and all that is compared with it."""
 
 
 @dataclasses.dataclass(frozen=True)

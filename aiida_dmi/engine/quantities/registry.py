@@ -59,6 +59,11 @@ def asked(names: Sequence[str], method: str = "bands") -> tuple[Quantity, ...]:
     return tuple(OTHER_WAYS.get((one.name, method), one) for one in wanted)
 
 
+def stands_alone(name: str) -> bool:
+    """Whether a number of a result is one of its own; one that comes with another says how good that is."""
+    return name not in QUANTITIES or QUANTITIES[name].accompanies is None
+
+
 def is_finite(name: str) -> bool:
     """Whether a number of a result is one of H(xi), and has the dimension soi_scale."""
     return name in QUANTITIES and QUANTITIES[name].finite

@@ -11,6 +11,8 @@ from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.lattice_sum import LatticeSum
 from aiida_dmi.engine.model.spin_frame import in_spin_frame, spin_frame
 
+from ..theory import relabelled
+
 FIXED = {"fermi_level": "dft", "temperatures": [2000.0]}
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -224,21 +226,11 @@ def test_origin(model):
 def test_order_of_functions_and_atoms(model):
     """Functions and atoms listed in another order, the mask with them."""
     order = np.random.default_rng(4).permutation(model.functions)
-    relabelled = dataclasses.replace(
-        model,
-        symbols=model.symbols[::-1],
-        positions=model.positions[::-1].copy(),
-        centres=model.centres[:, order],
-        hamiltonian=model.hamiltonian[..., order, :][..., order],
-        position=model.position[..., order, :][..., order],
-        overlap=model.overlap[..., order, :][..., order],
-        projections=tuple(p[..., order] for p in model.projections[::-1]),
-        coupling=model.coupling[::-1],
-    )
+    turned_round = relabelled(model, order)
     masks = {"both": [1.0, 1.0], "mixed": [0.3, 0.9]}
     turned = {name: weights[::-1] for name, weights in masks.items()}
     one = compute(model, 6, soi_masks=masks, **FIXED)
-    same_tensors(one, compute(relabelled, 6, soi_masks=turned, **FIXED))
+    same_tensors(one, compute(turned_round, 6, soi_masks=turned, **FIXED))
     assert np.abs((one.D.sel(mask="both") - one.D.sel(mask="mixed")).values).max() > 1e-3
 
 

@@ -206,8 +206,12 @@ def processes_of(group):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_their_parent(data, tmp_path, how):
-    """Killed by the scheduler or for memory: no worker is left sleeping with its memory."""
+@pytest.mark.parametrize("seen", [2, 3])
+def test_workers_end_with_their_parent(data, tmp_path, how, seen):
+    """Killed by the scheduler or for memory: no worker is left sleeping with its memory.
+
+    As soon as there is one worker, or both: the moment of a fork, of which the pool may not know yet.
+    """
     shutil.copy(data / "copt11.h5", tmp_path / "model.h5")
     (tmp_path / "spec.yaml").write_text("model: model.h5\nmesh: 300\nprocesses: 2\n")
     process = subprocess.Popen(
@@ -219,9 +223,9 @@ def test_workers_end_with_their_parent(data, tmp_path, how):
     )
     try:
         end = time.monotonic() + 30
-        while len(processes_of(process.pid)) < 3 and time.monotonic() < end:
-            time.sleep(0.05)
-        assert len(processes_of(process.pid)) == 3
+        while len(processes_of(process.pid)) < seen and time.monotonic() < end:
+            time.sleep(0.001)
+        assert len(processes_of(process.pid)) >= seen
         process.send_signal(how)
         assert process.wait(timeout=10) != 0
         end = time.monotonic() + 5

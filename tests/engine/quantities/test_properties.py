@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from aiida_dmi.engine import compute
 
 from ..conftest import random_film
+from ..theory import relabelled
 
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
 # Derandomised: CI fails for a change of the code, never for a new draw.
@@ -134,19 +135,9 @@ def test_relabelling(film, sweep, mesh, data):
     model = film.model()
     order = data.draw(st.permutations(range(model.functions)))
     weights = data.draw(st.tuples(st.floats(-1, 2), st.floats(0.1, 2)))
-    relabelled = dataclasses.replace(
-        model,
-        symbols=model.symbols[::-1],
-        positions=model.positions[::-1].copy(),
-        centres=model.centres[:, order],
-        hamiltonian=model.hamiltonian[..., order, :][..., order],
-        position=model.position[..., order, :][..., order],
-        overlap=model.overlap[..., order, :][..., order],
-        projections=tuple(p[..., order] for p in model.projections[::-1]),
-        coupling=model.coupling[::-1],
-    )
+    turned_round = relabelled(model, order)
     one = compute(model, mesh, soi_masks={"m": weights}, **sweep)
-    same(one, compute(relabelled, mesh, soi_masks={"m": weights[::-1]}, **sweep))
+    same(one, compute(turned_round, mesh, soi_masks={"m": weights[::-1]}, **sweep))
 
 
 def mixed(model, unitary):

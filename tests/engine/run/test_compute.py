@@ -1,12 +1,10 @@
 """The driver: refinement, symmetry, the chemical potential, combined axes, low temperature, memory, refusals."""
 
 import dataclasses
-import decimal
 import re
 import subprocess
 import sys
 import tracemalloc
-from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -24,6 +22,8 @@ from aiida_dmi.engine.processes.progress import SilentProgress
 from aiida_dmi.engine.processes.workers import Workers
 from aiida_dmi.engine.states.spinors import band_energies
 from aiida_dmi.engine.symmetry.symmetrise import symmetrised
+
+from ..theory import exact_weight
 
 TENSORS = ("D", "Q", "a_I", "a_II", "D_1", "Q_1")
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
@@ -454,17 +454,6 @@ def test_axes_together_are_the_single_calls(film, fermi_level):
 
 
 # -- towards T = 0 ---------------------------------------------------------------------------------------
-
-
-def exact_weight(lower, upper, mu, kt):
-    """W_nm in sixty digits."""
-    with decimal.localcontext() as context:
-        context.prec = 60
-        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
-        f = [1 / (1 + ((e - mu) / kt).exp()) for e in (e_n, e_m)]
-        g = [-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (e_n, e_m)]
-        d = e_m - e_n
-        return float(((f[0] + f[1]) / d + 2 * (g[0] - g[1]) / d**2) / 2)
 
 
 def from_the_lattice(film, k, xi, mu, kt):

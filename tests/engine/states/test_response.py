@@ -27,7 +27,7 @@ from aiida_dmi.engine.states.collinear import Collinear, Splittings
 from aiida_dmi.engine.states.divided_differences import fermi, fermi_derivatives, grand_potential
 from aiida_dmi.engine.states.spinors import band_energies, spinor, to_lab
 
-from ..theory import dmi_and_spin_current, first_order_dmi, first_part, second_part
+from ..theory import dmi_and_spin_current, exact_weight, first_order_dmi, first_part, second_part
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 DIRECTIONS = [(0, 0, 1), (0, 0, -1), (1, 0, 0), (0, 1, 0), (0.3, -1.2, 0.5), (-0.4, 0.2, -0.8)]
@@ -39,17 +39,6 @@ def occupied(coefficients, mu, kt):
 
 
 # -- weights in sixty digits ---------------------------------------------------------------------------
-
-
-def exact_weight(lower, upper, mu, kt):
-    """W_nm = (1/2) {(f_n + f_m)/(E_m - E_n) + 2 (g_n - g_m)/(E_m - E_n)^2} from the very doubles that are passed."""
-    with decimal.localcontext() as context:
-        context.prec = 60
-        e_n, e_m, mu, kt = (Decimal(float(x)) for x in (lower, upper, mu, kt))
-        f = [1 / (1 + ((e - mu) / kt).exp()) for e in (e_n, e_m)]
-        g = [-kt * (1 + (-(e - mu) / kt).exp()).ln() for e in (e_n, e_m)]
-        d = e_m - e_n
-        return float(((f[0] + f[1]) / d + 2 * (g[0] - g[1]) / d**2) / 2)
 
 
 def exact_quotient(lower, upper, mu, kt):
