@@ -42,6 +42,10 @@ CELL_TOLERANCE = 1e-5
 KPOINT_TOLERANCE = 1e-6
 SITE_TOLERANCE = 1e-5
 """Lattice vectors; the .nnkp file gives five decimals."""
+DEGENERATE = 1e-3
+"""eV: states that lie nearer to each other are kept together, or left out together."""
+DEGENERATE = 1e-3
+"""eV: states that lie nearer to each other are kept together, or left out together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +149,9 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     Of norm-conserving pseudopotentials' states both are plain inner products over plane waves,
 
         M_mn(k, b) = <u_mk|u_nk+b> = sum_G c_mk(G)* c_nk'(G + S),   k + b = k' + S,
-        A_mn(k) = <psi_mk|g_n>.
+        A_mn(k) = <psi_mk|g_n>,
 
-    The files appear under their names only when all are complete; every input is checked before any work.
+    A being zero for states that the highest band kept parts from their like (`_parted`). The files appear under their names only when all are complete; every input is checked before any work.
 
     Parameters
     ----------
@@ -183,6 +187,7 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
             waves = states[k].waves
             trial = project(waves)
             projections = waves.coefficients.conj() @ trial.T
+            projections[_parted(save.energies[spin, k], kept, len(functions))] = 0.0
             lengths = np.linalg.norm(trial, axis=1)
             smallest[k] = np.linalg.svd(projections / lengths, compute_uv=False).min()
             amn.write(_projection_lines(k, projections))
@@ -243,6 +248,30 @@ def _check(nnkp: Nnkp, save: SaveFolder) -> Integers:
             "raise nbnd of the nscf or ask for fewer projections"
         )
     return kept
+
+
+def _parted(energies: Floats, kept: Integers, functions: int) -> npt.NDArray[np.bool_]:
+    """Which of the kept states have the energy of one above the highest band kept, shape (kept,).
+
+    Half of a degenerate pair is an arbitrary state, other at k than at -k or at an image of k: one such state at Gamma
+    broke time reversal of Mn/W(001) 1+1 by 0.1 eV. Without projections wannier90.x never takes it.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (bands,)
+        Of one k point, eV, ascending.
+    kept : ndarray of int, shape (kept,)
+    functions : int
+        As many states stay in any case.
+    """
+    result = np.zeros(len(kept), dtype=bool)
+    above = kept[-1] + 1
+    if above < len(energies):
+        # Down from the first state left out, as far as each has the energy of the next.
+        steps = np.diff(energies[[*kept, above]])
+        alike = np.flatnonzero(steps > DEGENERATE)
+        result[alike[-1] + 1 if len(alike) else 0 :] = True
+    return result if (~result).sum() >= functions else np.zeros_like(result)
 
 
 def _on_atoms(functions: tuple[TrialFunction, ...], save: SaveFolder) -> tuple[TrialFunction, ...]:
