@@ -151,7 +151,8 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
         M_mn(k, b) = <u_mk|u_nk+b> = sum_G c_mk(G)* c_nk'(G + S),   k + b = k' + S,
         A_mn(k) = <psi_mk|g_n>,
 
-    A being zero for states that the highest band kept parts from their like (`_parted`). The files appear under their names only when all are complete; every input is checked before any work.
+    A being zero for states that the highest band kept parts from others of their energy (`_parted`). The files appear
+    under their names only when all are complete; every input is checked before any work.
 
     Parameters
     ----------
