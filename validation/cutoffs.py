@@ -16,6 +16,7 @@ from typing import Any
 from aiida import engine, orm
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
+from films import HYDROGENIC
 
 from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
 from aiida_dmi.cli.setup import ensure_codes, ensure_computer, ensure_profile
@@ -43,7 +44,7 @@ def run(codes: dict[str, orm.AbstractCode], film: str, family: str, cutoff: floa
     overrides = {
         "pseudo_family": family,
         "scf": {"parameters": {"SYSTEM": {"ecutwfc": cutoff}}},
-        "wannierisation": {"attempts": []},
+        "wannierisation": {**HYDROGENIC["wannierisation"], "attempts": []},
         "response": RESPONSE,
         # Far from convergence the gate may say no; the number is asked for all the same.
         "force": True,

@@ -43,6 +43,10 @@ def wannier(**settings: Any) -> dict[str, Any]:
     return {"wannierisation": {**settings, "attempts": []}}
 
 
+HYDROGENIC = {"wannierisation": {"trial_functions": "hydrogenic", "frozen_window": 3.0}}
+"""The functions of every number on docs/validation.md: atomic ones, and a window of 2 eV, became the default later."""
+
+
 def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides nested into each other, the later ones win."""
     result: dict[str, Any] = {}

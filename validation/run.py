@@ -18,6 +18,7 @@ from films import (
     CONVERGENCE,
     FILMS,
     FINE,
+    HYDROGENIC,
     IN_PLANE,
     LAYERS,
     OWN,
@@ -33,7 +34,7 @@ from aiida_dmi.structures.bilayer import film as preset
 from aiida_dmi.workflows.families import SG15
 
 GROUP = "validation"
-AS_ARCHIVED = {**cutoff(50), "pseudo_family": SG15, "quality": {"basis": None}}
+AS_ARCHIVED = {**cutoff(50), **HYDROGENIC, "pseudo_family": SG15, "quality": {"basis": None}}
 """The films were computed before cutoffs followed the family; some with less than it recommends, as prototypes were."""
 RANKS = {"resources": {"num_machines": 1, "num_mpiprocs_per_machine": 2}}
 

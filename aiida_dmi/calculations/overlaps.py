@@ -7,10 +7,12 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec
 from aiida_dmi.calculations.engine import EngineCalculation, define_symmetry
 from aiida_dmi.calculations.model import WannierModelCalculation
+from aiida_dmi.engine.build.atomic_functions import ATOMIC, HYDROGENIC, KINDS
 from aiida_dmi.engine.files.yaml_text import dump_yaml
 from aiida_dmi.engine.model.file import SPINS
 
@@ -40,6 +42,16 @@ class OverlapsCalculation(EngineCalculation):
         )
         spec.input("spin", valid_type=orm.Str, validator=cls.validate_spin, help="'up' or 'down'.")
         define_symmetry(spec)
+        spec.input(
+            "trial_functions",
+            valid_type=orm.Str,
+            required=False,
+            validator=cls.validate_trial_functions,
+            help="'hydrogenic', as projections of the .nnkp file are (default), or 'atomic': of `pseudos`.",
+        )
+        spec.input_namespace(
+            "pseudos", valid_type=UpfData, dynamic=True, help="Of every kind; given for atomic trial functions only."
+        )
         spec.inputs.validator = cls.validate_inputs
         spec.output(
             "output_parameters",
@@ -56,8 +68,18 @@ class OverlapsCalculation(EngineCalculation):
         return None if node.value in SPINS else f"spin: {node.value!r} was given, expected one of {', '.join(SPINS)}"
 
     @staticmethod
+    def validate_trial_functions(node: orm.Str | None, _: Any) -> str | None:
+        """One of those that the engine makes."""
+        if node is None or node.value in KINDS:
+            return None
+        return f"trial_functions: {node.value!r} was given, expected one of {', '.join(KINDS)}"
+
+    @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
-        """The engine reads the wave functions in place."""
+        """The engine reads the wave functions in place; atomic functions are made of pseudopotentials."""
+        kind = inputs["trial_functions"].value if "trial_functions" in inputs else HYDROGENIC
+        if (kind == ATOMIC) != bool(inputs.get("pseudos")):
+            return f"pseudos: given for trial_functions {ATOMIC}, and only for these; they are {kind}"
         if "nscf" not in inputs or "code" not in inputs or inputs["code"].computer is None:
             return None
         found = [inputs["nscf"].computer, inputs["code"].computer]
@@ -74,11 +96,15 @@ class OverlapsCalculation(EngineCalculation):
         }
         if "symmetry" in self.inputs:
             spec["operations"] = self.inputs.symmetry["operations"]
+        pseudos = self.inputs.get("pseudos", {})
+        if pseudos:
+            spec |= {"trial_functions": ATOMIC, "pseudos": {kind: f"{kind}.upf" for kind in pseudos}}
         with folder.open(self.INPUT_FILE, "w") as handle:
             handle.write(dump_yaml(spec))
 
         info = self.calc_info(output=self.SEED)
         nnkp, nscf = self.inputs.nnkp_file, self.inputs.nscf
-        info.local_copy_list = [(nnkp.uuid, nnkp.filename, self.NNKP_FILE)]
+        files = [(upf.uuid, upf.filename, f"{kind}.upf") for kind, upf in pseudos.items()]
+        info.local_copy_list = [(nnkp.uuid, nnkp.filename, self.NNKP_FILE), *files]
         info.remote_symlink_list = [(nscf.computer.uuid, nscf.get_remote_path(), "nscf")]
         return info

@@ -16,6 +16,7 @@ from aiida_dmi.cli.numbers import RANKS, SECONDS, Finite
 from aiida_dmi.cli.profile import load_profile
 from aiida_dmi.cli.setup import COMPUTER
 from aiida_dmi.cli.watch import run_with_progress
+from aiida_dmi.engine.build.atomic_functions import HYDROGENIC
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
@@ -275,6 +276,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
     settings = ports.wannierisation.get_dict()
     neighbours = ports.wannier90.metadata.description
     relaxes = "base_relax" in (inputs_of(ports).get("relax") or {})
+    functions = settings.get("trial_functions", HYDROGENIC)
     return [
         f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
@@ -283,7 +285,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         *_warned_basis(ports),
         f"pw.x       scf mesh {meshes['scf']}, {ranks} ranks",
         f"moments    starting_magnetization {', '.join(f'{kind} {m:.4g}' for kind, m in starting.items())}",
-        f"Wannier    mesh {meshes['wannier']} ({size_of(film, ports).nscf_points} k points in the nscf), orbitals "
+        f"Wannier    mesh {meshes['wannier']} ({size_of(film, ports).nscf_points} k points in the nscf), {functions} "
         f"{' '.join(settings['orbitals'])} on every atom, window to E_F + {settings['frozen_window']:g} eV, "
         f"{len(settings['attempts'])} further choices",
         *([f"neighbours {neighbours}"] if neighbours else []),

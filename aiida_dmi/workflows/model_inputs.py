@@ -89,9 +89,9 @@ def model_ports(
     mesh = mesh_of(structure, inputs["wannierisation"])
     builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
-    builder.wannierisation = orm.Dict(
-        {key: inputs["wannierisation"][key] for key in (*validation.SETTINGS, "attempts")}
-    )
+    settings = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
+    chosen_functions = inputs["wannierisation"]
+    builder.wannierisation = orm.Dict({key: chosen_functions[key] for key in settings if key in chosen_functions})
     # Every choice, one of them again where a job was killed, and thrice where folders are gone.
     builder.max_iterations = orm.Int(len(attempts) + 5)
     builder.quality = orm.Dict(inputs["quality"])

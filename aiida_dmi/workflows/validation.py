@@ -15,6 +15,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.build.atomic_functions import KINDS
 from aiida_dmi.engine.build.ghost_states import can_be_searched, require_no_ghost_states
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.errors import InputError
@@ -30,6 +31,8 @@ SAME_PLACE = 1e-3
 """Angstrom within which atoms of a model and of a structure are the same."""
 
 SETTINGS = ("orbitals", "bands_per_function", "frozen_window")
+TRIAL_FUNCTIONS = "trial_functions"
+"""May be left out: hydrogenic."""
 MOST = {"bands_per_function": 20.0, "frozen_window": 100.0}
 """Bands a function, eV above the Fermi level: more is a slip of the pen."""
 
@@ -221,8 +224,10 @@ def choices(settings: dict[str, Any]) -> str | None:
 
 
 def _setting(key: str, value: Any) -> str | None:
+    if key == TRIAL_FUNCTIONS:
+        return None if value in KINDS else f"{key} {value!r} was given, expected {' or '.join(KINDS)}"
     if key not in SETTINGS:
-        return f"{key} is unknown; expected {', '.join(SETTINGS)}"
+        return f"{key} is unknown; expected {', '.join((*SETTINGS, TRIAL_FUNCTIONS))}"
     if key == "orbitals":
         fits = isinstance(value, list) and value and all(value.count(orbital) == 1 for orbital in value)
         fits = fits and all(orbital in ("s", "p", "d", "f") for orbital in value)

@@ -21,6 +21,7 @@ from aiida_dmi.calculations.functions import (
 from aiida_dmi.calculations.model import WannierModelCalculation
 from aiida_dmi.calculations.overlaps import OverlapsCalculation
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.build.atomic_functions import ATOMIC, HYDROGENIC
 from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.codes import Wannier90Calculation
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
@@ -49,7 +50,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         spec.input_namespace("pseudos", help="Fully relativistic pseudopotential of every kind.", **pseudos)
         spec.input_namespace("averaged", help="Their scalar-relativistic averages.", **pseudos)
         spec.input("kpoints", valid_type=orm.KpointsData, validator=validation.mesh, help="The ab-initio mesh.")
-        spec.input("settings", valid_type=orm.Dict, help="`frozen_window` (eV above the Fermi energy).")
+        spec.input("settings", valid_type=orm.Dict, help="`frozen_window` (eV above E_F), `trial_functions`.")
         spec.input("plan", valid_type=orm.Dict, help="From `plan_wannierisation`.")
         spec.input("scf_folder", valid_type=orm.RemoteData, help="Of the scf run.")
         spec.input("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
@@ -68,7 +69,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         spec.expose_inputs(
             OverlapsCalculation,
             namespace="overlaps",
-            exclude=("nscf", "nnkp_file", "spin", "symmetry"),
+            exclude=("nscf", "nnkp_file", "spin", "symmetry", "trial_functions", "pseudos"),
             namespace_options={**either, "help": "Overlaps by dmi-engine, in seconds."},
         )
         spec.expose_inputs(
@@ -164,6 +165,9 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
                     f"nscf_bands: of {given} k points, pw2wannier90 needs all {needed} of the mesh; "
                     "use the inputs `overlaps` (dmi-engine), or leave nscf_folder and nscf_bands out"
                 )
+        atomic = "settings" in inputs and inputs["settings"].get("trial_functions", HYDROGENIC) == ATOMIC
+        if atomic and inputs.get("pw2wannier90"):
+            return "settings: trial_functions atomic are made by dmi-engine; use the inputs `overlaps`"
         return one_way_to_overlaps(inputs)
 
     # -- steps -----------------------------------------------------------------------------------------
@@ -346,6 +350,8 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
                 inputs = AttributeDict(self.exposed_inputs(OverlapsCalculation, namespace="overlaps"))
                 inputs.update({"nscf": self.ctx.nscf_folder, "nnkp_file": nnkp, "spin": orm.Str(spin)})
                 inputs.update(self._symmetry())
+                if self.inputs.settings.get("trial_functions", HYDROGENIC) == ATOMIC:
+                    inputs.update({"trial_functions": orm.Str(ATOMIC), "pseudos": self.inputs.averaged})
                 return inputs
 
             return OverlapsCalculation, by_engine

@@ -97,7 +97,9 @@ def test_overrides_are_listed_once(stored_inputs, pseudo_family):
         # It follows.
         "scf.parameters.SYSTEM.ecutrho": ("160", f"{density:g}"),
         "scf mesh": ("3, 3, 1", "12, 12, 1"),
-        "wannierisation.frozen_window": ("2.5", "3"),
+        "wannierisation.frozen_window": ("2.5", "2"),
+        # It follows from the program of the overlaps.
+        "wannierisation.trial_functions": ("hydrogenic", "atomic"),
         "response.mesh": ("64", "288"),
         "response.symmetry": ("True", "-"),
         "quality.closure": ("0.5", "0.1"),

@@ -102,12 +102,13 @@ def test_reports_in_plain_words(finished):
     for words in (
         "scf: PwBaseWorkChain",
         "44 bands on 4 of 16 k points, the others by time reversal and 3 operations of the film",
-        "Wannier functions, choice 1 of 2: bands_per_function 1.75, frozen_window 3.0",
-        "frozen window: up to 3.00 eV above the Fermi energy",
+        "Wannier functions, choice 1 of 2: bands_per_function 1.75, frozen_window 2.0",
+        "trial_functions atomic",
+        "frozen window: up to 2.00 eV above the Fermi energy",
         "quality gate: passed",
     ):
         assert words in said
-    # The window reaches what was asked for: 2.9999999999999996 is no cut.
+    # The window reaches what was asked for: 1.9999999999999996 is no cut.
     assert "were asked for" not in said
 
 
@@ -211,13 +212,17 @@ def test_response_that_fails_its_gate_is_kept(finished, codes):
 
 
 def test_pw2wannier90_gives_the_same(finished, codes, pseudo_family):
-    """The other way to the overlaps: D to 1 %."""
-    node = cached(small_builder(codes, pseudo_family, {"overlaps": "pw2wannier90"}))
-    assert node.is_finished_ok, node.exit_message
+    """The other way to the overlaps, which has hydrogenic functions only: D to 1 %."""
+    assert finished.is_finished_ok
+    hydrogenic = {"wannierisation": {**SMALL["wannierisation"], "trial_functions": "hydrogenic"}}
+    changes = (hydrogenic, {"overlaps": "pw2wannier90"})
+    by_engine, node = (cached(small_builder(codes, pseudo_family, change)) for change in changes)
+    for one in (by_engine, node):
+        assert one.is_finished_ok, one.exit_message
     steps = [n.process_label for n in node.called_descendants]
     assert steps.count("Pw2wannier90Calculation") == 2
     assert "OverlapsCalculation" not in steps
-    ours, theirs = (n.outputs.response.dataset.D.values for n in (finished, node))
+    ours, theirs = (n.outputs.response.dataset.D.values for n in (by_engine, node))
     assert np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,12 +21,16 @@ from ..files.atomic import whole_file
 from ..files.regular import path_of
 from ..model.file import SPINS
 from ..processes.progress import Progress, SilentProgress
+from . import atomic_functions as atomic
+from . import trial_functions as hydrogenic
+from .atomic_functions import ATOMIC, HYDROGENIC, KINDS
 from .completed import completed, operations_of, symmetry_residual, used_operations
 from .irreducible import SpaceOperation
 from .nnkp import Nnkp
 from .plane_waves import LocatedStates
-from .quantum_espresso import SCHEMA, SaveFolder, in_angstrom
-from .trial_functions import TrialFunction, on_plane_waves
+from .pseudopotential import Pseudopotential
+from .quantum_espresso import SCHEMA, SaveFolder, WaveFunctions, in_angstrom
+from .trial_functions import TrialFunction
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -40,6 +44,10 @@ CELL_TOLERANCE = 1e-5
 KPOINT_TOLERANCE = 1e-6
 SITE_TOLERANCE = 1e-5
 """Lattice vectors; the .nnkp file gives five decimals."""
+DEGENERATE = 1e-3
+"""eV: states that lie nearer to each other are kept together, or left out together."""
+DEGENERATE = 1e-3
+"""eV: states that lie nearer to each other are kept together, or left out together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +65,11 @@ class OverlapsSpec:
         'up' or 'down'.
     operations : tuple of SpaceOperation
         Of the film, by which points that the nscf lacks are made.
+    trial_functions : str
+        'hydrogenic': as the .nnkp file has them; 'atomic': the pseudopotentials' own in their place, see
+        `atomic_functions`.
+    pseudos : mapping
+        Kind to UPF file; needed for 'atomic'.
     memory_limit : int
         Bytes of wave functions that are kept; what does not fit is read again. Two k points are always kept.
     """
@@ -65,6 +78,8 @@ class OverlapsSpec:
     nnkp: Path
     spin: str
     operations: tuple[SpaceOperation, ...] = ()
+    trial_functions: str = HYDROGENIC
+    pseudos: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     memory_limit: int = MEMORY_LIMIT
 
     @classmethod
@@ -79,17 +94,26 @@ class OverlapsSpec:
         keys = [field.name for field in dataclasses.fields(cls)]
         check_keys(spec, [*keys, "seedname"], ("nscf", "nnkp", "spin"), "overlaps")
         expected = "a positive whole number of bytes"
+        kind = choice("trial_functions", spec.get("trial_functions", HYDROGENIC), KINDS)
+        given = spec.get("pseudos", {})
+        if not isinstance(given, Mapping) or (kind == ATOMIC) != bool(given):
+            raise InputError(
+                f"pseudos: {given!r} was given for trial_functions: {kind}, expected a UPF file of every kind of atom "
+                f"for {ATOMIC} and none else"
+            )
         return cls(
             nscf=path_of("nscf", folder, spec["nscf"]),
             nnkp=path_of("nnkp", folder, spec["nnkp"]),
             spin=choice("spin", spec["spin"], SPINS),
             operations=operations_of(spec.get("operations")),
+            trial_functions=kind,
+            pseudos={str(name): path_of(f"pseudos: {name}", folder, path) for name, path in given.items()},
             memory_limit=whole("memory_limit", spec.get("memory_limit", MEMORY_LIMIT), expected),
         )
 
     def input_files(self) -> list[Path]:
         """The files that are read: none of them may become an output."""
-        return [self.nnkp, self.nscf / SCHEMA, *self.nscf.glob("wfc*")]
+        return [self.nnkp, self.nscf / SCHEMA, *self.nscf.glob("wfc*"), *self.pseudos.values()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +124,8 @@ class Summary:
     ----------
     bands, kpoints, functions, neighbours : int
     smallest_singular_value : float
-        Of A(k), over all k: the projections are orthonormalised by dividing by the singular values, so 1 is
-        perfect and near 0 some function is not in the bands, or depends on the others.
+        Of A(k), its columns of length 1, over all k: the projections are orthonormalised by dividing by the
+        singular values, so 1 is perfect and near 0 some function is not in the bands, or depends on the others.
     smallest_at : tuple of float
         That k point, in units of the reciprocal lattice vectors.
     computed : int
@@ -147,9 +171,10 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     Of norm-conserving pseudopotentials' states both are plain inner products over plane waves,
 
         M_mn(k, b) = <u_mk|u_nk+b> = sum_G c_mk(G)* c_nk'(G + S),   k + b = k' + S,
-        A_mn(k) = <psi_mk|g_n>.
+        A_mn(k) = <psi_mk|g_n>,
 
-    The files appear under their names only when all are complete; every input is checked before any work.
+    A being zero for states that the highest band kept parts from others of their energy (`_parted`). The files appear
+    under their names only when all are complete; every input is checked before any work.
 
     Parameters
     ----------
@@ -173,9 +198,11 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     save.check_wave_functions()
     kept = _check(nnkp, save)
     functions = _on_atoms(nnkp.functions, save)
+    pseudos = {kind: Pseudopotential.read(path) for kind, path in spec.pseudos.items()}
     spin = SPINS.index(spec.spin)
     residual = symmetry_residual(save, spin)
     states = _States(save, spin, kept, spec.memory_limit)
+    project = _projector(spec, functions, save, pseudos, states)
     report = (Progress if progress else SilentProgress)(len(save.kpoints), f"overlaps, spin {spec.spin}")
     smallest = np.zeros(len(save.kpoints))
     with _files(seed) as (amn, mmn, eig):
@@ -184,8 +211,11 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
         mmn.write(f"{header}{len(kept):12d}{len(save.kpoints):12d}{nnkp.neighbours.shape[1]:12d}\n")
         for k, blocks in enumerate(_neighbour_overlaps(nnkp, states)):
             waves = states[k].waves
-            projections = waves.coefficients.conj() @ on_plane_waves(functions, waves, save.cell).T
-            smallest[k] = np.linalg.svd(projections, compute_uv=False).min()
+            trial = project(waves)
+            projections = waves.coefficients.conj() @ trial.T
+            projections[_parted(save.energies[spin, k], kept, len(functions))] = 0.0
+            lengths = np.linalg.norm(trial, axis=1)
+            smallest[k] = np.linalg.svd(projections / lengths, compute_uv=False).min()
             amn.write(_projection_lines(k, projections))
             eig.write(_energy_lines(k, save.energies[spin, k, kept]))
             for b, overlaps in enumerate(blocks):
@@ -206,6 +236,22 @@ def write_overlaps(spec: OverlapsSpec, seed: str | Path, progress: bool = False)
     with whole_file(Path(f"{seed}{SUFFIXES[3]}")) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(summary), indent=1) + "\n", encoding="ascii")
     return summary
+
+
+def _projector(
+    spec: OverlapsSpec,
+    functions: tuple[TrialFunction, ...],
+    save: SaveFolder,
+    pseudos: Mapping[str, Pseudopotential],
+    states: _States,
+) -> Callable[[WaveFunctions], Complexes]:
+    """What gives <k+G|g_n> at one k point, shape (functions, plane waves)."""
+    if spec.trial_functions == HYDROGENIC:
+        return lambda waves: hydrogenic.on_plane_waves(functions, waves, save.cell)
+    longest = float(np.linalg.norm(states[0].waves.vectors, axis=1).max())
+    # Of all k points the same plane waves to a fraction of a reciprocal vector.
+    orbitals = atomic.atomic_functions(functions, save, pseudos, cutoff=longest + 1.0)
+    return lambda waves: atomic.on_plane_waves(orbitals, waves, save.cell)
 
 
 # -- checks --------------------------------------------------------------------------------------------
@@ -231,6 +277,30 @@ def _check(nnkp: Nnkp, save: SaveFolder) -> Integers:
             "raise nbnd of the nscf or ask for fewer projections"
         )
     return kept
+
+
+def _parted(energies: Floats, kept: Integers, functions: int) -> npt.NDArray[np.bool_]:
+    """Which of the kept states have the energy of one above the highest band kept, shape (kept,).
+
+    Half of a degenerate pair is an arbitrary state, other at k than at -k or at an image of k: one such state at Gamma
+    broke time reversal of Mn/W(001) 1+1 by 0.1 eV. Without projections wannier90.x never takes it.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (bands,)
+        Of one k point, eV, ascending.
+    kept : ndarray of int, shape (kept,)
+    functions : int
+        As many states stay in any case.
+    """
+    result = np.zeros(len(kept), dtype=bool)
+    above = kept[-1] + 1
+    if above < len(energies):
+        # Down from the first state left out, as far as each has the energy of the next.
+        steps = np.diff(energies[[*kept, above]])
+        alike = np.flatnonzero(steps > DEGENERATE)
+        result[alike[-1] + 1 if len(alike) else 0 :] = True
+    return result if (~result).sum() >= functions else np.zeros_like(result)
 
 
 def _on_atoms(functions: tuple[TrialFunction, ...], save: SaveFolder) -> tuple[TrialFunction, ...]:

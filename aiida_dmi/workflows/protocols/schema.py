@@ -12,6 +12,7 @@ from aiida_dmi.calculations.response import refusal
 from aiida_dmi.calculations.wannier90_input import format_parameter
 from aiida_dmi.calculations.wannier90_keywords import KeywordError as Wannier90KeywordError
 from aiida_dmi.calculations.wannier90_keywords import check_keyword
+from aiida_dmi.engine.build.atomic_functions import ATOMIC
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.workflows import validation
@@ -147,13 +148,18 @@ class Wannierisation(Mesh):
     orbitals: Any = None
     bands_per_function: Any = None
     frozen_window: Any = None
+    trial_functions: Any = None
     attempts: Any = None
     parameters: Annotated[dict[Any, Any], AfterValidator(_wannier90)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def choices_can_be_made(self) -> Wannierisation:
         """The check of the workchain's own port."""
-        given = {key: getattr(self, key) for key in (*validation.SETTINGS, "attempts") if key in self.model_fields_set}
+        keys = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
+        given = {key: getattr(self, key) for key in keys if key in self.model_fields_set}
+        if given.get(validation.TRIAL_FUNCTIONS, "") is None:
+            # What the protocol says: those that the program of the overlaps makes.
+            del given[validation.TRIAL_FUNCTIONS]
         if message := validation.choices(given):
             raise PlacedError((), f": {message}")
         return self
@@ -272,12 +278,20 @@ def check_inputs(inputs: dict[str, Any]) -> None:
     Raises
     ------
     InputError
-        If the cutoffs that are given do not fit together, or the engine would refuse the response's arguments.
+        If the cutoffs that are given do not fit together, pw2wannier90 is to make functions that it has not, or the
+        engine would refuse the response's arguments.
     """
     for step, system in _systems(inputs).items():
         if not number(system.get("degauss")):
             raise InputError(f"overrides: {step}.parameters.SYSTEM.degauss is missing; give a number of Ry")
     check_cutoffs(inputs)
+    wannierisation = inputs["wannierisation"]
+    kinds = [choice.get(validation.TRIAL_FUNCTIONS) for choice in (wannierisation, *wannierisation["attempts"])]
+    if inputs["overlaps"] != OVERLAPS[0] and ATOMIC in kinds:
+        raise InputError(
+            f"overrides: wannierisation.trial_functions: {ATOMIC} was given, and overlaps: {inputs['overlaps']}, which "
+            f"has hydrogenic ones only; leave one of the two out"
+        )
     # Names of atoms in masks mean something in a film only.
     response = {key: value for key, value in inputs["response"].items() if value is not None and key != "soi_masks"}
     if message := refusal(response):

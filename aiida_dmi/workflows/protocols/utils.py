@@ -8,8 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 from aiida_dmi.calculations.response import DEFAULTS
+from aiida_dmi.engine.build.atomic_functions import ATOMIC, HYDROGENIC
 from aiida_dmi.engine.files.yaml_text import load_yaml
-from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING, check_inputs, checked_overrides
+from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING, OVERLAPS, check_inputs, checked_overrides
 
 
 def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: float = 0.0) -> dict[str, Any]:
@@ -75,7 +76,13 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _follow(inputs: dict[str, Any]) -> None:
-    """Keywords that were taken away go, arguments are the engine's own then; ecutrho is four times its ecutwfc."""
+    """Keywords that were taken away go, arguments are the engine's own then; what follows from others is set.
+
+    ecutrho is four times its ecutwfc; trial functions are atomic where dmi-engine makes them.
+    """
+    if inputs["wannierisation"]["trial_functions"] is None:
+        by_engine = inputs["overlaps"] == OVERLAPS[0]
+        inputs["wannierisation"]["trial_functions"] = ATOMIC if by_engine else HYDROGENIC
     inputs["response"] = {k: DEFAULTS.get(k) if value is None else value for k, value in inputs["response"].items()}
     sections = [section for section in inputs.values() if isinstance(section, dict) and "parameters" in section]
     for section in sections:

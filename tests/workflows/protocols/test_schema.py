@@ -60,6 +60,18 @@ from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
         ),
         ({"wannierisation": {"attempts": [{"window": 1}]}}, "attempts, entry 1: window is unknown"),
         (
+            {"wannierisation": {"trial_functions": "gaussian"}},
+            "trial_functions 'gaussian' was given, expected hydrogenic",
+        ),
+        (
+            {"overlaps": "pw2wannier90", "wannierisation": {"trial_functions": "atomic"}},
+            "trial_functions: atomic was given, and overlaps: pw2wannier90, which has hydrogenic ones only",
+        ),
+        (
+            {"overlaps": "pw2wannier90", "wannierisation": {"attempts": [{"trial_functions": "atomic"}]}},
+            "trial_functions: atomic was given, and overlaps: pw2wannier90",
+        ),
+        (
             {"wannierisation": {"parameters": {"num_wann": 9}}},
             "num_wann cannot be given: it follows from wannierisation.",
         ),
@@ -143,6 +155,19 @@ def test_nothing_is_refused_of_a_protocol(name):
     # They follow from the pseudopotentials: tests/workflows/test_cutoffs.py.
     assert not {"ecutwfc", "ecutrho"} & set(inputs["scf"]["parameters"]["SYSTEM"])
     assert "unchecked_keywords" not in inputs
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        (None, "atomic"),
+        ({"wannierisation": {"trial_functions": None}}, "atomic"),
+        ({"wannierisation": {"trial_functions": "hydrogenic"}}, "hydrogenic"),
+        ({"overlaps": "pw2wannier90"}, "hydrogenic"),
+    ],
+)
+def test_trial_functions_are_those_that_the_program_makes(changes, kind):
+    assert load_protocol("fast", changes)["wannierisation"]["trial_functions"] == kind
 
 
 def test_density_cutoff_follows():
