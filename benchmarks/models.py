@@ -41,10 +41,11 @@ def crystal(functions: int = 4, mesh: int = 4) -> WannierModel:
 
 
 def random_model(
-    functions: int, cell: np.ndarray, positions: np.ndarray, vectors: Sequence[tuple[int, int, int]], mesh: tuple
-) -> WannierModel:
+    functions: int, cell: np.ndarray, positions: np.ndarray, vectors: Sequence[tuple[int, int, int]], mesh: tuple,
+    seed: int | None = None,
+) -> WannierModel:  # fmt: skip
     """Random operators between the cells that the lattice vectors connect; periodic where the mesh has points."""
-    rng = np.random.default_rng(functions)
+    rng = np.random.default_rng(functions if seed is None else seed)
     atoms = len(positions)
     kpoints = np.stack(np.indices(mesh), axis=-1).reshape(-1, 3) / np.array(mesh)
     phases = np.exp(2j * np.pi * kpoints @ np.array(vectors).T)

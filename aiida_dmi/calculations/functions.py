@@ -277,7 +277,7 @@ def headline(
         "fermi_level": result.attrs["fermi_level"],
         "fermi_energy_eV": float(result.attrs["fermi_energy"]),
         "mesh": [int(m) for m in result.attrs["mesh"]],
-        "nested_mesh": [int(m) for m in result.attrs["nested_mesh"]],
+        **({"nested_mesh": [int(m) for m in result.attrs["nested_mesh"]]} if "nested_mesh" in result.attrs else {}),
         "cell_area_angstrom2": float(result.attrs["cell_area"]),
         "sign": result.attrs["sign"],
         "error": result.attrs["error"],

@@ -35,6 +35,8 @@ class Quantity:
         What to do when it is not met.
     retry : bool
         Whether another choice of the Wannier functions may mend it.
+    unknown : str
+        What a number that is none is called.
     """
 
     meaning: str
@@ -42,6 +44,7 @@ class Quantity:
     at_most: bool
     remedy: str
     retry: bool = False
+    unknown: str = "not a number"
 
 
 MODEL = {
@@ -89,7 +92,7 @@ RESPONSE = {
     ),
     "k_error": Quantity(
         "largest error from the k mesh of D (without D: of the first quantity), of its largest size", "1", True,
-        "a denser response mesh (response: mesh, tolerance, max_mesh)",
+        "a denser response mesh (response: mesh, tolerance, max_mesh)", unknown="not resolved",
     ),
     "vanishing": Quantity(
         "largest component of D where the film's symmetry allows none", "meV angstrom", True,
@@ -203,7 +206,8 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
         point = point.isel(direction=~zero)
     if point[leading].size:
         size = float(abs(point[leading]).max())
-        numbers["k_error"] = _worst(point[f"{leading}_error"] / size) if size > 0 else None
+        # Where the mesh does not resolve kT there is no error, which is no small one.
+        numbers["k_error"] = float(point[f"{leading}_error"].max(skipna=False)) / size if size > 0 else None
         numbers |= {name: _worst(point[name]) for name in ("closure", "symmetry_residual") if name in point}
     return orm.Dict(judged(RESPONSE, numbers, limits.get_dict()))
 
@@ -248,7 +252,7 @@ def judged(quantities: dict[str, Quantity], numbers: dict[str, float | None], li
         if not passed:
             failed.append(name)
             word = "at most" if quantity.at_most else "at least"
-            shown = f"{value:.4g}" if known else "not a number"
+            shown = f"{value:.4g}" if known else quantity.unknown
             unit = "" if quantity.unit == "1" else f" {quantity.unit}"
             messages.append(
                 f"{name} = {shown}{unit} ({quantity.meaning}), expected {word} {limit:g}; try {quantity.remedy}"

@@ -49,7 +49,7 @@ class DmiCalculation(EngineCalculation):
             valid_type=orm.Dict,
             help="Arguments of the engine's `compute`: mesh, soi_scales, fermi_shifts (eV), temperatures (K), "
             "directions, soi_masks, fermi_level, method, quantities, symmetry, tolerance "
-            "(meV*Angstrom), max_mesh.",
+            "(meV*Angstrom, or '1 %' of D), max_mesh.",
         )
         spec.input(
             "parent_folder",

@@ -18,6 +18,7 @@ from aiida_dmi.cli.setup import COMPUTER
 from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.build.atomic_functions import HYDROGENIC
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.integrate.settings import MAX_MESH, Tolerance
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.description import film_in_words
@@ -310,7 +311,11 @@ def _counted(names: list[str]) -> str:
 
 
 def _describe_response(parameters: dict[str, Any]) -> list[str]:
-    mesh = parameters.get("mesh") or f"to {parameters['tolerance']:g} meV*Angstrom"
+    mesh = str(parameters.get("mesh", ""))
+    if parameters.get("tolerance") is not None:
+        first = f"from {mesh} " if mesh else ""
+        most = parameters.get("max_mesh", MAX_MESH)
+        mesh = f"{first}to {Tolerance.checked(parameters['tolerance']).words}, {most} points a side at most"
     axes = ", ".join(
         f"{len(parameters[key])} {words}"
         for key, words in (

@@ -24,7 +24,7 @@ def converge(model: WannierModel, meshes: Iterable[int], **point_: Any) -> list[
     ----------
     model : WannierModel
     meshes : iterable of int
-        Points along each direction; even numbers, for an error of each.
+        Points along each direction.
     **point_
         Further arguments of `compute`: one temperature, direction, mask, xi and shift.
     """
@@ -33,7 +33,7 @@ def converge(model: WannierModel, meshes: Iterable[int], **point_: Any) -> list[
 
 @drawn
 def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y", j: str = "x", **choice: Any) -> Plot:
-    """D, -Q, a(I), a(II) and their change against the k mesh.
+    """D, -Q, a(I), a(II) and their errors against the k mesh.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
     Returns
     -------
     Plot
-        Left: values with the change from the nested mesh as bars; right: that change alone, on logarithmic axes.
+        Left: values with their errors as bars; right: those errors, and how far each mesh is from the finest one.
 
     Raises
     ------
@@ -67,9 +67,12 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
         errors = np.array([float(one[f"{name}_error"]) for one in selected])
         look: dict[str, Any] = {"marker": MARKERS[name], "color": COLOURS[name], "label": symbol(name, i + j, sign)}
         left.errorbar(meshes, sign * values, errors, capsize=2.5, elinewidth=0.9, **look)
+        away = np.abs(values - values[-1])
         right.loglog(meshes, errors, **look)
+        right.loglog(meshes[:-1], away[:-1], **{**look, "label": None, "linestyle": ":", "markerfacecolor": "none"})
         unit_ = plain_unit(selected[0][name])
-        rows |= {f"{name}_{i}{j} ({unit_})": values, f"{name}_{i}{j} error ({unit_})": errors}
+        heads = (f"{name}_{i}{j} ({unit_})", f"{name}_{i}{j} error ({unit_})", f"{name}_{i}{j} to the finest ({unit_})")
+        rows |= dict(zip(heads, (values, errors, away), strict=True))
     zero_line(left)
     shown = np.array([sign * float(one[name]) for one in selected for name, sign in signed])
     # The errors of coarse meshes would squeeze the values into a line.
@@ -88,8 +91,8 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
     plot.table.add(rows)
     plot.table.notes += [note for note in described(selected[-1]) if not note.startswith("mesh")]
     plot.caption = (
-        f"Left: D, -Q, a(I) and a(II), component {i}{j}, against the k mesh; right: their change from the nested mesh, "
-        "which is the error that is quoted."
+        f"Left: D, -Q, a(I) and a(II), component {i}{j}, against the k mesh; right: the error that is quoted (lines; "
+        "none where the mesh does not resolve kT), and how far each mesh is from the finest one (dotted)."
     )
     return plot
 

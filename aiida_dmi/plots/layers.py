@@ -10,7 +10,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.constants import BOLTZMANN_EV
+from aiida_dmi.engine.integrate.k_error import SPEED_MESH, band_speeds, fastest, k_error, thermal_decay
+from aiida_dmi.engine.kspace.aliases import Aliases
+from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.mesh import Mesh
+from aiida_dmi.engine.maps.arguments import chemical_potential, mesh_points
 from aiida_dmi.engine.maps.k_map import k_map
 from aiida_dmi.structures.film import Film
 
@@ -51,30 +56,38 @@ def layer_parts(
     Returns
     -------
     xarray.Dataset
-        a_I, a_II over (layer, i, j), meV*Angstrom per cell, layers from the lowest to the highest, and *_error: the
-        change from the nested mesh at the same mu (nan without one).
+        a_I, a_II over (layer, i, j), meV*Angstrom per cell, layers from the lowest to the highest, and *_error: what
+        the mesh may still be off the converged sum at the same mu (nan where it does not resolve kT).
     """
     divided = Mesh.from_input(mesh, model.dimension)
     own = tuple(Film.of(model).names if names is None else names)
     heights = {name: np.mean([z for z, n in zip(model.positions[:, 2], own, strict=True) if n == name]) for name in own}
     layers = sorted(heights, key=lambda name: heights[name])
+    aliases = Aliases.of(divided.divisions, model.cell[: model.dimension])
+    thermal = _thermal(model, aliases, temperature, mu)
     found: dict[str, list[npt.NDArray[np.float64]]] = {key: [] for part in PARTS for key in (part, f"{part}_error")}
     for layer in layers:
         mask = [float(name == layer) for name in own]
         at_k = k_map(model, divided.divisions, PARTS, temperature=temperature, mu=mu, direction=direction, mask=mask)
         for part in PARTS:
-            values = at_k[part].values.reshape(*divided.divisions, 3, model.dimension)
-            mean = values.mean(axis=(0, 1))
-            step = divided.ratio
-            nested = np.nan if step is None else values[::step, ::step].mean(axis=(0, 1))
+            values = at_k[part].values
+            mean = values.mean(axis=0)
+            coefficients = np.tensordot(aliases.cosines(at_k.k_fractional.values), values, axes=1) / len(values)
             found[part].append(mean)
-            found[f"{part}_error"].append(np.abs(mean - nested))
+            found[f"{part}_error"].append(k_error(coefficients, aliases, mean.ndim, mean, thermal).error)
     attrs = {"units": "meV angstrom", "per": "cell"}
     return xr.Dataset(
         {key: (("layer", "i", "j"), np.stack(values), attrs) for key, values in found.items()},
         {"layer": layers, "i": list("xyz"), "j": list("xyz")[: model.dimension]},
         {**at_k.attrs, "mesh": list(divided.divisions)},
     )
+
+
+def _thermal(model: WannierModel, aliases: Aliases, temperature: float, mu: float | str) -> npt.NDArray[np.float64]:
+    """How fast Fourier coefficients fall at least, one a way: see `k_error`."""
+    points = mesh_points((SPEED_MESH,) * model.dimension)
+    level, kt = chemical_potential(model, mu), BOLTZMANN_EV * temperature
+    return thermal_decay(aliases.ways, fastest(*band_speeds(Interpolation(model).operators(points)), level, kt), kt)
 
 
 @drawn

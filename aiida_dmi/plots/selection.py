@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import indices_of
+from aiida_dmi.engine.output.headline import error_words, indices_of
 from aiida_dmi.engine.output.results import tensors_of
 from aiida_dmi.engine.quantities.quantity import OF_DMI
 
@@ -131,9 +131,8 @@ def described(selected: xr.Dataset) -> list[str]:
     ):
         if axis in selected.coords and selected[axis].ndim == 0:
             notes.append(text.format(selected[axis].item()))
-    nested = selected.attrs["nested_mesh"]
-    error = f"errors: change from {mesh_label(nested)}" if np.size(nested) else "no error (no nested mesh)"
-    return [*notes, f"mesh {mesh_label(selected.attrs['mesh'])}, {error}", f"sign: {selected.attrs['sign']}"]
+    errors = f"k errors: {error_words(selected.attrs)}"
+    return [*notes, f"mesh {mesh_label(selected.attrs['mesh'])}, {errors}", f"sign: {selected.attrs['sign']}"]
 
 
 def heading(selected: xr.Dataset) -> str:

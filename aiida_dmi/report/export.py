@@ -38,9 +38,7 @@ def sweep_csv(result: xr.Dataset) -> str:
     axes = {str(name): str(result[name].attrs.get("units", "")) for name in table.columns if name not in per}
     units: dict[str, str] = {**axes, **per}
     headings = {name: f"{name} ({unit})" if unit else name for name, unit in units.items()}
-    notes = [
-        f"{key}: {result.attrs[key]}" for key in ("sign", "mesh", "nested_mesh", "error", "fermi_level", "reference")
-    ]
+    notes = [f"{key}: {result.attrs[key]}" for key in ("sign", "mesh", "error", "fermi_level", "reference")]
     text = io.StringIO()
     text.writelines(f"{comment('#', note)}\n" for note in notes)
     cells = table.rename(columns=headings).map(csv_text)

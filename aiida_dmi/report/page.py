@@ -154,7 +154,9 @@ def _chirality(value: dict[str, float] | None, normal: str) -> str:
     if value is None:
         return ""
     size, error = value["meV_angstrom"], value["meV_angstrom_error"]
-    if error is not None and abs(size) <= error:
+    if error is None:
+        return "The sign of D_yx is not determined: the k mesh does not resolve kT."
+    if abs(size) <= error:
         return "The sign of D_yx is not determined: its error from the k mesh is as large as its value."
     hand, wave = ("left", "q < 0") if size > 0 else ("right", "q > 0")
     return (

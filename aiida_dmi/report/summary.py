@@ -14,7 +14,7 @@ from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import in_order, symbol_of, unit_words, units_of, with_error
+from aiida_dmi.engine.output.headline import error_words, in_order, symbol_of, unit_words, units_of, with_error
 from aiida_dmi.structures.runs import film_of_run
 
 NEAR = 0.2
@@ -124,7 +124,7 @@ def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """What the values belong to, as pairs of name and text."""
-    mesh, nested = ("x".join(map(str, summary[key])) for key in ("mesh", "nested_mesh"))
+    mesh = "x".join(map(str, summary["mesh"]))
     moment, thickness = summary.get("total_magnetization_bohr"), summary.get("thickness_angstrom")
     film = summary.get("film", {})
     rule = f" ({film['thickness_rule']})" if film else ""
@@ -136,7 +136,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("shift of the Fermi level", f"{summary['fermi_shift_eV']:g} eV"),
         ("chemical potential", f"{summary['chemical_potential_eV']:.4f} eV ({summary['fermi_level']})"),
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
-        ("response mesh", f"{mesh}; errors: {f'change from {nested}' if nested else 'none, no nested mesh'}"),
+        ("response mesh", f"{mesh}; errors: {error_words(summary)}"),
         ("closure |D(1) + Q(1)|/|D(1)|", _closure_words(summary)),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
         *([("magnetic thickness t", f"{thickness:.4f} angstrom{rule}")] if thickness is not None else []),

@@ -11,13 +11,14 @@ from aiida_dmi.plots.convergence import converge, plot_convergence
 from aiida_dmi.plots.layers import layer_parts, plot_layers
 
 
-def test_convergence_draws_values_and_changes(model):
-    results = converge(model, [8, 4], temperatures=[1500.0])
+def test_convergence_draws_values_errors_and_the_way_to_the_finest(model):
+    results = converge(model, [16, 8, 24], temperatures=[3000.0])
     columns = plot_convergence(results).table.columns
-    assert columns["mesh (points a side)"] == [4, 8]
-    d = columns["D_yx (meV angstrom per cell)"]
-    # The mesh of 4 is nested in that of 8; mu differs a little between the two runs.
-    assert abs(d[1] - d[0]) == pytest.approx(columns["D_yx error (meV angstrom per cell)"][1], rel=0.2)
+    assert columns["mesh (points a side)"] == [8, 16, 24]
+    d, error, away = (columns[f"D_yx{word} (meV angstrom per cell)"] for word in ("", " error", " to the finest"))
+    np.testing.assert_allclose(away, np.abs(np.array(d) - d[2]))
+    assert away[2] == 0.0
+    np.testing.assert_array_equal(error[1:], [float(one.D_error.sel(i="y", j="x")) for one in (results[1], results[2])])
 
 
 def test_convergence_needs_two_meshes(result):
@@ -34,7 +35,7 @@ def test_layers_add_up_to_the_film(model):
         np.testing.assert_allclose(parts[name].sum("layer"), film, atol=1e-8 * np.abs(film).max())
 
 
-def test_layer_errors_are_the_change_from_the_nested_mesh(model):
+def test_layer_errors_are_those_of_a_run(model):
     alone = compute(model, 4, temperatures=[1500.0], soi_masks={"Pt": [1, 0]}, fermi_level="dft")
     parts = layer_parts(model, 4, temperature=1500.0).sel(layer="Pt.1")
     error = alone.a_I_error.squeeze(drop=True)

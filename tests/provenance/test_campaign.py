@@ -174,7 +174,7 @@ def test_from_a_number_back_to_the_slab(table, response):
     for words in (
         f"workflow: DmiWorkChain<{chain.pk}> Co/Pt(111) 1+1",
         "protocol fast; inputs that differ:",
-        "response.mesh = 16 (protocol: 192)",
+        "response.mesh = 16 (protocol: not set)",
         "scf.parameters.SYSTEM.ecutwfc = 25.0 (protocol: 50.0)",
         f"slab: StructureData<{slab.pk}> Co/Pt(111) 1+1, uuid {slab.uuid}",
         ", scf, code pw@dmi-localhost, pwscf ",
@@ -212,6 +212,7 @@ def test_differences_from_the_protocol(table):
         "response.mesh",
         "response.soi_scales",
         "response.temperatures",
+        "response.tolerance",
         "scf.kpoints_mesh",
         "scf.parameters.SYSTEM.ecutrho",
         "scf.parameters.SYSTEM.ecutwfc",

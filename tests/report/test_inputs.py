@@ -100,8 +100,9 @@ def test_overrides_are_listed_once(stored_inputs, pseudo_family):
         "wannierisation.frozen_window": ("2.5", "2"),
         # It follows from the program of the overlaps.
         "wannierisation.trial_functions": ("hydrogenic", "atomic"),
-        "response.mesh": ("64", "288"),
-        "response.symmetry": ("True", "-"),
+        "response.mesh": ("64", "-"),
+        "response.tolerance": ("-", "0.5 %"),
+        "response.symmetry": ("True", "auto"),
         "quality.closure": ("0.5", "0.1"),
         "overlaps": ("pw2wannier90", "dmi-engine"),
         "magnetic_moments": ("Co: 1.5, Pt: 0", "Co: 2, Pt: 0"),

@@ -19,7 +19,7 @@ from aiida_dmi.report.summary import as_text, gates, summary_of
         (12.29637, 5.43, "12.3 +- 5.4"),
         (12.29637, 54.3, "12 +- 54"),
         (-0.5, 0.0, "-0.5 +- 0"),
-        (1.23456789, math.nan, "1.2346 (no error)"),
+        (1.23456789, math.nan, "1.2346 (not resolved)"),
     ],
 )
 def test_as_many_digits_as_the_error_gives_meaning_to(value, error, text):

@@ -87,8 +87,9 @@ def test_every_protocol_gives_valid_inputs(codes, overrides, pseudo_family, prot
     assert [*meshes, limits["bands"]] == expected
     assert system["ecutwfc"] == recommended(pseudo_family, ["Co", "Pt"])[stringency][0]
     assert system["ecutrho"] == 4 * system["ecutwfc"]
-    assert ("tolerance" in builder.response.dmi.parameters.get_dict()) is (protocol == "stringent")
-    assert "mesh" not in builder.response.dmi.parameters.get_dict() or protocol != "stringent"
+    part = {"fast": "1 %", "balanced": "0.5 %", "stringent": "0.1 %"}[protocol]
+    response = builder.response.dmi.parameters.get_dict()
+    assert (response["tolerance"], response["symmetry"], "mesh" in response) == (part, "auto", False)
     # Complete inputs: the process itself accepts them.
     inputs = inputs_of(builder)
     assert DmiWorkChain.spec().inputs.validate(inputs) is None

@@ -27,17 +27,21 @@ WHOLE = 1e-9
 MARGIN = 0.5
 """eV that the guess from a small mesh may be wrong before energies are kept in a wider window."""
 GUESS_MESH = 12
+STEP = 0.05
+"""kT between the two chemical potentials of a mesh."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ChemicalPotentials:
-    """mu in eV, without the shift, on the fine (0) and the nested coarse mesh (1).
+    """mu in eV, without the shift: that of the mesh, and where it follows from the mesh a second one slightly above.
+
+    The change between the two says how much of an error in the number of electrons gets into a quantity.
 
     Parameters
     ----------
-    full : ndarray, shape (2, direction, mask, xi, temperature)
+    full : ndarray, shape (level, direction, mask, xi, temperature)
         For D and Q; that of Hbar where neither is asked for.
-    bare : ndarray, shape (2, temperature)
+    bare : ndarray, shape (level, temperature)
         For a(I), a(II), D(1), Q(1) and the electrons.
     """
 
@@ -48,7 +52,7 @@ class ChemicalPotentials:
 def find_chemical_potentials(
     model: Any, settings: Settings, mesh: Mesh, batches: Sequence[Batch], workers: Any, report: Progress
 ) -> ChemicalPotentials:
-    """Mu on the mesh in use and on the nested one.
+    """Mu on the mesh in use.
 
     Only energies near the Fermi level are kept (bands below are counted), so memory stays small for any mesh.
 
@@ -71,7 +75,7 @@ def find_chemical_potentials(
     shape = (len(settings.directions), len(settings.soi_masks), len(settings.soi_scales))
     if settings.fermi_level == "dft" or model.electrons is None:
         fixed = float(model.fermi_energy)
-        return ChemicalPotentials(np.full((2, *shape, len(kt)), fixed), np.full((2, len(kt)), fixed))
+        return ChemicalPotentials(np.full((1, *shape, len(kt)), fixed), np.full((1, len(kt)), fixed))
     electrons = float(model.electrons)
     full = settings.fermi_level == "neutral" and bool(settings.finite_order)
     guess = Mesh(tuple(min(GUESS_MESH, m) for m in mesh.divisions)).batches(256)
@@ -127,11 +131,11 @@ class _Energies:
 
 @dataclasses.dataclass(frozen=True)
 class _Kept:
-    """Energies of Hbar and of every H(xi), nested points and the others apart, and their numbers of k points."""
+    """Energies of Hbar and of every H(xi), batch by batch, and the number of k points."""
 
-    bare: tuple[list[_Energies], list[_Energies]]
-    full: dict[tuple[int, ...], tuple[list[_Energies], list[_Energies]]]
-    points: tuple[float, float]
+    bare: list[_Energies]
+    full: dict[tuple[int, ...], list[_Energies]]
+    points: float
 
     @classmethod
     def gather(
@@ -143,16 +147,15 @@ class _Kept:
         shape: tuple[int, ...],
         report: Progress,
     ) -> _Kept:
-        kept = cls(([], []), {index: ([], []) for index in np.ndindex(*shape)} if full else {}, (0.0, 0.0))
-        points = [0.0, 0.0]
+        kept = cls([], {index: [] for index in np.ndindex(*shape)} if full else {}, 0.0)
+        points = 0.0
         for batch, (bare, energies) in zip(batches, workers.map("energies", batches, full), strict=True):
-            group = 0 if batch.nested else 1
-            points[group] += float(batch.weights.sum())
-            kept.bare[group].append(_Energies.of(bare, batch.weights, window))
-            for index, lists in kept.full.items():
-                lists[group].append(_Energies.of(energies[index], batch.weights, window))
+            points += float(batch.weights.sum())
+            kept.bare.append(_Energies.of(bare, batch.weights, window))
+            for index, parts in kept.full.items():
+                parts.append(_Energies.of(energies[index], batch.weights, window))
             report.advance(len(batch.kpoints))
-        return dataclasses.replace(kept, points=(points[0], points[1]))
+        return dataclasses.replace(kept, points=points)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,24 +176,18 @@ def _range(levels: Sequence[_Level]) -> tuple[float, float]:
 def _solve(
     kept: _Kept, electrons: float, kt: Floats, shape: tuple[int, ...], full: bool
 ) -> tuple[ChemicalPotentials, tuple[float, float]]:
-    """Mu on all points (level 0) and on the nested ones (level 1; all again where none are nested).
-
-    And the range of energies that they follow from, which the window has to hold.
-    """
-    nested = bool(kept.bare[0])
+    """Mu, and the range of energies that it follows from, which the window has to hold."""
     found: list[_Level] = []
 
-    def levels(lists: tuple[list[_Energies], list[_Energies]]) -> Floats:
-        every = _neutral(_Energies.joined([*lists[0], *lists[1]]), electrons, kt, sum(kept.points))
-        coarse = _neutral(_Energies.joined(lists[0]), electrons, kt, kept.points[0]) if nested else every
-        found.extend([every, coarse])
-        return np.stack([every.mu, coarse.mu])
+    def levels(parts: list[_Energies]) -> Floats:
+        found.append(_neutral(_Energies.joined(parts), electrons, kt, kept.points))
+        return np.stack([found[-1].mu, found[-1].mu + STEP * kt])
 
     bare = levels(kept.bare)
     result = np.broadcast_to(bare.reshape(2, *[1] * len(shape), len(kt)), (2, *shape, len(kt))).copy()
-    for index, lists in kept.full.items():
+    for index, parts in kept.full.items():
         direction, mask, xi = index
-        result[:, direction, mask, xi] = levels(lists)
+        result[:, direction, mask, xi] = levels(parts)
     return ChemicalPotentials(result, bare), _range(found)
 
 

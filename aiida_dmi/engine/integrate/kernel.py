@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..constants import BOLTZMANN_EV
+from ..kspace.aliases import Aliases
 from ..kspace.interpolation import Interpolation
 from ..kspace.mesh import Batch
 from ..kspace.opposite import EVERY, Channel, SplitBands, channels, stretch
@@ -25,6 +26,7 @@ from ..states.first_order_states import FirstOrderStates
 from ..states.spinor_states import SpinorStates
 from ..states.spinors import band_energies, eigenvalues
 from .chemical_potential import ChemicalPotentials
+from .k_error import band_speeds
 from .settings import Settings
 from .sums import Sums
 
@@ -144,18 +146,24 @@ class Kernel:
         parts = self._parts(hamiltonian.shape[1])
         return np.concatenate([eigenvalues(hamiltonian[:, p], interaction[:, p], xi) for p in parts])
 
-    def sums(self, batch: Batch, levels: ChemicalPotentials) -> list[Sums]:
-        """Sums over the batch: with the fine mesh's mu and, for nested points, with the coarse mesh's too."""
-        result = [Sums.zeros(self.settings, self.bands.dimension) for _ in range(2 if batch.nested else 1)]
+    def speeds(self, batch: Batch) -> tuple[Floats, Floats]:
+        """Energies of the bands of Hbar and their hbar |v|, each (k, 2n)."""
+        return band_speeds(self.bands.operators(batch.kpoints))
+
+    def sums(self, batch: Batch, levels: ChemicalPotentials, aliases: Aliases) -> list[Sums]:
+        """Sums over the batch with each of the chemical potentials; with the first, also those of the cosines."""
+        cosines = np.concatenate([np.ones((1, len(batch.kpoints))), aliases.cosines(batch.kpoints)])
+        rows = [len(cosines), *[1] * (len(levels.bare) - 1)]
+        result = [Sums.zeros(self.settings, self.bands.dimension, number) for number in rows]
         operators = self.bands.operators(batch.kpoints)
         interactions = {
             key: self.bands.spin_orbit(columns, batch.kpoints, operators) for key, columns in self.columns.items()
         }
         for part in self._parts(len(batch.kpoints)) if self.settings.finite_order else ():
-            at, weights = operators.part(part), batch.weights[part]
+            at, weights = operators.part(part), batch.weights[part] * cosines[:, part]
             for key, spin_orbit in interactions.items():
                 self._add_finite_order(result, at, spin_orbit.part(part), key, levels, weights)
-        self._add_first_orders(result, batch, operators, interactions, levels)
+        self._add_first_orders(result, batch, operators, interactions, levels, cosines)
         return result
 
     def _add_finite_order(
@@ -170,15 +178,15 @@ class Kernel:
         """Add the quantities of H(xi) of one direction and mask, at every xi, of a part of a batch."""
         direction, mask = self._place(key)
         for index, xi in enumerate(self.settings.soi_scales):
-            grids = [self._grid(levels.full[level, direction, mask, index]) for level in range(len(result))]
-            window = energy_window(*np.concatenate(grids, axis=1))
-            states = SpinorStates(operators, spin_orbit, xi, self._threshold, window)
-            occupations = [Occupations.of(states.energies, *grid, weights) for grid in grids]
+            grid = self._grid(levels.full[:, direction, mask, index])
+            states = SpinorStates(operators, spin_orbit, xi, self._threshold, energy_window(*grid))
+            occupations = Occupations.of(states.energies, *grid, weights)
+            for sums, electrons in zip(result, self._by_level(occupations.electrons, result), strict=True):
+                sums.filled[:, direction, mask, index] += electrons
             for quantity in self.settings.finite_order:
-                coefficients = quantity.coefficients(states)
-                for sums, occupation in zip(result, occupations, strict=True):
-                    target = sums.tensors[quantity.name][:, :, index]
-                    self._add(target, quantity, quantity.summed(coefficients, occupation), key)
+                total = quantity.summed(quantity.coefficients(states), occupations)
+                targets = [sums.tensors[quantity.name][:, :, :, index] for sums in result]
+                self._add(targets, quantity, self._by_level(total, result), key)
 
     def _add_first_orders(
         self,
@@ -187,6 +195,7 @@ class Kernel:
         operators: Operators,
         interactions: dict[Key, SpinOrbit],
         levels: ChemicalPotentials,
+        cosines: Floats,
     ) -> None:
         """Add what is of first order, and the electrons; with time reversal one of k and -k is enough: `opposite`."""
         points, weights, split = np.arange(len(batch.kpoints)), batch.weights, False
@@ -195,6 +204,7 @@ class Kernel:
             weights = batch.opposite[points]
         if not len(points):
             return
+        weights = weights * cosines[:, points]  # the same at k and -k
         of_batch: dict[Key, list[Channel]] = {}
         if self.settings.first_order:
             at, kpoints = operators.part(stretch(points)), batch.kpoints[points]
@@ -204,7 +214,7 @@ class Kernel:
                 of_batch[key] = channels(self.bands, columns, kpoints, at, here, split)
         for part in self._parts(len(points)):
             of_part = {key: [channel.part(part) for channel in own] for key, own in of_batch.items()}
-            self._add_first_order(result, operators.part(stretch(points[part])), of_part, levels, weights[part])
+            self._add_first_order(result, operators.part(stretch(points[part])), of_part, levels, weights[:, part])
 
     def _add_first_order(
         self,
@@ -215,17 +225,17 @@ class Kernel:
         weights: Floats,
     ) -> None:
         """Add the first order of every direction and mask, and the electrons, of a part of a batch."""
-        grids = [self._grid(levels.bare[level]) for level in range(len(result))]
+        grid = self._grid(levels.bare)
         if not self.settings.first_order:
             energies = band_energies(operators, None, 0.0)
         else:
             bands = Collinear.of(operators)
             splittings = Splittings.of(bands, self._threshold)
-            window = energy_window(*np.concatenate(grids, axis=1))
+            window = energy_window(*grid)
             energies = bands.joined
-        occupations = [Occupations.of(energies, *grid, weights) for grid in grids]
-        for sums, occupation in zip(result, occupations, strict=True):
-            sums.electrons += occupation.electrons.reshape(sums.electrons.shape)
+        occupations = Occupations.of(energies, *grid, weights)
+        for sums, electrons in zip(result, self._by_level(occupations.electrons, result), strict=True):
+            sums.electrons += electrons
         for key, own in interactions.items():
             for channel in own:
                 states = FirstOrderStates(
@@ -241,25 +251,32 @@ class Kernel:
                 for quantity in self.settings.first_order:
                     if quantity.name in self.absent:
                         continue
-                    coefficients = quantity.coefficients(states)
-                    for sums, occupation in zip(result, occupations, strict=True):
-                        total = quantity.summed(coefficients, occupation)
-                        self._add(sums.tensors[quantity.name], quantity, total, key, channel.components)
+                    total = quantity.summed(quantity.coefficients(states), occupations)
+                    targets = [sums.tensors[quantity.name] for sums in result]
+                    self._add(targets, quantity, self._by_level(total, result), key, channel.components)
+
+    def _by_level(self, total: Floats, result: list[Sums]) -> list[Floats]:
+        """Sums (row, level and temperature and shift, *axes) by level, each (its rows, temperature, shift, *axes)."""
+        inner = len(self.settings.temperatures), len(self.settings.fermi_shifts)
+        by_level = total.reshape(len(total), len(result), *inner, *total.shape[2:])
+        return [by_level[: len(sums.electrons), level] for level, sums in enumerate(result)]
 
     def _add(
         self,
-        target: Floats,
+        targets: list[Floats],
         quantity: Quantity,
-        total: Floats,
+        totals: list[Floats],
         key: Key,
         components: tuple[bool, bool, bool] = EVERY,
     ) -> None:
-        """Add a quantity of one direction and mask to its place in (direction, mask, temperature, shift, *axes)."""
-        if components != EVERY:
-            total = total * np.array(components)[: total.shape[1]].reshape(1, -1, *[1] * (total.ndim - 2))
-        place = self._place(key)
-        total = quantity.in_lab(total, spin_frame(self.settings.directions[place[0]]))
-        target[place] += total.reshape(target.shape[2:])
+        """Add a quantity of one direction and mask to its place: (row, direction, mask, temperature, shift, *axes)."""
+        direction, mask = self._place(key)
+        frame = spin_frame(self.settings.directions[direction])
+        for target, total in zip(targets, totals, strict=True):
+            own = total
+            if components != EVERY:
+                own = total * np.array(components)[: total.shape[3]].reshape(-1, *[1] * (total.ndim - 4))
+            target[:, direction, mask] += quantity.in_lab(own, frame)
 
     def _place(self, key: Key) -> tuple[int, int]:
         """Numbers of a direction and mask."""
@@ -267,10 +284,10 @@ class Kernel:
         return direction, list(self.settings.soi_masks).index(name)
 
     def _grid(self, mu: Floats) -> tuple[Floats, Floats]:
-        """Mu and kT of every (temperature, shift), flat; `mu` has one value a temperature."""
+        """Mu and kT of every (level, temperature, shift), flat; `mu` is (level, temperature)."""
         shifts = np.asarray(self.settings.fermi_shifts)
         kt = BOLTZMANN_EV * np.asarray(self.settings.temperatures)
-        return (mu[:, None] + shifts[None, :]).ravel(), np.repeat(kt, len(shifts))
+        return (mu[..., None] + shifts).ravel(), np.tile(np.repeat(kt, len(shifts)), len(mu))
 
     @property
     def _threshold(self) -> float:

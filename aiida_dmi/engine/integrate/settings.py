@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,65 @@ Floats = npt.NDArray[np.float64]
 FERMI_LEVELS = ("neutral", "neutral-bare", "dft")
 LIMITS = {"soi_scales": (1e3, ""), "fermi_shifts": (100.0, " eV"), "soi_masks": (1e3, "")}
 """Largest magnitudes: what lies beyond is a slip of the pen, and would overflow."""
-SYMMETRISED = "model"
-"""What `symmetry` is where the model is symmetrised first."""
+SYMMETRISED, AUTOMATIC = "model", "auto"
+"""What `symmetry` is where the model is symmetrised first, and where it is so if that is possible."""
 FIRST_MESH = 24
 """Points a side of the first mesh of a refinement that is given none."""
 MAX_MESH = 768
+LARGEST_PART = 100.0
+"""Per cent of D; what is more is a slip of the pen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """What the errors of a refined result may be.
+
+    Parameters
+    ----------
+    value : float
+        meV*Angstrom per cell, or a part of D.
+    relative : bool
+    """
+
+    value: float
+    relative: bool
+
+    @classmethod
+    def checked(cls, given: Any) -> Tolerance:
+        """From a number, or a text such as '1 %'.
+
+        Raises
+        ------
+        InputError
+            If it is neither, or not above zero.
+
+        Examples
+        --------
+        >>> Tolerance.checked("0.5 %"), Tolerance.checked(0.05)
+        (Tolerance(value=0.005, relative=True), Tolerance(value=0.05, relative=False))
+        """
+        expected = "a positive number in meV*Angstrom, or a part of D such as '1 %'"
+        if isinstance(given, str):
+            number = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*%\s*", given)
+            if number is None or not 0 < float(number[1]) <= LARGEST_PART:
+                raise arguments.refusal("tolerance", given, expected)
+            return cls(float(number[1]) / 100, True)
+        return cls(arguments.number("tolerance", given, expected, above=0, most=1e300), False)
+
+    @property
+    def text(self) -> str:
+        """As it stands in a spec."""
+        return f"{100 * self.value:.6g} %" if self.relative else f"{self.value:.6g}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.text} of D" if self.relative else f"{self.text} meV*Angstrom"
+
+    @property
+    def stored(self) -> float | str:
+        """For an attribute: a number where it is one."""
+        return self.text if self.relative else self.value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +108,9 @@ class Settings:
     quantities : tuple of str
         Of `registry.NAMES`, in their order.
     symmetry : bool or str
-        Whether the mesh is reduced; SYMMETRISED: and the model symmetrised first.
-    tolerance : float or None
-        meV*Angstrom per cell that the mesh is refined to.
+        Whether the mesh is reduced; SYMMETRISED: and the model symmetrised first; AUTOMATIC: where that is possible.
+    tolerance : Tolerance or None
+        That the mesh is refined to.
     max_mesh : int
         Points along a direction at most.
     """
@@ -70,7 +125,7 @@ class Settings:
     method: str = "bands"
     quantities: tuple[str, ...] = BY_DEFAULT
     symmetry: bool | str = False
-    tolerance: float | None = None
+    tolerance: Tolerance | None = None
     max_mesh: int = MAX_MESH
 
     @classmethod
@@ -89,7 +144,7 @@ class Settings:
         method: str = "bands",
         quantities: Iterable[str] | None = None,
         symmetry: bool | str = False,
-        tolerance: float | None = None,
+        tolerance: float | str | None = None,
         max_mesh: int = MAX_MESH,
     ) -> Settings:
         """Validate every argument of `compute` against the model.
@@ -99,11 +154,8 @@ class Settings:
         InputError
             Naming the argument, its value and what was expected.
         """
-        if symmetry != SYMMETRISED or not isinstance(symmetry, str):
+        if not isinstance(symmetry, str) or symmetry not in (SYMMETRISED, AUTOMATIC):
             symmetry = _truth("symmetry", symmetry)
-        if tolerance is not None:
-            expected = "a positive number in meV*Angstrom"
-            tolerance = arguments.number("tolerance", tolerance, expected, above=0, most=1e300)
         max_mesh = arguments.whole("max_mesh", max_mesh, most=LARGEST_MESH)
         return cls(
             mesh=_mesh(mesh, dimension) if tolerance is None else _first_mesh(mesh, dimension, max_mesh),
@@ -116,7 +168,7 @@ class Settings:
             method=arguments.choice("method", method, METHODS),
             quantities=BY_DEFAULT if quantities is None else arguments.choices("quantities", quantities, NAMES),
             symmetry=symmetry,
-            tolerance=tolerance,
+            tolerance=None if tolerance is None else Tolerance.checked(tolerance),
             max_mesh=max_mesh,
         )
 
@@ -150,27 +202,18 @@ def _truth(name: str, value: Any) -> bool:
     try:
         return arguments.truth(name, value)
     except InputError as error:
-        raise arguments.refusal(name, value, f"true, false or '{SYMMETRISED}'") from error
+        raise arguments.refusal(name, value, f"true, false, '{SYMMETRISED}' or '{AUTOMATIC}'") from error
 
 
 def _mesh(mesh: Any, dimension: int) -> Mesh:
-    """The mesh, which has to have a nested one for the k error."""
     if mesh is None:
         raise InputError("mesh: missing; give the points along each direction, or a tolerance to refine it to")
-    found = Mesh.from_input(mesh, dimension)
-    if found.ratio is None:
-        others = " or ".join(other.text for other in found.with_nested())
-        raise InputError(
-            f"mesh: {found.text} was given, expected points along each direction that can all be halved, or all be "
-            f"divided by three: the k error is the change from that nested mesh; give {others}"
-        )
-    return found
+    return Mesh.from_input(mesh, dimension)
 
 
 def _first_mesh(mesh: Any, dimension: int, max_mesh: int) -> Mesh:
-    """The mesh that a refinement starts from: it holds the mesh of half the points along each direction."""
-    found = Mesh.from_input(FIRST_MESH if mesh is None else mesh, dimension)
-    first = found if found.ratio == 2 else found.doubled()
+    """The mesh that a refinement starts from."""
+    first = Mesh.from_input(FIRST_MESH if mesh is None else mesh, dimension)
     if max(first.divisions) > max_mesh:
         raise InputError(
             f"max_mesh: {max_mesh} was given, the first mesh has {max(first.divisions)} points along a direction; "

@@ -1,4 +1,4 @@
-"""Meshes in the Brillouin zone: Gamma-centred, with the coarser mesh nested in them that gives the k error."""
+"""Meshes in the Brillouin zone: Gamma-centred, whole or irreducible, in batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..arguments import refusal
 from ..errors import InputError
-from ..symmetry.action import reduce_nested_mesh
+from ..symmetry.action import reduce_mesh
 from ..symmetry.groups import Operation
 from .lattice_sum import equal_runs
 
@@ -20,13 +20,11 @@ Floats = npt.NDArray[np.float64]
 
 LARGEST_MESH = 10**9
 """k points; beyond it their list alone does not fit into memory."""
-NESTED = (2, 3)
-"""How much coarser a nested mesh may be: what is nested five or more times coarser says nothing of the mesh."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """A batch of k points: either all of them belong to the nested coarse mesh, or none.
+    """A batch of k points.
 
     Parameters
     ----------
@@ -34,7 +32,6 @@ class Batch:
         In units of the reciprocal lattice vectors.
     weights : ndarray, shape (k,)
         How many points of the mesh each stands for: 1 without symmetry.
-    nested : bool
     opposite : ndarray, shape (k,), or None
         Of the complete mesh: how many of the points k and -k each stands for where one of the two is enough: 2 or 0,
         or 1 where they are the same. None with symmetry.
@@ -42,7 +39,6 @@ class Batch:
 
     kpoints: Floats
     weights: Floats
-    nested: bool
     opposite: Floats | None = None
 
 
@@ -83,39 +79,17 @@ class Mesh:
         return int(np.prod(self.divisions))
 
     @property
-    def ratio(self) -> int | None:
-        """2 or 3, the smaller that divides every division: the nested coarse mesh is that much coarser.
-
-        None where neither does. The mesh then carries no error estimate: what is nested in a mesh of 25 points a
-        side, or in one of 23, is too coarse to say anything about it.
-        """
-        common = math.gcd(*self.divisions)
-        return next((p for p in NESTED if common % p == 0), None)
-
-    @property
-    def coarse(self) -> Mesh | None:
-        """The nested coarse mesh."""
-        return None if self.ratio is None else Mesh(tuple(m // self.ratio for m in self.divisions))
-
-    @property
     def text(self) -> str:
         """As it stands in a spec: 24, or [12, 18]."""
         one = len(set(self.divisions)) == 1
         return str(self.divisions[0]) if one else str(list(self.divisions))
 
-    def with_nested(self) -> list[Mesh]:
-        """The nearest meshes with a nested one: fewer points, where that is possible, then more."""
-        fewer = [tuple(m // p * p for m in self.divisions) for p in NESTED]
-        more = [tuple(-(-m // p) * p for m in self.divisions) for p in NESTED]
-        below = max((divisions for divisions in fewer if min(divisions) > 0), key=math.prod, default=None)
-        return [Mesh(divisions) for divisions in (below, min(more, key=math.prod)) if divisions is not None]
-
-    def doubled(self) -> Mesh:
-        """Twice the points along each direction; this mesh is nested in it."""
-        return Mesh(tuple(2 * m for m in self.divisions))
+    def grown(self, factor: float) -> Mesh:
+        """At least `factor` as many points along each direction: equal numbers stay equal."""
+        return Mesh(tuple(math.ceil(m * factor - 1e-9) for m in self.divisions))
 
     def batches(self, size: int, operations: Sequence[Operation] = ()) -> list[Batch]:
-        """The mesh in batches of at most `size` points, those of the nested coarse mesh first.
+        """The mesh in batches of at most `size` points.
 
         A batch holds whole lines (points that share their first coordinate) where they fit, else an equal part of
         one: sums over R are made line by line (`lattice_sum.LatticeSum`), a line in two batches costs twice.
@@ -133,20 +107,14 @@ class Mesh:
         InputError
             If the mesh lacks the symmetry.
         """
-        indices, weights, nested = self._points(operations)
+        indices, weights = self._points(operations)
         opposite = None if operations else self._opposite(indices)
         kpoints = np.zeros((len(indices), 3))
         kpoints[:, : len(self.divisions)] = indices / np.asarray(self.divisions)
-        result = []
-        for flag in (True, False):
-            chosen = nested == flag
-            points, own = kpoints[chosen], weights[chosen]
-            pairs = None if opposite is None else opposite[chosen]
-            result += [
-                Batch(points[part], own[part], flag, None if pairs is None else pairs[part])
-                for part in _whole_lines(points[:, 0], size)
-            ]
-        return result
+        return [
+            Batch(kpoints[part], weights[part], None if opposite is None else opposite[part])
+            for part in _whole_lines(kpoints[:, 0], size)
+        ]
 
     def _opposite(self, indices: Floats) -> Floats:
         """Of k and -k the one that comes first on the mesh stands for both."""
@@ -154,17 +122,12 @@ class Mesh:
         place, image = (np.ravel_multi_index(tuple(i.astype(int).T), self.divisions) for i in (indices, other))
         return np.asarray(1.0 + np.sign(image - place), dtype=np.float64)
 
-    def _points(self, operations: Sequence[Operation]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-        """Integer coordinates, weights and whether they are nested, of all or of the irreducible points."""
+    def _points(self, operations: Sequence[Operation]) -> tuple[Floats, Floats]:
+        """Integer coordinates and weights of all or of the irreducible points."""
         if operations:
-            flat, weights, nested = reduce_nested_mesh(self.divisions, self.ratio, operations)
-            indices = np.stack(np.unravel_index(flat, self.divisions), axis=1).astype(float)
-            return indices, weights.astype(float), np.asarray(nested, dtype=bool)
-        indices = np.indices(self.divisions).reshape(len(self.divisions), -1).T.astype(float)
-        nested = np.zeros(self.size, dtype=bool)
-        if self.ratio is not None:
-            nested = (indices % self.ratio == 0).all(axis=1)
-        return indices, np.ones(self.size), nested
+            flat, weights = reduce_mesh(self.divisions, operations)
+            return np.stack(np.unravel_index(flat, self.divisions), axis=1).astype(float), weights.astype(float)
+        return np.indices(self.divisions).reshape(len(self.divisions), -1).T.astype(float), np.ones(self.size)
 
 
 def _whole_lines(coordinates: Floats, size: int) -> list[slice]:

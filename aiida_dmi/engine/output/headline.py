@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ..quantities.quantity import AXES
@@ -108,8 +110,16 @@ def unit_words(key: str) -> str:
     return UNITS.get(key) or re.sub(r"(?<=[A-Za-z])(?=\d)", "^", key).replace("_per_", "/")
 
 
+def error_words(attributes: Mapping[str, Any]) -> str:
+    """Where the k errors of a result, or of its summary, come from; earlier versions compared two meshes."""
+    if "nested_mesh" not in attributes:
+        return "from the decay of Fourier coefficients"
+    nested = "x".join(str(int(m)) for m in np.atleast_1d(attributes["nested_mesh"]))
+    return f"change from {nested}" if nested else "none, no nested mesh"
+
+
 def with_error(value: float | None, error: float | None) -> str:
-    """'12.30 +- 0.05': as many digits as the error has meaning in; without an error five digits and '(no error)'.
+    """'12.30 +- 0.05': as many digits as the error has meaning in; five digits and '(not resolved)' without one.
 
     Examples
     --------
@@ -119,7 +129,7 @@ def with_error(value: float | None, error: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "not a number"
     if error is None or not math.isfinite(error):
-        return f"{value:.5g} (no error)"
+        return f"{value:.5g} (not resolved)"
     if error == 0.0:
         return f"{value:.5g} +- 0"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 6)

@@ -210,7 +210,7 @@ def _constant(
             f"result: D = {np.round(dmi, 4).tolist()} for n = {label} is off {form} by {residual:.2f} of its size, "
             f"more than tolerance={tolerance:g}; one constant does not describe it"
         )
-    k_error = float(selected["D_error"].values.max())  # NaN of an earlier version's mesh without a nested one stays
+    k_error = float(selected["D_error"].values.max())  # NaN, of a mesh that does not resolve kT, stays
     forbidden = residual * float(np.linalg.norm(dmi))
     scale, text = _density(result, thickness)
     text = f"D for n along {label}, {selected['D'].attrs['long_name']}; {text}"

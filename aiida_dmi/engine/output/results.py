@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ from ..files.hdf5 import check_whole
 from ..files.regular import check_regular
 from ..files.stored_version import check_version
 from ..integrate.chemical_potential import ChemicalPotentials
+from ..integrate.k_error import KError, k_error
 from ..integrate.settings import Settings
 from ..integrate.sums import Sums
+from ..kspace.aliases import Aliases
 from ..model.rashba import RashbaModel
 from ..model.wannier import WannierModel
 from ..quantities.quantity import Filling, Quantity, energy_length
@@ -32,6 +37,9 @@ UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, Attribu
 FORMAT = "aiida-dmi-response"
 VERSION = 1
 
+SMALLEST_CHANGE = 1e-9
+"""Electrons between the two levels, below which mu is taken to lie in a gap."""
+
 SIGN = (
     "F = sum_j D_j . (n x dn/dr_j); for n = (sin qx, 0, cos qx) F = q D_yx; film normal +z; "
     "D_yx > 0 favours q < 0 (left-handed cycloid); i: spin or DMI-vector component, j: propagation direction; "
@@ -43,51 +51,139 @@ COORDINATES = {
 """Axes of a result, and the kinds of numpy's types that hold names or numbers."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """Means over one mesh, and what their quantities are in their units.
+
+    Parameters
+    ----------
+    model, settings
+    levels : ChemicalPotentials
+        The mesh's, and where mu is not fixed a second one above it.
+    sums : list of Sums
+        One for each level.
+    """
+
+    model: WannierModel | RashbaModel
+    settings: Settings
+    levels: ChemicalPotentials
+    sums: list[Sums]
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """That were asked for and that the model has."""
+        return [one for one in self.settings.summed if one.given_by(self.model)]
+
+    def tensors(self, level: int = 0) -> dict[str, Floats]:
+        """What was asked for, and what follows from it, at a level and the electrons of level 0."""
+        electrons = self.sums[0].electrons[0]
+        values = {
+            one.name: one.completed(self.sums[level].tensors[one.name][0], self._filling(one, level, electrons))
+            for one in self.quantities
+        }
+        return self._with_derived(values)
+
+    def errors(self, aliases: Aliases, thermal: Floats) -> dict[str, KError]:
+        """What the mesh's aliases add to each tensor; `thermal`: decay of the fastest band, (way, temperature, shift).
+
+        Where mu is that of neutrality it moves with the number of electrons: an alias F_n of their number moves it by
+        -F_n/(dn/dmu), and X by that times dX/dmu. So the aliases of X at the right filling are F_X - (dX/dn) F_n.
+        """
+        values, coefficients = self.tensors(), {}
+        slopes = self._slopes() if len(self.sums) > 1 else {}
+        for one in self.quantities:
+            # Of fixed mu the number of electrons has aliases of its own.
+            electrons = self.sums[0].electrons[1:] * (not slopes)
+            mean, filling = self.sums[0].tensors[one.name][1:], self._filling(one, 0, electrons)
+            found = one.completed(mean, filling)
+            if slopes:
+                number = self._number(one, 0)[1:]
+                scaled = slopes[one.name] / one.unit(self.model).factor
+                found = found - scaled * number.reshape(*number.shape, *[1] * len(one.axes))
+            coefficients[one.name] = found
+        return {
+            name: k_error(found, aliases, len(shown(name).axes), values[name], thermal)
+            for name, found in self._with_derived(coefficients).items()
+        }
+
+    def _with_derived(self, values: dict[str, Floats]) -> dict[str, Floats]:
+        """In their units, with what follows from them."""
+        tensors = {one.name: one.unit(self.model).factor * values[one.name] for one in self.quantities}
+        for derived in DERIVED:
+            if set(derived.of) <= set(tensors):
+                tensors[derived.name] = derived.value(tensors)
+        return {name: tensors[name] for name in TITLES if name in tensors}
+
+    def _slopes(self) -> dict[str, Floats]:
+        """dX/dn of every quantity: changes of X and of the electrons between the two levels."""
+        first, second = self.tensors(0), self.tensors(1)
+        slopes = {}
+        for one in self.quantities:
+            change = self._number(one, 1)[0] - self._number(one, 0)[0]
+            change = change.reshape(*change.shape, *[1] * len(one.axes))
+            # In a gap mu moves, and nothing with it.
+            filled = np.abs(change) > SMALLEST_CHANGE
+            slopes[one.name] = np.where(
+                filled, (second[one.name] - first[one.name]) / np.where(filled, change, 1.0), 0.0
+            )
+        return slopes
+
+    def _number(self, one: Quantity, level: int) -> Floats:
+        """The electrons that a quantity's mu follows from, (row, direction, mask, xi, temperature, shift)."""
+        sums = self.sums[level]
+        if one.finite and self.settings.fermi_level == "neutral":
+            return sums.filled
+        electrons = sums.electrons[:, None, None]
+        return electrons[:, :, :, None] if one.finite else electrons
+
+    def _filling(self, one: Quantity, level: int, electrons: Floats) -> Filling:
+        mu = self.levels.full[level]
+        if not one.finite:
+            mu = np.broadcast_to(self.levels.bare[level], mu.shape[:2] + mu.shape[-1:])
+        if electrons.ndim > 2:  # of many rows
+            electrons = electrons.reshape(len(electrons), *[1] * (mu.ndim - 1), *electrons.shape[1:])
+        return Filling(mu[..., None] + np.asarray(self.settings.fermi_shifts), electrons)
+
+
 def dataset(
-    model: WannierModel | RashbaModel,
-    settings: Settings,
-    levels: ChemicalPotentials,
-    sums: list[Sums],
-    operations: int = 0,
-    residual: Floats | None = None,
+    means: Means, errors: Mapping[str, KError], symmetry: str = "none", residual: Floats | None = None
 ) -> xr.Dataset:
     """The labelled result of `compute`.
 
     Parameters
     ----------
-    model, settings, levels
-    sums : list of Sums
-        The mesh's means and the nested mesh's.
-    operations : int
-        Order of the magnetic point group that reduced the mesh; 0 for the full mesh.
+    means : Means
+    errors : dict
+        Of each tensor.
+    symmetry : str
+        Which group reduced the mesh, in words.
     residual : ndarray, optional
         Forbidden part of D, (direction, mask, xi, temperature, shift).
     """
-    tensors = [_tensors(model, settings, part, levels, level) for level, part in enumerate(sums)]
+    model, settings, levels, sums = means.model, means.settings, means.levels, means.sums
+    tensors = means.tensors()
     outer, inner = ("direction", "mask"), ("temperature", "fermi_shift")
     variables: dict[str, Any] = {}
-    for name, values in tensors[0].items():
-        one = _shown(name)
+    for name, values in tensors.items():
+        one = shown(name)
         unit, axes = one.unit(model), [axis.name for axis in one.axes]
         dims = (*outer, "soi_scale", *inner, *axes) if is_finite(name) else (*outer, *inner, *axes)
         attrs = {"units": unit.name, "per": unit.per, "long_name": TITLES[name]}
         variables[name] = (dims, values, attrs)
         variables[f"{name}_error"] = (
-            dims,
-            np.abs(values - tensors[1][name]),
-            {**attrs, "long_name": f"k error of {name}: change from the nested mesh"},
-        )
+            dims, errors[name].error, {**attrs, "long_name": f"k error of {name}; nan: kT not resolved"},
+        )  # fmt: skip
     if "D" in settings.quantities:
-        nothing = np.full(sums[0].tensors["D"].shape[:-2], np.nan)
+        nothing = np.full(sums[0].tensors["D"].shape[1:-2], np.nan)
         variables["symmetry_residual"] = (
             (*outer, "soi_scale", *inner),
             nothing if residual is None else residual,
             {"units": "1", "long_name": "|D - PD|/|D|: part of D that the magnetic point group forbids, full mesh"},
         )
-    if {"D_1", "Q_1"} <= set(tensors[0]):
+    if {"D_1", "Q_1"} <= set(tensors):
         variables["closure"] = (
             (*outer, *inner),
-            _closure(tensors[0], [np.asarray(n) for n in settings.directions]),
+            _closure(tensors, [np.asarray(n) for n in settings.directions]),
             {"units": "1", "long_name": "|D_1 + Q_1|/|D_1|, components normal to n"},
         )
     if settings.finite_order:
@@ -104,7 +200,7 @@ def dataset(
         ),
         "electrons": (
             inner,
-            sums[0].electrons * _measure(model),
+            sums[0].electrons[0] * _measure(model),
             {"units": "1", "per": energy_length(model).per, "long_name": "electrons of Hbar against the shift"},
         ),
         "direction_vector": (("direction", "i"), np.asarray(settings.directions), {"units": "1"}),
@@ -121,35 +217,14 @@ def dataset(
     }
     for one in settings.summed:
         coordinates |= one.labels(model.dimension)
-    return xr.Dataset(variables, coordinates, _attributes(model, settings, operations))
+    return xr.Dataset(variables, coordinates, _attributes(model, settings, symmetry))
 
 
 def _measure(model: WannierModel | RashbaModel) -> float:
     return model.measure if isinstance(model, RashbaModel) else 1.0
 
 
-def _tensors(
-    model: WannierModel | RashbaModel, settings: Settings, sums: Sums, levels: ChemicalPotentials, level: int
-) -> dict[str, Floats]:
-    """What was asked for, and what follows from it, in the order of `TITLES`."""
-    shifts = np.asarray(settings.fermi_shifts)
-    full, bare = levels.full[level], levels.bare[level]
-    fillings = {
-        True: Filling(full[..., None] + shifts, sums.electrons),
-        False: Filling(np.broadcast_to(bare, full.shape[:2] + bare.shape)[..., None] + shifts, sums.electrons),
-    }
-    tensors = {
-        one.name: one.unit(model).factor * one.completed(sums.tensors[one.name], fillings[one.finite])
-        for one in settings.summed
-        if one.given_by(model)
-    }
-    for derived in DERIVED:
-        if set(derived.of) <= set(tensors):
-            tensors[derived.name] = derived.value(tensors)
-    return {name: tensors[name] for name in TITLES if name in tensors}
-
-
-def _shown(name: str) -> Quantity:
+def shown(name: str) -> Quantity:
     """The quantity of a name; of what is derived, the first that it is derived from, with its axes and unit."""
     first = next((derived.of[0] for derived in DERIVED if derived.name == name), name)
     return QUANTITIES[first]
@@ -167,7 +242,7 @@ def _closure(tensors: dict[str, Floats], directions: list[Floats]) -> Floats:
     return np.stack(result)
 
 
-def _attributes(model: WannierModel | RashbaModel, settings: Settings, operations: int) -> dict[str, Any]:
+def _attributes(model: WannierModel | RashbaModel, settings: Settings, symmetry: str) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -176,14 +251,13 @@ def _attributes(model: WannierModel | RashbaModel, settings: Settings, operation
         "sign": SIGN,
         "mesh": list(settings.mesh.divisions),
         "k_points": settings.mesh.size,
-        "error": "absolute change between the nested coarse mesh and the mesh",
-        "nested_mesh": list(settings.mesh.coarse.divisions) if settings.mesh.coarse is not None else [],
+        "error": "aliases of the mesh, from the decay of Fourier coefficients; nan: the mesh does not resolve kT",
         "fermi_level": settings.fermi_level,
         "method": settings.method,
         "quantities": list(settings.quantities),
         "fermi_energy": float(model.fermi_energy),
         "fermi_energy_units": "eV",
-        "symmetry": f"magnetic point group of {operations} operations" if operations else "none",
+        "symmetry": symmetry,
     }
     if isinstance(model, RashbaModel):
         return attributes | {
@@ -210,17 +284,23 @@ def _storable(value: Any) -> Any:
     return str(value).replace("\0", " ")
 
 
+def error_text(error: float) -> str:
+    """Three digits, or 'not resolved'."""
+    return f"{error:.3g}" if math.isfinite(error) else "not resolved"
+
+
 def refinement_attributes(
-    tolerance: float, max_mesh: int, converged: bool, history: list[tuple[tuple[int, ...], dict[str, float]]]
+    tolerance: float | str, max_mesh: int, converged: bool, history: list[tuple[tuple[int, ...], dict[str, float]]]
 ) -> dict[str, Any]:
-    """What a refined result says of its meshes: converged or not, and the largest changes on the way."""
+    """What a refined result says of its meshes: converged or not, and the largest errors on the way."""
     return {
         "tolerance": tolerance,
         "max_mesh": max_mesh,
         "converged": int(converged),
         "refinement": "; ".join(
-            f"{'x'.join(map(str, divisions))}: " + ", ".join(f"{name} {change:.3g}" for name, change in changes.items())
-            for divisions, changes in history
+            f"{'x'.join(map(str, divisions))}: "
+            + ", ".join(f"{name} {error_text(error)}" for name, error in errors.items())
+            for divisions, errors in history
         ),
     }
 
@@ -281,7 +361,7 @@ def _absent(result: xr.Dataset) -> str:
     if not tensors_of(result):
         return f"none of {', '.join(TITLES)} is in it"
     for name in tensors_of(result):
-        dims = {"direction", "mask", "temperature", "fermi_shift", *(axis.name for axis in _shown(name).axes)}
+        dims = {"direction", "mask", "temperature", "fermi_shift", *(axis.name for axis in shown(name).axes)}
         dims |= {"soi_scale"} if is_finite(name) else set()
         if set(result[name].dims) != dims or result[name].dtype.kind != "f" or "units" not in result[name].attrs:
             return f"{name} has not the axes of a result, or no unit"

@@ -86,7 +86,7 @@ class Workers:
     """
 
     def __init__(self, kernel: Any, processes: int, communicator: Any = None) -> None:
-        self._kernel = kernel
+        self._kernel, self._processes = kernel, processes
         self._communicator = communicator if communicator is not None and communicator.Get_size() > 1 else None
         self._executor = None
         if processes > 1 and self._communicator is None:
@@ -113,6 +113,10 @@ class Workers:
             for child in self._children:
                 child.kill()
         self._executor.shutdown(cancel_futures=True)
+
+    def alike(self, kernel: Any) -> Workers:
+        """As many for another kernel."""
+        return Workers(kernel, self._processes, self._communicator)
 
     @property
     def root(self) -> bool:

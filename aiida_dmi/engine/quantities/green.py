@@ -264,7 +264,8 @@ class GreenDmi(FiniteOrder):
             [
                 np.tensordot(occupations.weights, self.integrand(coefficients, float(mu), float(kt)), axes=1)
                 for mu, kt in zip(occupations.mu, occupations.kt, strict=True)
-            ]
+            ],
+            axis=occupations.weights.ndim - 1,
         )
 
     def integrand(self, coefficients: SpinorStates, mu: float, kt: float) -> Floats:

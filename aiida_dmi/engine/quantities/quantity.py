@@ -150,7 +150,7 @@ class Quantity(abc.ABC):
         """Coefficients of the occupations of bands, at a batch of k points; `Coefficients`, unless `summed` differs."""
 
     def summed(self, coefficients: Any, occupations: Occupations) -> Floats:
-        """Sum over bands and k points: shape (mu and kT, *axes), not divided by the number of k points."""
+        """Sum over bands and k points with each row of weights: shape (rows, mu and kT, *axes), divided by nothing."""
         return occupy(coefficients, occupations)
 
     def integrand(self, coefficients: Any, mu: float, kt: float) -> Floats:

@@ -13,16 +13,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from .. import arguments
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..files.checkpoint import Checkpoint, fingerprint, held
 from ..integrate.kernel import Kernel
-from ..integrate.settings import MAX_MESH, SYMMETRISED, Settings
+from ..integrate.settings import AUTOMATIC, MAX_MESH, SYMMETRISED, Settings
 from ..maps.arguments import with_cutoff
 from ..model.rashba import RashbaModel
 from ..model.wannier import WannierModel
 from ..processes.heap import keep_heap
 from ..processes.workers import Workers
 from ..quantities.registry import QUANTITIES
+from ..symmetry.action import mesh_matrices
 from ..symmetry.groups import Operation, magnetic_point_group
 from ..symmetry.symmetrise import symmetrised
 from .summation import MEMORY_LIMIT, Summation
@@ -30,6 +31,8 @@ from .summation import MEMORY_LIMIT, Summation
 Floats = npt.NDArray[np.float64]
 
 MOST_PROCESSES = 4096
+AUTOMATIC_CHANGE = 0.05
+"""eV that symmetrising may move a band unasked: as much as bands may be off pw.x's by the gate of protocol fast."""
 
 
 def compute(
@@ -43,7 +46,7 @@ def compute(
     fermi_level: str = "neutral",
     symmetry: bool | str = False,
     *,
-    tolerance: float | None = None,
+    tolerance: float | str | None = None,
     max_mesh: int = MAX_MESH,
     method: str = "bands",
     quantities: Iterable[str] | None = None,
@@ -76,16 +79,20 @@ def compute(
         'neutral': mu such that H(xi) holds the model's electrons (D, Q), and Hbar does (a, D(1), Q(1));
         'neutral-bare': Hbar's mu for all; 'dft': the model's `fermi_energy`. A RashbaModel holds no number
         of electrons: its mu is always its `fermi_energy`, 0, plus the shift.
-    symmetry : bool or 'model'
+    symmetry : bool, 'model' or 'auto'
         True: reduce the mesh by the magnetic point group of structure, moments, every direction and every mask, and
         symmetrise the tensors. Agrees with the full mesh as far as the model has the symmetry
         (`symmetry_residual`). 'model': symmetrise the model first (`symmetrise.symmetrised`), so that the reduced
-        mesh is exact; `symmetry_residual` is that of the model as it was given.
-    tolerance : float, optional
-        meV*Angstrom per cell: double the mesh until D, Q and a(I) + a(II) change by less, everywhere. Without these
-        among the `quantities`: until those do that are.
+        mesh is exact; `symmetry_residual` is that of the model as it was given. 'auto': 'model' where moments and group
+        are known and symmetrising moves no band by more than AUTOMATIC_CHANGE, else no symmetry; the attribute
+        `symmetry` says which, and why.
+    tolerance : float or str, optional
+        meV*Angstrom per cell, or a part of D such as '1 %': refine the mesh until the errors of D and all that is
+        compared with it are smaller, everywhere; without these among the `quantities`, of those that are. A part of D
+        is one of its largest component at the temperature, at the largest xi and the shift nearest to zero; of other
+        quantities, and without D, one of the quantity itself.
     max_mesh : int
-        Points along a direction at most; reaching it is recorded in the attribute `converged`.
+        Points along a direction at most; where it does not suffice the attribute `converged` is 0.
     method : {'bands', 'green'}
         D from the bands (Eqs. 2, 11, 12), or from Green functions on a complex contour (Eq. 15 with its
         prefactor corrected): an independent implementation, some twenty times slower.
@@ -113,8 +120,9 @@ def compute(
     -------
     xarray.Dataset
         D, Q over (direction, mask, soi_scale, temperature, fermi_shift, i, j); a_I, a_II, D_1, Q_1 the same
-        without soi_scale; meV*Angstrom per cell (RashbaModel: meV/Angstrom). `*_error` is the change from the
-        nested coarse mesh. mu, mu_bare, electrons, closure, symmetry_residual. See the attributes.
+        without soi_scale; meV*Angstrom per cell (RashbaModel: meV/Angstrom). `*_error` is what the mesh may still be
+        off the converged sum (`integrate.k_error`), NaN where it does not resolve kT. mu, mu_bare, electrons, closure,
+        symmetry_residual. See the attributes.
 
     Raises
     ------
@@ -150,8 +158,9 @@ def compute(
     path = Path(checkpoint) if checkpoint is not None and root else None
     with held(path):
         keep_heap()
-        given, model = model, _symmetrised(model) if settings.symmetry == SYMMETRISED else model
-        group, kernel = _group(model, settings), Kernel.prepare(model, settings, memory_limit)
+        chosen = Symmetry.of(model, settings)
+        given, model = model, chosen.model
+        group, kernel = chosen.group, Kernel.prepare(model, settings, memory_limit)
         kept = Checkpoint(path, fingerprint(model, settings, group, kernel.partition))
         with Workers(kernel, processes, communicator) as workers:
             run = Summation(
@@ -160,13 +169,14 @@ def compute(
                 settings=settings,
                 kernel=kernel,
                 group=group,
+                symmetry=chosen.words,
                 groups=_groups(model, settings),
                 workers=workers,
                 checkpoint=kept,
                 memory_limit=memory_limit,
                 show=show and root,
             )
-            result = run.on_mesh(settings.mesh) if settings.tolerance is None else run.refined()
+            result = run.on_mesh(settings.mesh)[0] if settings.tolerance is None else run.refined()
             if save is not None and root:
                 save(result)
             kept.remove()
@@ -203,21 +213,50 @@ def prepared(
             raise InputError(f"quantities: {name} was given, which this {type(model).__name__} lacks; leave it out")
     if isinstance(model, WannierModel):
         return model, settings
-    if settings.symmetry:
+    if settings.symmetry and settings.symmetry != AUTOMATIC:
         raise InputError(
             f"symmetry: {settings.symmetry} was given, a RashbaModel is summed over its full square; give False"
         )
     return model, dataclasses.replace(settings, fermi_level="dft")
 
 
-def _symmetrised(model: WannierModel | RashbaModel) -> WannierModel | RashbaModel:
-    return symmetrised(model) if isinstance(model, WannierModel) else model
+@dataclasses.dataclass(frozen=True)
+class Symmetry:
+    """The model that is summed, the group that reduces its mesh, and both in words."""
 
+    model: WannierModel | RashbaModel
+    group: tuple[Operation, ...]
+    words: str
 
-def _group(model: WannierModel | RashbaModel, settings: Settings) -> tuple[Operation, ...]:
-    if not settings.symmetry or not isinstance(model, WannierModel):
-        return ()
-    return magnetic_point_group(model, settings.directions, list(settings.soi_masks.values()))
+    @classmethod
+    def of(cls, model: WannierModel | RashbaModel, settings: Settings) -> Symmetry:
+        """What `symmetry` asks for.
+
+        Raises
+        ------
+        InputError
+            If it is asked for and the model or the mesh has not what it takes.
+        """
+        if not settings.symmetry:
+            return cls(model, (), "none")
+        if settings.symmetry != AUTOMATIC:
+            assert isinstance(model, WannierModel)
+            summed = symmetrised(model) if settings.symmetry == SYMMETRISED else model
+            return cls._reduced(summed, settings, ", of the symmetrised model" if summed is not model else "")
+        if not isinstance(model, WannierModel):
+            return cls(model, (), "none: not of a RashbaModel")
+        try:
+            summed = symmetrised(model, largest_change=AUTOMATIC_CHANGE)
+            found = cls._reduced(summed, settings, ", of the symmetrised model")
+            mesh_matrices(settings.mesh.divisions, found.group)
+        except InputError as error:
+            return cls(model, (), f"none: {brief(error)}")
+        return found if len(found.group) > 1 else cls(model, (), "none: the film has no other than the identity")
+
+    @classmethod
+    def _reduced(cls, model: WannierModel, settings: Settings, of: str) -> Symmetry:
+        group = magnetic_point_group(model, settings.directions, list(settings.soi_masks.values()))
+        return cls(model, group, f"magnetic point group of {len(group)} operations{of}")
 
 
 def _groups(

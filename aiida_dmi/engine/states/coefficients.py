@@ -158,8 +158,8 @@ class Occupations:
     mu, kt : ndarray, shape (m,)
         Chemical potential and k_B T of each evaluation, eV.
     f, g : ndarray, shape (m, k * bands)
-    weights : ndarray, shape (k,)
-        How many points of the mesh each k stands for.
+    weights : ndarray, shape (k,) or (rows, k)
+        How many points of the mesh each k stands for, or several such rows: then there is a sum for each.
     """
 
     mu: Floats
@@ -186,8 +186,9 @@ class Occupations:
 
     @property
     def electrons(self) -> Floats:
-        """Sum f, shape (m,)."""
-        return np.asarray(self.f @ np.repeat(self.weights, self.f.shape[1] // len(self.weights)))
+        """Sum f, shape (m,) or (rows, m)."""
+        each = self.f.reshape(len(self.f), self.weights.shape[-1], -1).sum(axis=-1)
+        return np.asarray(self.weights @ each.T)
 
 
 def occupy(coefficients: Coefficients, occupations: Occupations) -> Floats:
@@ -201,28 +202,37 @@ def occupy(coefficients: Coefficients, occupations: Occupations) -> Floats:
 
     Returns
     -------
-    ndarray, shape (m, ...)
+    ndarray, shape (m, ...) or (rows, m, ...)
         Trailing axes as the coefficients'; eV*Angstrom (not divided by the number of k points).
     """
-    bands = occupations.f.shape[1]
+    # First the sum over bands at each k: rows of weights then cost one small product, however many there are.
+    points, values = coefficients.of_f.shape[0], len(occupations.mu)
     trailing = coefficients.of_f.shape[2:]
     columns, rows = occupations.mu[:, None], occupations.kt[:, None]
-    weights = occupations.weights
 
-    def weighted(values: Floats) -> Floats:
-        return (values * weights.reshape(-1, *[1] * (values.ndim - 1))).reshape(bands, math.prod(trailing))
+    def at_points(occupied: Floats, of_band: Floats) -> Floats:
+        by_point = occupied.reshape(values, points, -1).transpose(1, 0, 2)
+        return np.asarray(by_point @ of_band.reshape(points, -1, math.prod(trailing)))
 
-    result = occupations.f @ weighted(coefficients.of_f)
+    result = at_points(occupations.f, coefficients.of_f)
     if coefficients.of_g is not None:
-        result += occupations.g @ weighted(coefficients.of_g)
+        result += at_points(occupations.g, coefficients.of_g)
     if coefficients.of_slope is not None:
-        slope = -occupations.f * (1 - occupations.f) / rows
-        result += slope @ weighted(coefficients.of_slope)
+        result += at_points(-occupations.f * (1 - occupations.f) / rows, coefficients.of_slope)
     for special, weight in coefficients.specials:
         if len(special.point):
-            elements = special.elements.reshape(len(special.point), -1) * weights[special.point, None]
-            result += weight(special, columns, rows) @ elements
-    return result.reshape(len(occupations.mu), *trailing)
+            elements = special.elements.reshape(len(special.point), 1, -1)
+            add_at_points(result, special.point, weight(special, columns, rows).T[:, :, None] * elements)
+    return np.tensordot(occupations.weights, result.reshape(points, values, *trailing), axes=1)
+
+
+def add_at_points(target: Floats, point: Integers, values: Floats) -> None:
+    """target[point[p]] += values[p] for every p; `np.add.at` is many times slower."""
+    if (np.diff(point) < 0).any():
+        order = np.argsort(point, kind="stable")
+        point, values = point[order], values[order]
+    starts = np.flatnonzero(np.diff(point, prepend=-1))
+    target[point[starts]] += np.add.reduceat(values, starts, axis=0)
 
 
 def occupy_each(coefficients: Coefficients, mu: float, kt: float) -> Floats:

@@ -48,33 +48,6 @@ def reduce_mesh(divisions: Sequence[int], operations: Iterable[Operation]) -> tu
     return indices.astype(np.int64), weights.astype(np.int64)
 
 
-def reduce_nested_mesh(
-    divisions: Sequence[int], ratio: int | None, operations: Iterable[Operation]
-) -> tuple[Integers, Integers, npt.NDArray[np.bool_]]:
-    """Irreducible points of a mesh, and which of them belong to the nested one that is `ratio` times coarser.
-
-    Operations take the nested mesh into itself, so a nested point's star is the same in both meshes: its weight
-    serves both, and the nested weights add up to the nested mesh's size.
-
-    Parameters
-    ----------
-    divisions, operations
-        As for `reduce_mesh`.
-    ratio : int or None
-        `Mesh.ratio`; None where no mesh is nested.
-
-    Returns
-    -------
-    indices, weights : ndarray of int, shape (points,)
-    nested : ndarray of bool, shape (points,)
-    """
-    indices, weights = reduce_mesh(divisions, operations)
-    if ratio is None:
-        return indices, weights, np.zeros(len(indices), dtype=bool)
-    place = np.stack(np.unravel_index(indices, tuple(divisions)))
-    return indices, weights, (place % ratio == 0).all(axis=0)
-
-
 def mesh_matrices(divisions: Sequence[int], operations: Iterable[Operation], name: str = "mesh") -> list[Integers]:
     """What operations do to the integers n of the mesh points k = n/divisions: diag(N) k-matrix diag(1/N).
 

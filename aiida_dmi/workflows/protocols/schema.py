@@ -14,6 +14,7 @@ from aiida_dmi.calculations.wannier90_keywords import KeywordError as Wannier90K
 from aiida_dmi.calculations.wannier90_keywords import check_keyword
 from aiida_dmi.engine.build.atomic_functions import ATOMIC
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.integrate.settings import Tolerance
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
@@ -169,6 +170,15 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _tolerance(value: Any) -> Any:
+    """A number above 0, or a text such as '1 %': the engine's own check."""
+    try:
+        Tolerance.checked(value)
+    except InputError as error:
+        raise ValueError(str(error).rpartition(" was given, ")[2]) from error
+    return value
+
+
 Limit = Annotated[Any, quantity(least=0.0)] | None
 LIMITS: dict[str, Any] = dict.fromkeys((*MODEL, *RESPONSE), (Limit, None))
 Quality = create_model(
@@ -201,9 +211,13 @@ class Response(Strict):
     quantities: Any = None
     symmetry: Annotated[
         Any,
-        AfterValidator(fits(lambda value: value in (None, "model") or isinstance(value, bool), "true, false or model")),
+        AfterValidator(
+            fits(
+                lambda value: value in (None, "model", "auto") or isinstance(value, bool), "true, false, model or auto"
+            )
+        ),
     ] = None
-    tolerance: Annotated[Any, quantity(above=0.0)] | None = None
+    tolerance: Annotated[Any, AfterValidator(or_none(_tolerance))] = None
     max_mesh: Annotated[Any, AfterValidator(or_none(fits(_positive, "an integer above 0")))] = None
 
 

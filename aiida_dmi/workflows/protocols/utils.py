@@ -47,6 +47,9 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     if height > tall.pop("above"):
         inputs = _merged(inputs, tall)
     given = checked_overrides(overrides)
+    response = given.get("response", {})
+    if response.get("mesh") is not None and "tolerance" not in response:
+        inputs["response"]["tolerance"] = None  # one mesh was asked for
     relax = given.pop("relax", inputs["relax"])
     inputs = _merged(inputs, given)
     inputs["relax"] = None if relax is None else _merged(defaults, relax)

@@ -1,4 +1,4 @@
-"""Meshes: complete, Gamma-centred, the nested one first."""
+"""Meshes: complete, Gamma-centred, in batches of lines."""
 
 import numpy as np
 import pytest
@@ -8,25 +8,11 @@ from aiida_dmi.engine.kspace.mesh import Mesh
 
 
 @pytest.mark.parametrize(
-    ("divisions", "ratio", "coarse"),
-    [
-        ((24, 24), 2, (12, 12)),
-        ((15, 15), 3, (5, 5)),
-        ((12, 18), 2, (6, 9)),
-        ((9, 6), 3, (3, 2)),
-        ((4, 6, 8), 2, (2, 3, 4)),
-        ((25, 35), None, None),
-        ((23, 23), None, None),
-        ((2, 2), 2, (1, 1)),
-        ((8, 9), None, None),
-        ((1, 1), None, None),
-        ((6, 1), None, None),
-    ],
+    ("divisions", "factor", "expected"),
+    [((24, 24), 1.1, (27, 27)), ((24, 24), 2, (48, 48)), ((6, 10), 1.5, (9, 15)), ((7, 7, 7), 1.0, (7, 7, 7))],
 )
-def test_nested_mesh(divisions, ratio, coarse):
-    mesh = Mesh(divisions)
-    assert mesh.ratio == ratio
-    assert (None if mesh.coarse is None else mesh.coarse.divisions) == coarse
+def test_grown(divisions, factor, expected):
+    assert Mesh(divisions).grown(factor).divisions == expected
 
 
 @pytest.mark.parametrize("divisions", [(6, 4), (5, 7), (4, 4, 2), (1, 1)])
@@ -48,28 +34,19 @@ def test_batches_fill_the_mesh_once(divisions, size):
 @pytest.mark.parametrize(
     ("divisions", "size", "lines"),
     [
-        # Points on each line of every batch: the nested lines of 3 points two at a time, then 3 and 6 in turns.
-        ((4, 6), 6, [[3, 3], [3], [6], [3], [6]]),
+        # Points on each line of every batch.
+        ((4, 6), 6, [[6]] * 4),
+        ((4, 6), 13, [[6, 6]] * 2),
         ((5, 8), 8, [[8]] * 5),
         ((5, 8), 7, [[4]] * 10),
         ((3, 2), 100, [[2, 2, 2]]),
-        ((3, 3, 3), 18, [[1], [8, 9], [9]]),
+        ((3, 3, 3), 18, [[9, 9], [9]]),
     ],
 )
 def test_batches_are_of_whole_lines_or_equal_pieces(divisions, size, lines):
     """A line in two batches is summed twice: `LatticeSum`."""
     found = [np.unique(batch.kpoints[:, 0], return_counts=True)[1].tolist() for batch in Mesh(divisions).batches(size)]
     assert found == lines
-
-
-def test_nested_points_are_the_coarse_mesh_and_come_first():
-    mesh = Mesh((6, 9))
-    batches = mesh.batches(4)
-    flags = [batch.nested for batch in batches]
-    assert flags == sorted(flags, reverse=True)
-    nested = np.concatenate([batch.kpoints for batch in batches if batch.nested])
-    coarse = np.concatenate([batch.kpoints for batch in mesh.coarse.batches(100)])
-    assert sorted(map(tuple, nested.round(12))) == sorted(map(tuple, coarse.round(12)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import xarray as xr
 
 import aiida_dmi
 from aiida_dmi.engine import InputError, RashbaModel, WannierModel, compute, load_result, save_result
+from aiida_dmi.engine.output.headline import error_words
 from aiida_dmi.engine.output.units import per_area, per_length
 
 
@@ -30,13 +31,15 @@ def test_round_trip(result, tmp_path):
         np.testing.assert_array_equal(loaded.attrs[key], value)
 
 
-def test_round_trip_without_a_nested_mesh(film, tmp_path):
-    """Earlier versions took meshes without one: their error is NaN, and they are read as ever."""
+def test_round_trip_of_an_earlier_version(film, tmp_path):
+    """Its errors came from a nested mesh, or were NaN without one; it is read as ever, and its errors say so."""
     result = compute(film(1, functions=2).model((3, 3, 1)), (3, 6))
     result["D_error"] *= np.nan
     result = result.assign_attrs(error="none: no nested mesh", nested_mesh=[])
     save_result(result, tmp_path / "result.nc")
     assert load_result(tmp_path / "result.nc").equals(result)
+    assert error_words(load_result(tmp_path / "result.nc").attrs) == "none, no nested mesh"
+    assert error_words({"nested_mesh": np.array([24, 36])}) == "change from 24x36"
 
 
 def test_round_trip_of_a_rashba_model(tmp_path):

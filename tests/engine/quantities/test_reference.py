@@ -79,27 +79,14 @@ def test_closure(hot):
     assert hot.closure.item() == pytest.approx(np.linalg.norm(by_hand) / size, rel=1e-12)
 
 
-def test_errors_are_the_change_from_the_nested_mesh(copt11, hot):
-    coarse = compute(copt11, mesh=24, temperatures=[1500.0], fermi_level="dft")
+def test_errors_cover_the_distance_to_a_finer_mesh(copt11, hot):
+    """48 points a side at 1500 K against 72, and not by orders of magnitude."""
+    fine = compute(copt11, mesh=72, temperatures=[1500.0], fermi_level="dft")
     for name in ("D", "Q", "a_I", "a_II", "D_1", "Q_1"):
-        change = np.abs(hot[name] - coarse[name]).values
-        assert change.max() > 0
-        np.testing.assert_allclose(hot[f"{name}_error"].values, change, atol=1e-9)
-    assert hot.attrs["nested_mesh"] == [24, 24]
-
-
-@pytest.mark.parametrize("fermi_level", ["neutral", "neutral-bare", "dft"])
-def test_errors_follow_each_meshs_own_level(film, fermi_level):
-    """The nested mesh counts with the mu that it would find itself, for H(xi) and for Hbar."""
-    model = film(31).model()
-    fine, coarse = (
-        compute(model, mesh, soi_scales=[0.2, 1.0], temperatures=[500.0, 900.0], fermi_level=fermi_level)
-        for mesh in ((12, 6), (6, 3))
-    )
-    assert (np.abs(fine.mu - coarse.mu).values.max() > 1e-3) == (fermi_level != "dft")
-    for name in ("D", "Q", "a_I", "a_II", "D_1", "Q_1"):
-        change = np.abs(fine[name] - coarse[name]).values
-        np.testing.assert_allclose(fine[f"{name}_error"].values, change, atol=1e-8 * change.max())
+        away = np.abs(hot[name] - fine[name]).values
+        assert (hot[f"{name}_error"].values >= away).all()
+        assert hot[f"{name}_error"].values.max() < 100 * away.max()
+    assert "nested_mesh" not in hot.attrs
 
 
 def test_units_and_conventions(hot):

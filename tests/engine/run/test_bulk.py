@@ -128,7 +128,7 @@ def test_along_z(chiral):
 
 
 def test_first_order_is_the_spin_current(chiral):
-    """D(1) = a(I) + a(II) (Eqs. 40, 41) in three dimensions; the error is the change from the nested mesh."""
+    """D(1) = a(I) + a(II) (Eqs. 40, 41) in three dimensions."""
     assert float(chiral.closure.max()) < 2e-3
     difference = np.abs(chiral.D_1 + chiral.Q_1)
     normal = difference.sel(direction="0,0,1", i=["x", "y"])

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from aiida_dmi.engine import InputError, WannierModel
-from aiida_dmi.engine.kspace.mesh import Mesh
-from aiida_dmi.engine.symmetry.action import reduce_mesh, reduce_nested_mesh, symmetrise_tensor, symmetry_residual
+from aiida_dmi.engine.symmetry.action import reduce_mesh, symmetrise_tensor, symmetry_residual
 from aiida_dmi.engine.symmetry.groups import Operation, magnetic_point_group, space_group
 
 X, Y, Z = (1, 0, 0), (0, 1, 0), (0, 0, 1)
@@ -286,24 +285,6 @@ def test_three_dimensional_mesh():
     indices, weights = reduce_mesh((8, 8, 8), group)
     assert weights.sum() == 512
     assert len(indices) == 200
-
-
-@pytest.mark.parametrize(("divisions", "ratio"), [((12, 12), 2), ((9, 9), 3), ((15, 15), 3)])
-def test_nested_points(film, divisions, ratio):
-    """The nested irreducible points are those of the coarse mesh, with its weights."""
-    group = magnetic_point_group(film, [Z])
-    assert Mesh(divisions).ratio == ratio
-    indices, weights, nested = reduce_nested_mesh(divisions, ratio, group)
-    coarse = Mesh(divisions).coarse.divisions
-    coarse_indices, coarse_weights = reduce_mesh(coarse, group)
-    own = np.stack(np.unravel_index(indices[nested], divisions)) // ratio
-    np.testing.assert_array_equal(np.ravel_multi_index(tuple(own), coarse), coarse_indices)
-    np.testing.assert_array_equal(weights[nested], coarse_weights)
-
-
-def test_nothing_nested(film):
-    *_, nested = reduce_nested_mesh((5, 5), None, magnetic_point_group(film, [Z]))
-    assert not nested.any()
 
 
 def test_mesh_without_the_symmetry(film):

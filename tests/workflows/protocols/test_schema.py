@@ -40,11 +40,14 @@ from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
             "kpoints_mesh and kpoints_distance are both given",
         ),
         # The response, by the engine's own check.
-        ({"response": {"symmetry": "maybe"}}, "response.symmetry: 'maybe' was given, expected true, false or model"),
-        ({"response": {"tolerance": -1}}, "response.tolerance: -1 was given, expected a number above 0"),
+        (
+            {"response": {"symmetry": "maybe"}},
+            "response.symmetry: 'maybe' was given, expected true, false, model or auto",
+        ),
+        ({"response": {"tolerance": -1}}, "response.tolerance: -1 was given, expected a positive number in meV"),
         ({"response": {"max_mesh": 1.5}}, "response.max_mesh: 1.5 was given, expected an integer"),
         ({"response": {"mesh": "fine"}}, "response: parameters: mesh: 'fine' was given"),
-        ({"response": {"mesh": None}}, "mesh is missing"),
+        ({"response": {"mesh": None, "tolerance": None}}, "mesh is missing"),
         ({"response": {"temperatures": [0.0]}}, "temperatures: 0.0 was given, expected kelvins above 0"),
         ({"response": {"directions": [[0, 0, 0]]}}, "directions: [0.0, 0.0, 0.0] was given"),
         ({"response": {"fermi_shifts": [math.nan]}}, "fermi_shifts: [nan] was given"),
@@ -204,6 +207,14 @@ def test_null_takes_away():
     assert (inputs["response"]["soi_scales"], inputs["response"]["mesh"]) == ([1.0], None)
     assert inputs["quality"]["bands"] is None
     assert inputs["relax"] is None
+
+
+def test_a_mesh_that_is_given_is_the_only_one():
+    """Unless a tolerance is given beside it: then it is the first."""
+    assert load_protocol("fast", {"response": {"mesh": 48}})["response"]["tolerance"] is None
+    both = load_protocol("fast", {"response": {"mesh": 48, "tolerance": "2 %"}})["response"]
+    assert (both["mesh"], both["tolerance"]) == (48, "2 %")
+    assert load_protocol("fast", None)["response"]["tolerance"] == "1 %"
 
 
 def test_values_stay_as_they_are_given():
