@@ -1,0 +1,180 @@
+"""A film of one aluminium and one hydrogen atom a cell, small enough for every plane wave: run once a session.
+
+A square cell with hydrogen above aluminium: C_4v, magnetic, without inversion. pw.x: scf, nscf on its irreducible
+points of a 4 x 4 mesh and on the complete mesh; pp.x: both spins' potentials; wannier90.x and `build`: a model.
+"""
+
+import dataclasses
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.build import BuildSpec, Pseudopotential, build
+from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
+from aiida_dmi.engine.build.quantum_espresso import SaveFolder
+from aiida_dmi.engine.completeness.potential import read_potentials
+
+MESH = 4
+BANDS = 20
+SYSTEM = """&CONTROL
+  calculation='{calculation}', prefix='x', outdir='{outdir}', pseudo_dir='.', verbosity='high'
+/
+&SYSTEM
+  ibrav=0, nat=2, ntyp=2, ecutwfc=12, nbnd={bands}, {symmetry}
+  occupations='smearing', smearing='mv', degauss=0.02
+  nspin=2, starting_magnetization(1)=1.0
+/
+&ELECTRONS
+  conv_thr=1e-10, diago_full_acc=.true.
+/
+ATOMIC_SPECIES
+H 1.008 H.UPF
+Al 26.98 Al.UPF
+CELL_PARAMETERS bohr
+5 0 0
+0 5 0
+0 0 10
+ATOMIC_POSITIONS crystal
+H 0 0 0.65
+Al 0 0 0.35
+"""
+WANNIER = """num_wann = 5
+num_bands = {bands}
+dis_froz_max = {frozen}
+num_iter = 0
+dis_num_iter = 0
+begin projections
+Al: s; p
+H: s
+end projections
+begin unit_cell_cart
+bohr
+5 0 0
+0 5 0
+0 0 10
+end unit_cell_cart
+begin atoms_frac
+H 0 0 0.65
+Al 0 0 0.35
+end atoms_frac
+mp_grid = {mesh} {mesh} 1
+begin kpoints
+{points}
+end kpoints
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyFilm:
+    """What the programs have left."""
+
+    folder: Path
+    pseudopotentials: dict
+    irreducible: Path
+    complete: Path
+    potentials: tuple
+    model: Path
+
+    def save(self):
+        return SaveFolder.read(self.irreducible)
+
+    def local(self):
+        return read_potentials(self.potentials, self.save())
+
+    def pseudos(self):
+        return {name: Pseudopotential.read(path) for name, path in self.pseudopotentials.items()}
+
+    def spec(self, **changes):
+        """Of `dmi-engine complete`, as YAML would give it."""
+        return {
+            "model": str(self.model),
+            "nscf": str(self.irreducible),
+            "potentials": [str(path) for path in self.potentials],
+            "pseudopotentials": {name: str(path) for name, path in self.pseudopotentials.items()},
+            "temperatures": [3000.0, 1500.0],
+        } | changes
+
+
+def program(folder, name, *arguments):
+    done = subprocess.run(
+        [name, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def run_all(folder, pseudopotentials):
+    for name, path in pseudopotentials.items():
+        (folder / f"{name}.UPF").write_text(Pseudopotential.read(path).scalar_relativistic().to_upf())
+
+    def pw(calculation, outdir, points, symmetry=""):
+        text = SYSTEM.format(calculation=calculation, outdir=outdir, bands=BANDS, symmetry=symmetry) + points
+        (folder / f"{outdir}.in").write_text(text)
+        assert "JOB DONE" in program(folder, "pw.x", "-in", f"{outdir}.in")
+
+    mesh = f"K_POINTS automatic\n{MESH} {MESH} 1 0 0 0\n"
+    pw("scf", "scf", mesh)
+    for spin in (1, 2):
+        text = f"&INPUTPP\n prefix='x', outdir='scf', filplot='v{spin}', plot_num=1, spin_component={spin}\n/\n"
+        (folder / f"pp{spin}.in").write_text(text)
+        program(folder, "pp.x", "-in", f"pp{spin}.in")
+    points = [f"{i / MESH} {j / MESH} 0" for i in range(MESH) for j in range(MESH)]
+    listed = f"K_POINTS crystal\n{len(points)}\n" + "\n".join(f"{point} 1" for point in points) + "\n"
+    for outdir, of_points, symmetry in (("irreducible", mesh, ""), ("complete", listed, "nosym=.true., noinv=.true.")):
+        shutil.copytree(folder / "scf", folder / outdir)
+        pw("nscf", outdir, of_points, symmetry)
+    save = SaveFolder.read(folder / "complete" / "x.save")
+    for spin in ("up", "down"):
+        text = WANNIER.format(bands=BANDS, frozen=save.fermi_energy + 0.5, mesh=MESH, points="\n".join(points))
+        (folder / f"{spin}.win").write_text(text)
+        program(folder, "wannier90.x", "-pp", spin)
+        write_overlaps(OverlapsSpec(save.folder, folder / f"{spin}.nnkp", spin), folder / spin)
+        (folder / f"{spin}.win").write_text(text + "write_u_matrices = true\n")
+        program(folder, "wannier90.x", spin)
+    model = build(
+        BuildSpec(
+            save.folder,
+            folder / "up",
+            folder / "down",
+            pseudopotentials,
+            fermi_energy=SaveFolder.read(folder / "scf" / "x.save").fermi_energy,
+        )
+    )
+    model.save(folder / "model.h5")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, upf_folder, worker_id):
+    """The film, once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "tiny-film"
+    pseudopotentials = {name: upf_folder / f"{name}.UPF" for name in ("H", "Al")}
+    with (folder.parent / "tiny-film.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "model.h5").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            run_all(folder, pseudopotentials)
+    return TinyFilm(
+        folder=folder,
+        pseudopotentials=pseudopotentials,
+        irreducible=folder / "irreducible" / "x.save",
+        complete=folder / "complete" / "x.save",
+        potentials=(folder / "v1", folder / "v2"),
+        model=folder / "model.h5",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny):
+    return WannierModel.load(tiny.model)
