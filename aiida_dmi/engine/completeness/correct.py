@@ -12,15 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from ..errors import InputError
 from .file import OF_MODEL
 
-Floats = npt.NDArray[np.float64]
-
-CORRECTED = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
 SAME = 1e-6
 """Temperatures (K) and shifts (eV) that differ by less are the same."""
 
@@ -52,38 +48,24 @@ def corrected(result: xr.Dataset, completeness: xr.Dataset) -> xr.Dataset:
     if "D_1" not in result:
         raise InputError("completeness: the result has no D_1; ask for quantities D_1 as well")
     part = _matching(result, completeness)
-    n = result["direction_vector"]
-    normal = xr.DataArray(np.eye(3), dims=("i", "l")) - n * n.rename(i="l")
-    of_file = part.rename(i="l") if "i" in part.dims else part
-    along = ("direction", "mask", "temperature", "fermi_shift", "i", "j")
-    missing = (normal * (of_file["D_1"] - of_file["D_1" + OF_MODEL])).sum("l").transpose(*along)
-    error = np.abs(normal * of_file["D_1_correction_error"]).sum("l", skipna=False).transpose(*along)
-    second, second_error = (part[name].expand_dims(direction=result["direction"]) for name in ("a_II", "a_II_error"))
-    new: dict[str, Any] = {"D_1": (result["D_1"] + missing, result["D_1_error"] + error)}
+    missing, error = _normal_part(result, part)
+    second, second_error = (_of_every_direction(result, part[name]) for name in ("a_II", "a_II_error"))
+    first, first_error = result["D_1"] + missing, result["D_1_error"] + error
+    new: dict[str, Any] = {"D_1": (first, first_error), "Q_1": (-first, first_error)}
+    new |= {"a_II": (second, second_error), "a_I": (first - second, first_error + second_error)}
     for name, sign in (("D", 1.0), ("Q", -1.0)):
         if name in result:
             xi = result["soi_scale"]
             new[name] = (result[name] + sign * xi * missing, result[f"{name}_error"] + np.abs(xi) * error)
-    if "Q_1" in result:
-        new["Q_1"] = (-new["D_1"][0], new["D_1"][1])
-    if "a_II" in result:
-        new["a_II"] = (second, second_error)
-    if "a_I" in result:
-        new["a_I"] = (new["D_1"][0] - second, new["D_1"][1] + second_error)
-    variables: dict[str, Any] = {}
-    for name, (values, errors) in new.items():
-        for key, array in ((name, values), (f"{name}_error", errors)):
-            before = result[key]
-            attrs = {
-                **before.attrs,
-                "long_name": f"{before.attrs.get('long_name', key)}, of the Wannier functions alone",
-            }
-            variables[f"{key.removesuffix('_error')}{OF_MODEL}{'_error' if key != name else ''}"] = before.assign_attrs(
-                attrs
-            )
-            variables[key] = array.transpose(*before.dims).assign_attrs(before.attrs)
-    size = _norm(variables["D_1"])
-    ratio = _norm(variables["D_1"] - result["D_1"]) / size.where(size > 0)
+    variables: dict[str, xr.DataArray] = {}
+    for name in filter(result.data_vars.__contains__, new):
+        for suffix, values in zip(("", "_error"), new[name], strict=True):
+            before = result[name + suffix]
+            words = f"{before.attrs.get('long_name', name)}, of the Wannier functions alone"
+            variables[name + OF_MODEL + suffix] = before.assign_attrs(long_name=words)
+            variables[name + suffix] = values.transpose(*before.dims).assign_attrs(before.attrs)
+    size = _norm(first)
+    ratio = _norm(missing) / size.where(size > 0)
     variables["completeness"] = ratio.assign_attrs(units="1", long_name="|D_1 - D_1_wannier|/|D_1|")
     return result.assign(variables).assign_attrs(
         completeness_mesh=completeness.attrs["mesh"],
@@ -91,9 +73,26 @@ def corrected(result: xr.Dataset, completeness: xr.Dataset) -> xr.Dataset:
     )
 
 
+def _normal_part(result: xr.Dataset, part: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """(1 - n n^T) c and its error of every direction n of the result."""
+    n = np.asarray(result["direction_vector"])
+    normal = np.eye(3) - n[:, :, None] * n[:, None, :]
+    correction = part["D_1"] - part["D_1" + OF_MODEL]
+    values = np.einsum("nil,mtslj->nmtsij", normal, correction)
+    # Not a number, where there is no nested mesh, stays one.
+    errors = np.einsum("nil,mtslj->nmtsij", np.abs(normal), part["D_1_correction_error"])
+    template = _of_every_direction(result, correction)
+    return template.copy(data=values), template.copy(data=errors)
+
+
+def _of_every_direction(result: xr.Dataset, tensor: xr.DataArray) -> xr.DataArray:
+    """The same tensor for every direction of the result."""
+    return tensor.expand_dims(direction=result["direction"])
+
+
 def _norm(tensor: xr.DataArray) -> xr.DataArray:
-    result: xr.DataArray = np.sqrt((tensor**2).sum(("i", "j")))
-    return result
+    squares: xr.DataArray = (tensor**2).sum(("i", "j"))
+    return squares**0.5
 
 
 def _matching(result: xr.Dataset, completeness: xr.Dataset) -> xr.Dataset:

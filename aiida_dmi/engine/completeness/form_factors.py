@@ -71,7 +71,7 @@ class AtomTable:
         indices, coupling = pseudo.spin_orbit()
         own = np.concatenate([rows[i] for i in indices]) if indices else np.zeros(0, dtype=int)
         self.spin_orbit = np.zeros((3, offsets[-1], offsets[-1]), dtype=complex)
-        self.spin_orbit[np.ix_(range(3), own, own)] = coupling
+        self.spin_orbit[np.ix_(np.arange(3), own, own)] = coupling
 
     def form_factors(self, vectors: Floats) -> Complexes:
         """4 pi/sqrt(V) (-i)^l Y_lm(q) int r^2 beta(r) j_l(qr) dr at q, shape (p, plane waves); V in bohr^3."""

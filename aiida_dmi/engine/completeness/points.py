@@ -65,7 +65,13 @@ class MeshPoints:
         mesh, integers = _on_mesh(save.kpoints, d)
         operations = spatial_operations(model)
         both = [dataclasses.replace(one, time_reversal=flag) for one in operations for flag in (False, True)]
-        star = stars(mesh.divisions, both)
+        try:
+            star = stars(mesh.divisions, both)
+        except InputError as error:
+            raise InputError(
+                f"nscf: its {len(save.kpoints)} k points lie on a mesh of {mesh.text}, which lacks the film's "
+                "symmetry; give pw.x the same number of points along directions that it exchanges"
+            ) from error
         stored = star[np.ravel_multi_index(tuple(integers.T), mesh.divisions)]
         heads, counts = np.unique(star, return_counts=True)
         if len(absent := np.setdiff1d(heads, stored)):

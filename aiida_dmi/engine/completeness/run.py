@@ -206,7 +206,8 @@ def _chemical_potentials(spec: CompletenessSpec, model: WannierModel, settings: 
     batches = mesh.batches(kernel.batch_size)
     report = SilentProgress(mesh.size, "band energies")
     with Workers(kernel, 1) as workers:
-        return find_chemical_potentials(model, on_mesh, mesh, batches, workers, report).bare[0]
+        levels = find_chemical_potentials(model, on_mesh, mesh, batches, workers, report)
+    return np.asarray(levels.bare[0])
 
 
 # -- checks ----------------------------------------------------------------------------------------------
