@@ -94,8 +94,6 @@ class SaveFolder:
     electrons : float
     fermi_energy : float
         Of this run, eV.
-    cutoff : float
-        Largest |k + G|^2 of the plane waves, Ry.
     """
 
     folder: Path
@@ -107,7 +105,6 @@ class SaveFolder:
     plane_waves: Integers
     electrons: float
     fermi_energy: float
-    cutoff: float
 
     @classmethod
     def read(cls, folder: str | Path) -> SaveFolder:
@@ -169,8 +166,6 @@ class SaveFolder:
             plane_waves=np.array([_floats(p, "npw", 1)[0] for p in points]).astype(np.int64),
             electrons=float(_floats(bands, "nelec", 1)[0]),
             fermi_energy=float(_floats(bands, "fermi_energy", 1)[0]) * HARTREE_EV,
-            # Ha in the file, Ry where a plane wave's energy is |k + G|^2.
-            cutoff=2 * float(_floats(output, "basis_set/ecutwfc", 1)[0]),
         )
 
     @property

@@ -69,7 +69,11 @@ class PlaneWaveKernel:
         memory_limit: int,
     ) -> PlaneWaveKernel:
         """With the projectors tabulated up to the largest |k + G| that there is."""
-        factors = FormFactors.of(save, pseudos, float(np.sqrt(save.cutoff)))
+        # The sphere of plane waves has one radius for all k. Half a sum of reciprocal vectors below its surface every k
+        # has some k + G within as much again, so one k tells the radius to that sum.
+        step = float(np.linalg.norm(save.reciprocal, axis=1).sum())
+        largest = float(np.linalg.norm(save.wave_functions(0, 0).vectors, axis=1).max()) + step
+        factors = FormFactors.of(save, pseudos, largest)
         single = potentials.astype(np.float32)
         return cls(save, potentials, single, factors, counts, *grid, dimension, memory_limit)
 

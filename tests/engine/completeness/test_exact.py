@@ -47,7 +47,7 @@ class Point:
 def operators(tiny, vectors, miller):
     """Operators at k + G, and the position (bohr) of the atom of every projector."""
     save = tiny.save()
-    factors = FormFactors.of(save, tiny.pseudos(), np.sqrt(save.cutoff) + 0.1)
+    factors = FormFactors.of(save, tiny.pseudos(), np.linalg.norm(vectors, axis=1).max())
     waves = PlaneWaves.at(vectors, miller, tiny.local(), (*factors.at(vectors), factors.average), 2)
     phases = np.concatenate([np.full(rows.stop - rows.start, i) for i, rows in enumerate(factors.rows)])
     return waves, Coupling(factors.rows, factors.spin_orbit), save.positions[phases]
