@@ -189,6 +189,30 @@ def test_independent_of_the_explicit_bands(point):
     close(evaluated(dataclasses.replace(point, bands=rough), counts=counts), expected, 3e-5)
 
 
+@pytest.mark.parametrize("j", [0, 1])
+def test_two_forms_differ_by_a_derivative(tiny, point, j):
+    """D(1) - a(I) - a(II) = dP/dk_j, P = Re sum_ab g[a,b] <a|b><b|W|a>, in a fixed set of G.
+
+    So the two differ by how the set of plane waves changes with k, and by the mesh: on fine meshes by 1.0, 0.26 and
+    -0.05 of a(I) = -2.5 (meV*Angstrom) at 6, 12 and 24 Ry here, where D(1) itself moves by less than 0.1.
+    """
+    waves, step, values = tiny.save().wave_functions(0, K), 2e-4, {}
+    for sign in (1, -1):
+        kpoint = waves.kpoint + sign * step * np.eye(3)[j]
+        at = dataclasses.replace(waves, kpoint=kpoint)
+        here, coupling, _ = operators(tiny, at.vectors, at.miller)
+        moved = dataclasses.replace(point, waves=here, coupling=coupling)
+        hamiltonian, _, interaction, _ = moved.matrices
+        (a, up), (b, down) = (np.linalg.eigh(h) for h in hamiltonian)
+        weight = divided_g(a[:, None], b[None], point.mu, KT) * (up.conj().T @ down)
+        flips = up.conj().T @ interaction @ down
+        values[sign] = (weight * flips.conj()).real.sum((-2, -1))
+    expected = (values[1] - values[-1]) / (2 * step / BOHR_ANGSTROM)
+    found = evaluated(point, single=False, tolerance=1e-7)
+    difference = (found["D_1"] - found["a_I"] - found["a_II"])[..., j]
+    np.testing.assert_allclose(difference, expected, atol=1e-5 * np.abs(found["a_I"]).max())
+
+
 def test_filled_shells_give_nothing(dense):
     """Every band of both spins full."""
     full = dataclasses.replace(dense, mu=max(e.max() for e in dense.energies) + 50 * KT)
