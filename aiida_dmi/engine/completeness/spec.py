@@ -74,7 +74,6 @@ class CompletenessSpec:
         files = spec["pseudopotentials"]
         if not isinstance(files, Mapping) or not files:
             raise refusal("pseudopotentials", files, "species names with UPF paths")
-        axes = {key: spec[key] for key in ("soi_masks", "temperatures", "fermi_shifts") if key in spec}
         count = spec.get("processes", 1) if processes is None else processes
         return cls(
             model=path_of("model", folder, spec["model"]),
@@ -84,12 +83,22 @@ class CompletenessSpec:
                 label("pseudopotentials", name): path_of(f"pseudopotentials: {named(name)}", folder, path)
                 for name, path in files.items()
             },
-            fermi_level=_fermi_level(spec.get("fermi_level", "neutral")),
-            symmetry=_symmetry(spec.get("symmetry", False)),
             processes=whole("processes", count, most=MOST_PROCESSES),
             memory_limit=whole("memory_limit", spec.get("memory_limit", MEMORY_LIMIT)),
-            **axes,
+            **cls.checked_axes(spec),
         )
+
+    @staticmethod
+    def checked_axes(spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of AXES that a spec has; masks, temperatures and shifts are checked against the model.
+
+        Raises
+        ------
+        InputError
+        """
+        axes = {key: spec[key] for key in AXES if key in spec}
+        checks = {"fermi_level": _fermi_level, "symmetry": _symmetry}
+        return {key: checks[key](value) if key in checks else value for key, value in axes.items()}
 
     def input_files(self) -> list[Path]:
         """The files that are read: none of them may become an output."""

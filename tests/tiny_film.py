@@ -20,6 +20,7 @@ from aiida_dmi.engine.build import BuildSpec, Pseudopotential, build
 from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
 from aiida_dmi.engine.build.quantum_espresso import SaveFolder
 from aiida_dmi.engine.build.time_reversal import one_of_each_pair
+from aiida_dmi.engine.completeness import CompletenessSpec, complete, save_completeness
 from aiida_dmi.engine.completeness.potential import read_potentials
 
 MESH = 4
@@ -200,3 +201,12 @@ def tiny_model(tiny):
             shutil.rmtree(tiny.folder / "pairs", ignore_errors=True)
             run_wannier(tiny.folder, tiny.pseudopotentials)
     return WannierModel.load(tiny.model)
+
+
+@pytest.fixture(scope="session")
+def tiny_completeness(tiny, tiny_model, tmp_path_factory):
+    """A completeness file of it."""
+    folder = tmp_path_factory.mktemp("completeness")
+    path = folder / "completeness.nc"
+    save_completeness(complete(CompletenessSpec.from_mapping(tiny.spec(temperatures=[3000.0]), folder)), path)
+    return path
