@@ -97,11 +97,10 @@ def _norm(tensor: xr.DataArray) -> xr.DataArray:
 
 def _matching(result: xr.Dataset, completeness: xr.Dataset) -> xr.Dataset:
     """The completeness file at the result's masks, temperatures and shifts."""
-    if list(result.attrs.get("symbols", [])) != list(completeness.attrs["symbols"]):
-        raise InputError(
-            f"completeness: it is of the atoms {' '.join(completeness.attrs['symbols'])}, the result of "
-            f"{' '.join(result.attrs.get('symbols', ['no atoms']))}; give the files of one model"
-        )
+    # A list of one text comes out of a netCDF file as that text.
+    own, others = (" ".join(np.atleast_1d(one.attrs.get("symbols", "none"))) for one in (completeness, result))
+    if own != others:
+        raise InputError(f"completeness: it is of the atoms {own}, the result of {others}; give the files of one model")
     if list(result["j"].values) != list(completeness["j"].values):
         raise InputError("completeness: it has other directions j than the result; give the files of one model")
     for mask in result["mask"].values:
