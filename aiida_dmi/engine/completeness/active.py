@@ -20,8 +20,8 @@ SPACE = 0.5
 def active_counts(energies: Floats, highest_mu: float, hottest: float) -> Integers:
     """Numbers of active bands of each spin and k point.
 
-    All energy denominators between an active band and one that is none are those of true quotients as long as the cut
-    lies in a gap: between nearly equal bands above `TAIL` they would be off by f/kT.
+    One cut for both spins at each k, in the widest gap from `TAIL` to `SPACE` above: every active band lies below every
+    other one, so that H - E is positive in `remainder`, and no energy denominator between the two kinds is small.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ def active_counts(energies: Floats, highest_mu: float, hottest: float) -> Intege
             f"potential, for {hottest:g} K; raise nbnd, or lower the temperatures or shifts"
         )
     counts = np.empty(top.shape, dtype=np.int64)
-    for index in np.ndindex(*top.shape):
-        bands = energies[index]
-        first, last = np.searchsorted(bands, [low, high])
-        # Band number `first` is the lowest that is empty; the cut is below one of first .. last.
-        cuts = np.arange(max(int(first), 1), max(int(last), int(first), 1) + 1)
-        cuts = cuts[cuts < len(bands)]
-        counts[index] = cuts[np.argmax(bands[cuts] - bands[cuts - 1])]
+    for k in range(energies.shape[1]):
+        both = np.sort(energies[:, k], axis=None)
+        first, last = np.searchsorted(both, [low, high])
+        # The cut lies below one of the bands first .. last, of both spins alike: R_t(E) is taken at energies of s.
+        above = np.arange(max(int(first), 1), int(last) + 1)
+        cut = above[np.argmax(both[above] - both[above - 1])]
+        counts[:, k] = (energies[:, k] < both[cut]).sum(axis=-1)
     return counts

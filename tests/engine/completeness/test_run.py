@@ -170,8 +170,17 @@ def test_no_convergence_is_said(tiny, tiny_model, tmp_path, capsys, monkeypatch)
 
 
 def test_active_bands():
-    # 1000 K: 11.5 kT are 0.99 eV; the cut lies in the widest gap that begins or ends from 1.99 to 2.49 eV.
+    # 1000 K: 11.5 kT are 0.99 eV; the cut lies in the widest gap of both spins that ends from 1.99 to 2.49 eV, or next.
     energies = np.array([[[0.0, 1.0, 1.9, 2.0, 2.3, 3.4, 9.0]], [[0.0, 1.0, 1.9, 2.6, 3.0, 3.9, 9.0]]])
     assert active_counts(energies, 1.0, 1000.0).ravel().tolist() == [5, 3]
+    energies[1, 0, 3] = 2.2  # gaps 0.1, 0.2, 0.1 to the bands from 1.99 eV, then 0.7
+    assert active_counts(energies, 1.0, 1000.0).ravel().tolist() == [5, 4]
+    energies[1, 0, 3] = 2.35  # it lies among the active ones of the other spin
+    energies[1, 0, 4] = 2.45
+    counts = active_counts(energies, 1.0, 1000.0).ravel()
+    assert counts.tolist() == [5, 5]
+    assert max(energies[s, 0, n - 1] for s, n in enumerate(counts)) < min(
+        energies[s, 0, n] for s, n in enumerate(counts)
+    )
     with pytest.raises(InputError, match=r"its 7 bands end at 9.00 eV \(k point 1, spin up\).*raise nbnd"):
         active_counts(energies, 9.0, 1000.0)
