@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiida import orm
 
-pytest_plugins = ["aiida.tools.pytest_fixtures"]
+pytest_plugins = ["aiida.tools.pytest_fixtures", "tiny_film"]
 
 DATA = Path(__file__).parent / "data"
 

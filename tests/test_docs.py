@@ -59,6 +59,7 @@ NOT_RUN = {
     "aiida-pseudo family": "AiiDA's own: tests/workflows/test_cutoffs.py sets a family's cutoffs",
     "aiida-dmi containers setup": "an image: tests/containers/test_codes.py",
     "aiida-dmi query made-with --image": "a code in an image: tests/provenance/test_campaign.py",
+    "dmi-engine complete": "pw.x's and pp.x's files: tests/engine/completeness/test_run.py",
     "scripts/build-image.sh": "a container engine: `make test-containers`",
     "podman": "likewise",
     "apptainer": "likewise",

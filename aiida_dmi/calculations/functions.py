@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
@@ -11,9 +12,12 @@ from aiida import orm
 from aiida.engine import calcfunction
 from aiida_pseudo.data.pseudo.upf import UpfData
 
+from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.pseudopotential import upf_data
+from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.build.irreducible import film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
+from aiida_dmi.engine.completeness.correct import corrected
 from aiida_dmi.engine.maps.quality import control_points
 from aiida_dmi.engine.output.headline import headline_values
 
@@ -40,6 +44,19 @@ def scalar_relativistic_average(pseudo: UpfData) -> UpfData:
     """Average a fully relativistic pseudopotential over j = l +- 1/2 (exact as an operator, physics.md)."""
     averaged = read_pseudo(pseudo).scalar_relativistic()
     return upf_data(averaged, f"{averaged.element}.scalar.upf")
+
+
+@calcfunction
+def corrected_response(response: DmiData, completeness: CompletenessData) -> DmiData:
+    """A response with what its Wannier functions leave out put back (`engine.completeness.corrected`).
+
+    Raises
+    ------
+    InputError
+        If the two do not belong together.
+    """
+    result = corrected(response.dataset, completeness.dataset)
+    return DmiData(io.BytesIO(result.to_netcdf(engine="h5netcdf")), filename=response.filename)
 
 
 @calcfunction

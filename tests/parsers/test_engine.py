@@ -14,6 +14,7 @@ from aiida_dmi.engine.build.overlaps import Summary
 from aiida_dmi.engine.run.cli import COMPLETE
 
 JOBS = {
+    "dmi.completeness": ("completeness", "completeness.nc"),
     "dmi.model": ("model", "model.h5"),
     "dmi.overlaps": ("output_parameters", "aiida.overlaps.json"),
     "dmi.response": ("response", "result.nc"),
@@ -26,13 +27,17 @@ def job(request):
 
 
 @pytest.fixture
-def good_file(job, model_file, tmp_path):
+def good_file(job, model_file, tmp_path, request):
     """A valid output file of the job, in the folder that AiiDA would retrieve to."""
     target = tmp_path / JOBS[job][1]
     if job == "dmi.model":
         target.write_bytes(model_file.read_bytes())
+    elif job == "dmi.completeness":
+        target.write_bytes(request.getfixturevalue("tiny_completeness").read_bytes())
     elif job == "dmi.overlaps":
-        target.write_text(json.dumps(dataclasses.asdict(Summary(32, 36, 18, 8, 0.16, (0.0, 0.0, 0.0), 7, 5, 2e-5, 1.2))))
+        target.write_text(
+            json.dumps(dataclasses.asdict(Summary(32, 36, 18, 8, 0.16, (0.0, 0.0, 0.0), 7, 5, 2e-5, 1.2)))
+        )
     else:
         save_result(compute(WannierModel.load(model_file), 2), target)
     return target

@@ -43,7 +43,7 @@ class Projectors:
         grid = np.arange(0.0, cutoff + 2 * RADIAL_STEP, RADIAL_STEP)
 
         def spline(power: int, shift: int) -> CubicSpline:
-            tables = [_radial_transform(pseudo, i, grid, power, shift) for i in indices]
+            tables = [radial_transform(pseudo, i, grid, power, shift) for i in indices]
             columns = np.stack(tables, axis=1) if tables else np.zeros((len(grid), 0))
             return CubicSpline(grid, 4 * np.pi / np.sqrt(volume) * columns)
 
@@ -108,10 +108,23 @@ def _real_times_complex(left: Floats, right: Complexes) -> Complexes:
     return np.asarray((left @ right.view(np.float64)).view(np.complex128))
 
 
-def _radial_transform(pseudo: Pseudopotential, index: int, grid: Floats, power: int, shift: int) -> Floats:
+def radial_transform(pseudo: Pseudopotential, index: int, grid: Floats, power: int, shift: int) -> Floats:
     """Int r^power beta(r) j_(l + shift)(qr) dr, power >= 2.
 
     Simpson's rule on the pseudopotential's own mesh; r*beta is stored.
+
+    Parameters
+    ----------
+    pseudo : Pseudopotential
+    index : int
+        Of the projector.
+    grid : ndarray, shape (q,)
+        1/bohr.
+    power, shift : int
+
+    Returns
+    -------
+    ndarray, shape (q,)
     """
     projector = pseudo.projectors[index]
     count = projector.cutoff_index + 1 - projector.cutoff_index % 2  # Simpson wants an odd number of points

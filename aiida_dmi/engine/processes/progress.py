@@ -49,7 +49,7 @@ class Progress:
         remaining = (self.total - self.done) / max(rate, 1e-9)
         text = (
             f"{self.label}: {self.done}/{self.total} k ({100 * self.done / self.total:.0f} %), "
-            f"{rate:.0f} k/s, elapsed {_clock(elapsed)}, remaining {_clock(remaining)}"
+            f"{_rate(rate)} k/s, elapsed {_clock(elapsed)}, remaining {_clock(remaining)}"
         )
         end = "\n" if not self._terminal or self.done >= self.total else ""
         self._stream.write(("\r\x1b[K" if self._terminal else "") + text + end)
@@ -61,6 +61,11 @@ class SilentProgress(Progress):
 
     def _print(self, elapsed: float) -> None:
         return
+
+
+def _rate(rate: float) -> str:
+    """Two digits of a slow one."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`dmi-engine overlaps | build | run | inspect`: the engine from the command line and from a job script."""
+"""`dmi-engine overlaps | build | run | complete | inspect`: the engine from the command line and from a job script."""
 
 from __future__ import annotations
 
@@ -153,6 +153,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--processes", type=int, help="worker processes (default: the spec's processes, or 1)")
     run.set_defaults(function=_run)
 
+    complete = commands.add_parser(
+        "complete",
+        help="compare D(1), a(I), a(II) of a model with those exact in plane waves, from pw.x and pp.x output",
+    )
+    complete.add_argument("spec", type=Path, metavar="SPEC.yaml")
+    complete.add_argument(
+        "--output", type=Path, help="completeness file to write (default: the spec's output, or completeness.nc)"
+    )
+    complete.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="file that a killed run resumes from (default: the spec's checkpoint, or OUTPUT.checkpoint)",
+    )
+    complete.add_argument("--processes", type=int, help="worker processes (default: the spec's processes, or 1)")
+    complete.set_defaults(function=_complete)
+
     inspect = commands.add_parser("inspect", help="check a model file and say what is in it")
     inspect.add_argument("model", type=Path, metavar="MODEL.h5")
     inspect.set_defaults(function=_inspect)
@@ -249,6 +265,54 @@ def _run(options: argparse.Namespace, communicator: Any) -> list[str]:
         except (InputError, OSError) as error:
             raise StoppedError(f"{error}; everything else is written, {output} first") from error
     return [f"wrote {file}" for file in (output, *further.output_files(sections, output))]
+
+
+def _complete(options: argparse.Namespace, communicator: Any) -> list[str]:
+    from ..completeness import CompletenessSpec, complete, save_completeness
+    from ..files.lock import Lock
+    from ..files.regular import check_inputs, check_writable, path_of
+    from .spec import load_spec
+
+    content, folder = load_spec(options.spec), options.spec.parent
+    spec = CompletenessSpec.from_mapping(content, folder, options.processes)
+    output = options.output or path_of("output", folder, content.get("output", "completeness.nc"))
+    checkpoint = options.checkpoint
+    if checkpoint is None:
+        named = content.get("checkpoint")
+        checkpoint = Path(f"{output}.checkpoint") if named is None else path_of("checkpoint", folder, named)
+    inputs = [options.spec, *spec.input_files()]
+    check_inputs(spec.input_files())
+    if _is_root(communicator):
+        check_writable("output", output, inputs)
+        check_writable("checkpoint", checkpoint, [*inputs, output])
+
+    def save(result: xr.Dataset) -> None:
+        """Before the checkpoint goes."""
+        try:
+            save_completeness(result, output)
+        except OSError as error:
+            raise StoppedError(
+                f"output: {output} cannot be written ({error}); make room and run again, it goes on from the checkpoint"
+            ) from error
+
+    with Lock("output", output) if _is_root(communicator) else contextlib.nullcontext():
+        result = complete(spec, communicator=communicator, checkpoint=checkpoint, save=save, progress=True)
+    return [*described(result), f"wrote {output}"] if _is_root(communicator) else []
+
+
+def described(result: xr.Dataset) -> list[str]:
+    """A few lines on a completeness file: D(1) exact and of the model, at every mask and temperature without shift."""
+    at = result.isel(fermi_shift=abs(result["fermi_shift"]).argmin("fermi_shift"))
+    lines = []
+    for mask in at["mask"].values:
+        for kelvin in at["temperature"].values:
+            one = at.sel(mask=mask, temperature=kelvin)
+            exact, model = (float(one[name].sel(i="y", j="x")) for name in ("D_1", "D_1_wannier"))
+            lines.append(
+                f"D(1)_yx, {mask}, {kelvin:g} K: exact {exact:.4g}, of the model {model:.4g} meV*Angstrom; "
+                f"completeness {float(one['completeness']):.3f}"
+            )
+    return lines
 
 
 def _inspect(options: argparse.Namespace, communicator: Any) -> list[str]:

@@ -37,6 +37,23 @@ def reduce_mesh(divisions: Sequence[int], operations: Iterable[Operation]) -> tu
     InputError
         If the mesh lacks the symmetry.
     """
+    indices, weights = np.unique(stars(divisions, operations), return_counts=True)
+    return indices.astype(np.int64), weights.astype(np.int64)
+
+
+def stars(divisions: Sequence[int], operations: Iterable[Operation]) -> Integers:
+    """Of every point of a Gamma-centred mesh (flat, C order) the first point of its star, which stands for all of it.
+
+    Parameters
+    ----------
+    divisions, operations
+        As for `reduce_mesh`.
+
+    Raises
+    ------
+    InputError
+        If the mesh lacks the symmetry.
+    """
     shape = tuple(int(m) for m in divisions)
     points = np.indices(shape).reshape(len(shape), -1)
     # The operations form a group, so the smallest index among a point's images is that of its whole star.
@@ -44,8 +61,7 @@ def reduce_mesh(divisions: Sequence[int], operations: Iterable[Operation]) -> tu
     for matrix in {tuple(m.ravel()): m for m in mesh_matrices(shape, operations)}.values():
         images = (matrix @ points) % np.asarray(shape)[:, None]
         np.minimum(first, np.ravel_multi_index(tuple(images), shape), out=first)
-    indices, weights = np.unique(first, return_counts=True)
-    return indices.astype(np.int64), weights.astype(np.int64)
+    return first.astype(np.int64)
 
 
 def mesh_matrices(divisions: Sequence[int], operations: Iterable[Operation], name: str = "mesh") -> list[Integers]:

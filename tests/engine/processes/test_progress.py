@@ -30,6 +30,16 @@ def test_lines_now_and_then():
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
 
 
+def test_slow_rates_have_digits(monkeypatch):
+    """A point in three seconds is no 0 k/s, and forty a second are no 40.0."""
+    for seconds, points, rate in ((3.0, 1, "0.33"), (0.1, 4, "40")):
+        clock = iter([0.0, seconds])
+        monkeypatch.setattr(time, "monotonic", lambda clock=clock: next(clock))
+        stream = io.StringIO()
+        Progress(4, "sum", stream, interval=0.0).advance(points)
+        assert f"), {rate} k/s, " in stream.getvalue()
+
+
 def test_terminal_overwrites_one_line():
     stream = Terminal()
     progress = Progress(2, "sum", stream, interval=0.0)
