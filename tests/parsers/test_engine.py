@@ -32,7 +32,9 @@ def good_file(job, model_file, tmp_path):
     if job == "dmi.model":
         target.write_bytes(model_file.read_bytes())
     elif job == "dmi.overlaps":
-        target.write_text(json.dumps(dataclasses.asdict(Summary(32, 36, 18, 8, 0.16, (0.0, 0.0, 0.0), 7, 5, 2e-5, 1.2))))
+        target.write_text(
+            json.dumps(dataclasses.asdict(Summary(32, 36, 18, 8, 0.16, (0.0, 0.0, 0.0), 7, 5, 2e-5, 1.2)))
+        )
     else:
         save_result(compute(WannierModel.load(model_file), 2), target)
     return target
