@@ -15,7 +15,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.engine.build.irreducible import film_operations, gamma_centred, reduced
+from aiida_dmi.engine.build.irreducible import SpaceOperation, film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.completeness.correct import corrected
 from aiida_dmi.engine.maps.quality import control_points
@@ -200,6 +200,13 @@ def complete_mesh(kpoints: orm.KpointsData) -> orm.KpointsData:
     return explicit
 
 
+def operations_of_film(structure: orm.StructureData) -> tuple[SpaceOperation, ...]:
+    """The film's space group as pw.x takes it; atoms of different kinds are different."""
+    numbers = {kind: number for number, kind in enumerate(structure.get_kind_names(), 1)}
+    kinds = [numbers[site.kind_name] for site in structure.sites]
+    return film_operations(structure.cell, structure.get_ase().get_scaled_positions(), kinds)
+
+
 @calcfunction
 def irreducible_mesh(
     kpoints: orm.KpointsData, structure: orm.StructureData, scf_parameters: orm.Dict
@@ -226,11 +233,7 @@ def irreducible_mesh(
         identity first), and how many `points` of how many of the `mesh` are computed.
     """
     points = kpoints.get_kpoints()
-    numbers = {kind: number for number, kind in enumerate(structure.get_kind_names(), 1)}
-    kinds = [numbers[site.kind_name] for site in structure.sites]
-    positions = structure.get_ase().get_scaled_positions()
-    operations = film_operations(structure.cell, positions, kinds)
-    of_film = [operation for operation in operations if operation.keeps_normal]
+    of_film = [operation for operation in operations_of_film(structure) if operation.keeps_normal]
     found = reduced(points, of_film if len(of_film) <= scf_parameters.get("number_of_symmetries", 1) else ())
     explicit = orm.KpointsData()
     explicit.set_cell(kpoints.cell) if "cell" in kpoints.base.attributes else None

@@ -12,6 +12,7 @@ from aiida_pseudo.groups.family import PseudoPotentialFamily
 
 from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.build.irreducible import film_operations, symmetric_divisions
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.build.virtual_crystal import virtual_crystal
 from aiida_dmi.engine.errors import InputError
@@ -60,9 +61,12 @@ def estimated_cost(candidate: Candidate) -> Cost:
     film = candidate.atoms()
     inputs, group = candidate.settled
     wannier = inputs["wannierisation"]
+    cell = (film.cell[:], film.get_scaled_positions(), _kinds(candidate, film))
     mesh = _mesh(wannier, film.cell)
+    if not wannier.get("kpoints_mesh"):
+        mesh = symmetric_divisions([*mesh, 1], film_operations(*cell))[:2]
     size = FilmSize.of(
-        (film.cell[:], film.get_scaled_positions(), _kinds(candidate, film)),
+        cell,
         _pseudopotentials(candidate, film, group),
         inputs["scf"]["parameters"],
         (_mesh(inputs["scf"], film.cell), mesh),

@@ -8,7 +8,8 @@ from typing import Any
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_dmi.calculations.functions import read_pseudo
+from aiida_dmi.calculations.functions import operations_of_film, read_pseudo
+from aiida_dmi.engine.build.irreducible import symmetric_divisions
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.film import Film
@@ -86,7 +87,7 @@ def model_ports(
     builder.film = orm.Dict(film.record())
     builder.pseudos = chosen
     builder.cutoffs = orm.Dict(decided)
-    mesh = mesh_of(structure, inputs["wannierisation"])
+    mesh = symmetric_mesh_of(structure, inputs["wannierisation"])
     builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
     settings = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
@@ -234,6 +235,20 @@ def starting_moments(film: Film, given: dict[str, float] | None, table: dict[str
             "(--moment), or name other magnets (--magnets)"
         )
     return {kind: float(moment) for kind, moment in moments.items()}
+
+
+def symmetric_mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
+    """`mesh_of`, by a distance with as many points more as the film's operations ask for, by divisions as it is.
+
+    Raises
+    ------
+    InputError
+        If the mesh is none of a film.
+    """
+    kpoints = mesh_of(structure, settings)
+    if not settings.get("kpoints_mesh"):
+        kpoints.set_kpoints_mesh(symmetric_divisions(kpoints.get_kpoints_mesh()[0], operations_of_film(structure)))
+    return kpoints
 
 
 def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:

@@ -80,8 +80,8 @@ def test_every_protocol_gives_valid_inputs(codes, overrides, pseudo_family, prot
     limits = builder.wannier_model.quality.get_dict()
     stringency, *expected = {
         "fast": ("low", [8, 8, 1], [6, 6, 1], 60.0),
-        "balanced": ("normal", [12, 12, 1], [9, 9, 1], 30.0),
-        "stringent": ("high", [18, 18, 1], [12, 12, 1], 15.0),
+        "balanced": ("normal", [12, 12, 1], [12, 12, 1], 30.0),
+        "stringent": ("high", [18, 18, 1], [16, 16, 1], 15.0),
     }[protocol]
     meshes = [node.get_kpoints_mesh()[0] for node in (builder.wannier_model.scf.kpoints, builder.wannier_model.kpoints)]
     assert [*meshes, limits["bands"]] == expected

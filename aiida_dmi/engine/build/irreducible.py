@@ -275,6 +275,27 @@ def reduced(kpoints: Floats, operations: Iterable[SpaceOperation] = ()) -> Reduc
     return Reduction(kept, weights, Images.of(kpoints, kpoints[kept], fitting).operations)
 
 
+def symmetric_divisions(divisions: Sequence[int], operations: Iterable[SpaceOperation]) -> list[int]:
+    """Divisions, those given or more, of a mesh that a film's operations map onto itself.
+
+    k_j = m_j / n_j goes to sum_j R_ij m_j / n_j: a multiple of 1 / n_i for all m where n_i R_ij / n_j is whole.
+    Of a (110) film whose lattice vectors are unequal sides of a rhombus a mesh by distances alone is not.
+
+    Parameters
+    ----------
+    divisions : sequence of int
+    operations : iterable of SpaceOperation
+        Those that turn the film over are left out.
+    """
+    result = list(divisions)
+    matrices = [operation.reciprocal for operation in operations if operation.keeps_normal]
+    mixed = [(i, j, int(matrix[i, j])) for matrix in matrices for i, j in np.argwhere(matrix).tolist()]
+    while unequal := [(i, j) for i, j, step in mixed if result[i] * step % result[j]]:
+        i, j = unequal[0]
+        result[i] = result[j] = max(result[i], result[j])
+    return result
+
+
 def gamma_centred(divisions: Sequence[int]) -> Floats:
     """The points of a Gamma-centred mesh in units of the reciprocal lattice vectors, the last division fastest."""
     axes = (np.arange(number) / number for number in divisions)

@@ -11,6 +11,7 @@ from aiida_dmi.engine.build.irreducible import (
     film_operations,
     gamma_centred,
     reduced,
+    symmetric_divisions,
 )
 
 A, HEIGHT = 2.8, 15.0
@@ -154,6 +155,28 @@ def test_operations_that_the_mesh_lacks_are_left_out():
     for images in star(points, found.operations):
         steps = images * [6, 4, 1]
         np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([9, 10, 1], [10, 10, 1]), ([10, 9, 1], [10, 10, 1]), ([6, 6, 1], [6, 6, 1]), ([6, 12, 1], [6, 12, 1])],
+)
+def test_mesh_of_a_rhombus_by_unequal_vectors(given, expected):
+    """bcc(110): mirrors take a2 to a1 - a2, so that a mesh by distances alone lacks them."""
+    cell = np.array([[A, 0, 0], [A / 2, A / np.sqrt(2), 0], [0, 0, HEIGHT]])
+    operations = film_operations(cell, [[0, 0, 0.4], [0.5, 0, 0.55]], [1, 2])
+    assert len(operations) == 4
+    found = symmetric_divisions(given, operations)
+    assert found == expected
+    for images in star(gamma_centred(found), operations):
+        steps = images * found
+        np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
+
+
+def test_mesh_of_axes_that_no_operation_mixes():
+    operations = film_operations(RECTANGLE, GLIDE, [1, 1, 2, 2])
+    assert symmetric_divisions([5, 7, 1], operations) == [5, 7, 1]
+    assert symmetric_divisions([5, 7, 1], film_operations(HEXAGONAL, BILAYER, [1, 2])) == [7, 7, 1]
 
 
 def test_no_group_is_refused():
