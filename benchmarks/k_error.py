@@ -140,16 +140,19 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--step", type=int, default=12, help="between meshes, points a side")
+    parser.add_argument("--reference", type=int, default=REFERENCE, help="points a side of what is taken for true")
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     options = parser.parse_args()
     meshes, everything, rows = range(24, 289, options.step), [], []
     for name in options.models:
         start, (make, axes) = time.perf_counter(), MODELS[name]
-        by_temperature = compared(make(), axes, TEMPERATURES, meshes)
+        by_temperature = compared(make(), axes, TEMPERATURES, meshes, options.reference)
         for kelvin, found in by_temperature.items():
             rows.append({"model": name, "T (K)": f"{kelvin:g}", **_words(found)})
         everything.extend(by_temperature.values())
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        so_far = Compared.joined(everything)
+        line = f"{100 * so_far.covered:.2f} % covered, median {so_far.ratio:.1f}"
+        print(f"{name}: {time.perf_counter() - start:.0f} s; up to here {line}", file=sys.stderr)
     total = Compared.joined(everything)
     rows.append({"model": "all", "T (K)": "", **_words(total)})
     show(f"The k error, meshes from 24 to {meshes[-1]} in steps of {options.step}", rows)

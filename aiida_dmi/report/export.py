@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 from typing import Any
 
 import xarray as xr
@@ -120,7 +121,9 @@ def _comment(mark: str, constant: Micromagnetic, source: str, labels: dict[str, 
             f"aiida-dmi: {source}",
             f"at {where}",
             f"convention: {constant.convention}",
-            f"error {constant.error:.2e} {constant.unit}",
+            f"error {constant.error:.2e} {constant.unit}"
+            if math.isfinite(constant.error)
+            else "error not known: the k mesh does not resolve kT",
             f"part of D that one constant leaves out: {constant.residual:.1e}",
         )
     ]

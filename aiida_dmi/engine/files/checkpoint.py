@@ -24,8 +24,8 @@ from .regular import check_regular
 
 Floats = npt.NDArray[np.float64]
 
-FORM = 2
-"""Of the key. The first form sorted names and had no separators: one key for several computations; it is refused."""
+FORM = 3
+"""Of key and arrays. The first form gave several computations one key, the second had no rows: they are refused."""
 UNREADABLE = (
     OSError,
     ValueError,

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,8 @@ def write_constants(spec: Mapping[str, Any], result: xr.Dataset, output: Path) -
     point = dict(spec["micromagnetics"])
     try:
         constants = [dataclasses.asdict(convert(result, **point)) for convert in (to_ubermag, to_mumax3)]
+        for constant in constants:  # JSON has no NaN: null where the mesh does not resolve kT
+            constant["error"] = constant["error"] if math.isfinite(constant["error"]) else None
     except InputError as error:
         raise within("micromagnetics", error) from error
     with whole_file(_beside(output, "micromagnetics", ".json")) as temporary:

@@ -482,8 +482,8 @@ def test_checkpoint_of_the_first_form(small_model, interrupted):
     with np.load(path) as file:
         content = {name: file[name] for name in file.files}
     key = str(content["key"])
-    assert key.startswith("2-")
-    content["key"] = np.array(key.removeprefix("2-"))
+    assert key.startswith("3-")
+    content["key"] = np.array(key.removeprefix("3-"))
     with path.open("wb") as file:
         np.savez(file, **content)
     with pytest.raises(InputError, match=r"^checkpoint .*another version"):

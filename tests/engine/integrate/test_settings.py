@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from aiida_dmi.engine import InputError, RashbaModel, compute
-from aiida_dmi.engine.integrate.settings import Settings, direction_label
+from aiida_dmi.engine.integrate.settings import Settings, Tolerance, direction_label
 
 
 def settings(**changes):
@@ -294,8 +294,9 @@ def test_what_numpy_and_xarray_give():
     assert (found.soi_scales, found.fermi_shifts, found.temperatures) == ((0.5, 1.0), (-0.5, 0.0), (300.0, 600.0))
     assert found.directions == ((0, 0, 1), (1, 0, 0))
     assert found.soi_masks == {"all": (1.0, 0.5)}
-    assert (found.symmetry, found.tolerance, found.max_mesh, found.quantities) == (False, 0.5, 96, ("D", "Q"))
-    for value in (*found.soi_scales, *found.temperatures, found.tolerance, *found.soi_masks["all"]):
+    assert (found.symmetry, found.max_mesh, found.quantities) == (False, 96, ("D", "Q"))
+    assert found.tolerance == Tolerance(0.5, False)
+    for value in (*found.soi_scales, *found.temperatures, found.tolerance.value, *found.soi_masks["all"]):
         assert type(value) is float
     assert type(found.symmetry) is bool
 

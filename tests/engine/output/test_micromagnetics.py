@@ -186,7 +186,7 @@ def test_other_symmetries_are_refused():
 
 def test_from_compute(copt11):
     """The Co/Pt film: the sweep point is chosen by its labels, and refused if it is not one point."""
-    given = compute(copt11, 6, soi_scales=[0.5, 1.0], temperatures=[1500.0])
+    given = compute(copt11, 24, soi_scales=[0.5, 1.0], temperatures=[3000.0])
     d_yx, d_xy = (given.D.sel(soi_scale=1.0, i=i, j=j).item() for i, j in (("y", "x"), ("x", "y")))
     constant = to_mumax3(given, 2.0, soi_scale=1.0)
     expected = (d_yx - d_xy) / 2 / copt11.area / 2.0 * 16.02177e-3
