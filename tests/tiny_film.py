@@ -26,7 +26,7 @@ from aiida_dmi.engine.completeness.potential import read_potentials
 MESH = 4
 BANDS = 20
 SYSTEM = """&CONTROL
-  calculation='{calculation}', prefix='x', outdir='{outdir}', pseudo_dir='.', verbosity='high'
+  calculation='{calculation}', prefix='aiida', outdir='{outdir}/out', pseudo_dir='.', verbosity='high'
 /
 &SYSTEM
   ibrav=0, nat=2, ntyp=2, ecutwfc=6, nbnd={bands}, {symmetry}
@@ -42,10 +42,10 @@ P 30.97 P.UPF
 CELL_PARAMETERS bohr
 6.5 0 0
 0 6.5 0
-0 0 11
+0 0 15
 ATOMIC_POSITIONS crystal
-H 0 0 0.65
-P 0 0 0.4
+H 0 0 0.6
+P 0 0 0.42
 """
 WANNIER = """num_wann = 5
 num_bands = {bands}
@@ -60,11 +60,11 @@ begin unit_cell_cart
 bohr
 6.5 0 0
 0 6.5 0
-0 0 11
+0 0 15
 end unit_cell_cart
 begin atoms_frac
-H 0 0 0.65
-P 0 0 0.4
+H 0 0 0.6
+P 0 0 0.42
 end atoms_frac
 mp_grid = {mesh} {mesh} 1
 begin kpoints
@@ -83,6 +83,11 @@ class TinyFilm:
     pairs: Path
     potentials: tuple
     model: Path
+
+    @property
+    def averages(self):
+        """The pseudopotentials that pw.x has used."""
+        return {name: self.folder / f"{name}.UPF" for name in self.pseudopotentials}
 
     def save(self):
         return SaveFolder.read(self.irreducible)
@@ -119,6 +124,7 @@ def program(folder, name, *arguments):
 
 def pw(folder, calculation, outdir, points, symmetry=""):
     text = SYSTEM.format(calculation=calculation, outdir=outdir, bands=BANDS, symmetry=symmetry) + points
+    (folder / outdir).mkdir(exist_ok=True)
     (folder / f"{outdir}.in").write_text(text)
     assert "JOB DONE" in program(folder, "pw.x", "-in", f"{outdir}.in")
 
@@ -135,7 +141,7 @@ def run_pw(folder, pseudopotentials):
     mesh = f"K_POINTS automatic\n{MESH} {MESH} 1 0 0 0\n"
     pw(folder, "scf", "scf", mesh)
     for spin in (1, 2):
-        text = f"&INPUTPP\n prefix='x', outdir='scf', filplot='v{spin}', plot_num=1, spin_component={spin}\n/\n"
+        text = f"&INPUTPP\n prefix='aiida', outdir='scf/out', filplot='v{spin}', plot_num=1, spin_component={spin}\n/\n"
         (folder / f"pp{spin}.in").write_text(text)
         program(folder, "pp.x", "-in", f"pp{spin}.in")
     nscf(folder, "irreducible", mesh)
@@ -150,7 +156,7 @@ def run_wannier(folder, pseudopotentials):
         return "\n".join(" ".join(map(str, point)) + end for point in chosen)
 
     nscf(folder, "pairs", f"K_POINTS crystal\n{len(kept)}\n{lines(points[kept], ' 1')}\n", "nosym=.true., noinv=.true.")
-    save = SaveFolder.read(folder / "pairs" / "x.save")
+    save = SaveFolder.read(folder / "pairs" / "out" / "aiida.save")
     for spin in ("up", "down"):
         text = WANNIER.format(bands=BANDS, frozen=save.fermi_energy + 0.5, mesh=MESH, points=lines(points))
         (folder / f"{spin}.win").write_text(text)
@@ -186,8 +192,8 @@ def tiny(tmp_path_factory, upf_folder, worker_id):
     return TinyFilm(
         folder=folder,
         pseudopotentials=pseudopotentials,
-        irreducible=folder / "irreducible" / "x.save",
-        pairs=folder / "pairs" / "x.save",
+        irreducible=folder / "irreducible" / "out" / "aiida.save",
+        pairs=folder / "pairs" / "out" / "aiida.save",
         potentials=(folder / "v1", folder / "v2"),
         model=folder / "model.h5",
     )

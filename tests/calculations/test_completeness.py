@@ -18,14 +18,12 @@ PARAMETERS = {"temperatures": [3000.0], "fermi_shifts": [0.0, 0.2], "soi_masks":
 @pytest.fixture
 def builder(codes, computer, tiny, tiny_model, tmp_path):
     """As a workchain gives it: folders of pw.x and pp.x with the names that AiiDA's plugins give their files."""
-    (tmp_path / "nscf" / "out").mkdir(parents=True)
-    (tmp_path / "nscf" / "out" / "aiida.save").symlink_to(tiny.irreducible)
     builder = CompletenessCalculation.get_builder()
     for name, path in zip(("potential_up", "potential_down"), tiny.potentials, strict=True):
         (tmp_path / name).mkdir()
         (tmp_path / name / "aiida.filplot").symlink_to(path)
         builder[name] = orm.RemoteData(str(tmp_path / name), computer=computer)
-    builder.nscf = orm.RemoteData(str(tmp_path / "nscf"), computer=computer)
+    builder.nscf = orm.RemoteData(str(tiny.folder / "irreducible"), computer=computer)
     builder.code = codes["engine"]
     builder.model = WannierModelData(tiny.model)
     builder.pseudos = {kind: UpfData(path) for kind, path in tiny.pseudopotentials.items()}

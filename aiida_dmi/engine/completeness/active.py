@@ -17,6 +17,19 @@ SPACE = 0.5
 """eV above that where the widest gap between bands is taken for the cut."""
 
 
+def highest_needed(highest_mu: float, hottest: float) -> float:
+    """Energy (eV) that the bands at every k point have to reach.
+
+    Parameters
+    ----------
+    highest_mu : float
+        With the highest shift, eV.
+    hottest : float
+        K.
+    """
+    return highest_mu + TAIL * BOLTZMANN_EV * hottest + SPACE
+
+
 def active_counts(energies: Floats, highest_mu: float, hottest: float) -> Integers:
     """Numbers of active bands of each spin and k point.
 
@@ -41,8 +54,8 @@ def active_counts(energies: Floats, highest_mu: float, hottest: float) -> Intege
     InputError
         If there are too few bands.
     """
-    low = highest_mu + TAIL * BOLTZMANN_EV * hottest
-    high = low + SPACE
+    high = highest_needed(highest_mu, hottest)
+    low = high - SPACE
     top = energies[..., -1]
     if top.min() < high:
         spin, k = np.unravel_index(top.argmin(), top.shape)

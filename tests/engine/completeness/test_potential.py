@@ -34,7 +34,7 @@ def test_values_in_their_places(tiny):
         ),
         (lambda text: text.replace("     1\n", "     6\n", 1), "holds plot_num = 6 of pp.x, expected plot_num = 1"),
         (lambda text: text.rstrip().rpartition(" ")[0] + " NaN", "not finite"),
-        (lambda text: text.replace("0.6", "0.5"), "bohr from the nscf's"),
+        (lambda text: text.replace("0.969230769", "0.869230769"), "bohr from the nscf's"),
         (lambda text: text[:100] + "\xff" + text[100:], "is not a complete filplot"),
     ],
 )
