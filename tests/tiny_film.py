@@ -29,7 +29,7 @@ SYSTEM = """&CONTROL
   calculation='{calculation}', prefix='aiida', outdir='{outdir}/out', pseudo_dir='.', verbosity='high'
 /
 &SYSTEM
-  ibrav=0, nat=2, ntyp=2, ecutwfc=6, nbnd={bands}, {symmetry}
+  ibrav=0, nat=2, ntyp=2, ecutwfc=5, nbnd={bands}, {symmetry}
   occupations='smearing', smearing='mv', degauss=0.02
   nspin=2, starting_magnetization(1)=0.5, starting_magnetization(2)=0.6
 /

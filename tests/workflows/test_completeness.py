@@ -34,7 +34,7 @@ def builder(codes, computer, tiny, tiny_model):
     builder.kpoints = mesh
     builder.nscf.pw.code = codes["pw"]
     builder.nscf.pw.metadata.options = OPTIONS
-    system = {"ecutwfc": 6, "nbnd": 5, "nspin": 2, "occupations": "smearing", "smearing": "mv", "degauss": 0.02}
+    system = {"ecutwfc": 5, "nbnd": 5, "nspin": 2, "occupations": "smearing", "smearing": "mv", "degauss": 0.02}
     magnetic = {f"starting_magnetization({kind})": 0.5 for kind in (1, 2)}
     parameters = {
         "CONTROL": {"calculation": "nscf"},

@@ -65,11 +65,11 @@ def active_counts(energies: Floats, highest_mu: float, hottest: float) -> Intege
             f"potential, for {hottest:g} K; raise nbnd, or lower the temperatures or shifts"
         )
     counts = np.empty(top.shape, dtype=np.int64)
-    for k in range(energies.shape[1]):
-        both = np.sort(energies[:, k], axis=None)
+    for point in range(energies.shape[1]):
+        both = np.sort(energies[:, point], axis=None)
         first, last = np.searchsorted(both, [low, high])
         # The cut lies below one of the bands first .. last, of both spins alike: R_t(E) is taken at energies of s.
         above = np.arange(max(int(first), 1), int(last) + 1)
         cut = above[np.argmax(both[above] - both[above - 1])]
-        counts[:, k] = (energies[:, k] < both[cut]).sum(axis=-1)
+        counts[:, point] = (energies[:, point] < both[cut]).sum(axis=-1)
     return counts

@@ -104,8 +104,9 @@ def _matching(result: xr.Dataset, completeness: xr.Dataset) -> xr.Dataset:
     if list(result["j"].values) != list(completeness["j"].values):
         raise InputError("completeness: it has other directions j than the result; give the files of one model")
     for mask in result["mask"].values:
-        own = completeness["mask_weights"].sel(mask=mask).values if mask in completeness["mask"].values else None
-        if own is None or not np.allclose(own, result["mask_weights"].sel(mask=mask).values):
+        asked = result["mask_weights"].sel(mask=mask).values
+        known = mask in completeness["mask"].values
+        if not known or not np.allclose(completeness["mask_weights"].sel(mask=mask).values, asked):
             raise InputError(
                 f"completeness: it lacks the mask {mask} of the result, or has other weights for it; run dmi-engine "
                 "complete with the result's soi_masks"

@@ -193,8 +193,7 @@ def test_independent_of_the_explicit_bands(point):
 def test_two_forms_differ_by_a_derivative(tiny, point, j):
     """D(1) - a(I) - a(II) = dP/dk_j, P = Re sum_ab g[a,b] <a|b><b|W|a>, in a fixed set of G.
 
-    So the two differ by how the set of plane waves changes with k, and by the mesh: on fine meshes by 1.0, 0.26 and
-    -0.05 of a(I) = -2.5 (meV*Angstrom) at 6, 12 and 24 Ry here, where D(1) itself moves by less than 0.1.
+    So the two differ by how the set of plane waves changes with k, and by the mesh (docs/theory.md has numbers).
     """
     waves, step, values = tiny.save().wave_functions(0, K), 2e-4, {}
     for sign in (1, -1):
