@@ -293,6 +293,7 @@ def headline(
         "mask": str(point["mask"].item()),
         "temperature_K": float(point.temperature),
         "closure": float(point.closure) if "closure" in point else None,
+        **({"completeness": float(point.completeness)} if "completeness" in point else {}),
         "chemical_potential_eV": float(at_scale.mu if "mu" in at_scale else at_scale.mu_bare),
         "fermi_level": result.attrs["fermi_level"],
         "fermi_energy_eV": float(result.attrs["fermi_energy"]),

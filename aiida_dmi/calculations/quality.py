@@ -94,6 +94,10 @@ RESPONSE = {
         "largest error from the k mesh of D (without D: of the first quantity), of its largest size", "1", True,
         "a denser response mesh (response: mesh, tolerance, max_mesh)", unknown="not resolved",
     ),
+    "completeness": Quantity(
+        "largest |D(1) - D(1) of the Wannier functions| / |D(1)|, what was put back", "1", True,
+        f"{WANNIER}; the result is the corrected one",
+    ),
     "vanishing": Quantity(
         "largest component of D where the film's symmetry allows none", "meV angstrom", True,
         f"a denser response mesh (response: mesh, tolerance), or {DENSER}",
@@ -208,7 +212,9 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
         size = float(abs(point[leading]).max())
         # Where the mesh does not resolve kT there is no error, which is no small one.
         numbers["k_error"] = float(point[f"{leading}_error"].max(skipna=False)) / size if size > 0 else None
-        numbers |= {name: _worst(point[name]) for name in ("closure", "symmetry_residual") if name in point}
+        numbers |= {
+            name: _worst(point[name]) for name in ("closure", "symmetry_residual", "completeness") if name in point
+        }
     return orm.Dict(judged(RESPONSE, numbers, limits.get_dict()))
 
 

@@ -23,7 +23,7 @@ from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.description import film_in_words
 from aiida_dmi.structures.film import Film
-from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.codes import CODES, OPTIONAL
 from aiida_dmi.workflows.cutoffs import basis
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
@@ -215,6 +215,7 @@ def _launch_film(
     lines = _describe_film(film, builder.film, ports)
     lines += [f"note       {note}" for note in slab.notes]
     if what == "dmi":
+        lines += _describe_completeness(builder["completeness"])
         lines += _describe_response(builder["response"].dmi.parameters.get_dict())
     if options["dry_run"]:
         steps = model_steps(film, ports)
@@ -246,7 +247,7 @@ def _codes(computer: str) -> dict[str, orm.AbstractCode]:
         try:
             found[name] = orm.load_code(f"{name}@{computer}")
         except NotExistent as error:
-            if name != "pw2wannier90":
+            if name not in OPTIONAL:
                 raise click.UsageError(
                     f"--computer {computer}: no code {name}@{computer}; make it with `aiida-dmi setup --computer "
                     f"{computer}`"
@@ -291,6 +292,16 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"{len(settings['attempts'])} further choices",
         *([f"neighbours {neighbours}"] if neighbours else []),
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
+    ]
+
+
+def _describe_completeness(ports: Any) -> list[str]:
+    """A line where what the Wannier functions leave out is asked for."""
+    if not inputs_of(ports):
+        return []
+    mesh = "x".join(map(str, ports.kpoints.get_kpoints_mesh()[0][:2]))
+    return [
+        f"exact      D(1), a(I), a(II) in plane waves on {mesh}, and what was missing put back (not in the estimate)"
     ]
 
 

@@ -25,7 +25,13 @@ from aiida_dmi.workflows.codes import CODES
 
 PROFILE = "aiida-dmi"
 COMPUTER = "dmi-localhost"
-EXECUTABLES = {"pw": "pw.x", "pw2wannier90": "pw2wannier90.x", "wannier90": "wannier90.x", "engine": "dmi-engine"}
+EXECUTABLES = {
+    "pw": "pw.x",
+    "pw2wannier90": "pw2wannier90.x",
+    "pp": "pp.x",
+    "wannier90": "wannier90.x",
+    "engine": "dmi-engine",
+}
 MOST_RANKS = 4
 """MPI ranks a job by default at most: a thin film on one machine has no use for more."""
 
@@ -121,7 +127,7 @@ def mpirun_command() -> list[str]:
 
 
 def ensure_codes(computer: orm.Computer, given: Mapping[str, str] | None = None) -> dict[str, orm.AbstractCode]:
-    """Codes for pw.x, pw2wannier90.x, wannier90.x and dmi-engine as found on this machine.
+    """Codes for pw.x, pw2wannier90.x, pp.x, wannier90.x and dmi-engine as found on this machine.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ from aiida_dmi.workflows.families import PSEUDO_DOJO, is_installed
     "executables",
     multiple=True,
     metavar="NAME=PATH",
-    help="Where a program is, if not on PATH; NAME is pw, pw2wannier90, wannier90 or engine.",
+    help="Where a program is, if not on PATH; NAME is pw, pw2wannier90, pp, wannier90 or engine.",
 )
 @click.option("-n", "--non-interactive", is_flag=True, help="Never ask for a program that is not on PATH.")
 @click.option("--check", is_flag=True, help="Only verify: run every code, look for the pseudopotentials; make nothing.")

@@ -8,13 +8,13 @@ from aiida_dmi.calculations.response import refusal
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate
 from aiida_dmi.screening.cost import read
-from aiida_dmi.screening.inputs import load_codes
+from aiida_dmi.screening.inputs import default_codes, load_codes
 from aiida_dmi.screening.spec import Spec
 from aiida_dmi.structures.convert import structure_data
 from aiida_dmi.structures.intake import with_starting_moments
 from aiida_dmi.structures.layers import mask_weights, sites_of
 from aiida_dmi.workflows import neighbours, validation
-from aiida_dmi.workflows.codes import CODES, check_codes
+from aiida_dmi.workflows.codes import check_codes, needed
 from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments
 
 
@@ -57,10 +57,9 @@ def check_campaign_codes(spec: Spec, candidates: Sequence[Candidate]) -> None:
     ValueError
         Naming the code.
     """
-    codes = load_codes(spec.codes or {name: name for name in CODES if name != "pw2wannier90"})
+    codes = load_codes(spec.codes or default_codes(spec))
     if any("model" not in candidate.source for candidate in candidates):
-        other = any(candidate.inputs["overlaps"] == "pw2wannier90" for candidate in candidates)
-        check_codes(codes, optional=() if other else ("pw2wannier90",))
+        check_codes(codes, list({name for candidate in candidates for name in needed(candidate.inputs)}))
     elif "engine" not in codes:
         raise InputError(f"codes: {', '.join(codes)} given, a finished model needs `engine`")
 

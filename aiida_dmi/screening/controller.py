@@ -28,10 +28,9 @@ from aiida_dmi.screening.campaign import (
     facts_of,
 )
 from aiida_dmi.screening.candidates import Candidate, expand
-from aiida_dmi.screening.inputs import MARK, candidate_builder, load_codes
+from aiida_dmi.screening.inputs import MARK, candidate_builder, default_codes, load_codes
 from aiida_dmi.screening.launchers import Daemon, InProcess, Launcher
 from aiida_dmi.screening.spec import Spec
-from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.reuse import made_by
 from aiida_dmi.workflows.runs import IN_PROCESS, lives, this_process
 
@@ -146,7 +145,7 @@ def screen(
     if max_active < 1:
         raise InputError(f"max-active: {max_active} was given, expected 1 or more")
     candidates = {candidate.key: candidate for candidate in expand(spec)}
-    found = dict(codes) if codes else load_codes(spec.codes or {name: name for name in CODES if name != "pw2wannier90"})
+    found = dict(codes) if codes else load_codes(spec.codes or default_codes(spec))
     launcher: Launcher = InProcess() if in_process else Daemon()
     group = campaign_group(spec.name, create=True)
     with _only_controller(group) as still_here:

@@ -12,10 +12,12 @@ from aiida.engine import ProcessBuilder
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.screening.candidates import Candidate, load
+from aiida_dmi.screening.spec import Spec
 from aiida_dmi.structures.bilayer import bilayer_structure
 from aiida_dmi.structures.doping import dope
-from aiida_dmi.workflows.codes import CODES
+from aiida_dmi.workflows.codes import CODES, needed
 from aiida_dmi.workflows.dmi import DmiWorkChain
+from aiida_dmi.workflows.protocols.utils import load_protocol
 from aiida_dmi.workflows.response_inputs import OF_MODEL
 
 MARK = "dmi.screening candidate"
@@ -67,6 +69,11 @@ def candidate_builder(
     builder["metadata"].label = candidate.label
     builder["metadata"].description = f"{MARK} {candidate.key}"
     return builder
+
+
+def default_codes(spec: Spec) -> dict[str, str]:
+    """Labels of the codes of a campaign that names none: those that `aiida-dmi setup` made."""
+    return {name: name for name in needed(load_protocol(spec.protocol, dict(spec.overrides)))}
 
 
 def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:

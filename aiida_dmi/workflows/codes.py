@@ -19,10 +19,14 @@ def _wannier90() -> str:
 CODES = {
     "pw": "quantumespresso.pw",
     "pw2wannier90": "quantumespresso.pw2wannier90",
+    "pp": "quantumespresso.pp",
     "wannier90": _wannier90(),
     "engine": "dmi.model",
 }
 """Names that `get_builder_from_protocol` takes codes under, with the plugin each code is set up for."""
+
+OPTIONAL = ("pw2wannier90", "pp")
+"""Those that only some inputs need: see `needed`."""
 
 RANKS = re.compile(r"\s-np (\d+)$")
 """End of a container engine's command that starts MPI ranks inside the container."""
@@ -30,21 +34,27 @@ RANKS = re.compile(r"\s-np (\d+)$")
 Wannier90Calculation: Any = CalculationFactory(CODES["wannier90"])
 
 
-def check_codes(codes: Mapping[str, AbstractCode], optional: Sequence[str] = ()) -> None:
+def needed(inputs: Mapping[str, Any]) -> list[str]:
+    """Names of the codes that inputs by protocol need (`protocols.utils.load_protocol`)."""
+    asked = {"pw2wannier90": inputs["overlaps"] == "pw2wannier90", "pp": inputs["completeness"] is not None}
+    return [name for name in CODES if asked.get(name, True)]
+
+
+def check_codes(codes: Mapping[str, AbstractCode], names: Sequence[str]) -> None:
     """Refuse missing or unknown codes.
 
     Parameters
     ----------
     codes : dict
-    optional : sequence of str
-        Names that may be missing.
+    names : sequence of str
+        Those that must be there.
 
     Raises
     ------
     ValueError
         Naming what is missing or not known.
     """
-    missing, unknown = sorted(set(CODES) - set(optional) - set(codes)), sorted(set(codes) - set(CODES))
+    missing, unknown = sorted(set(names) - set(codes)), sorted(set(codes) - set(CODES))
     if missing or unknown:
         what = [f"missing {', '.join(missing)}"] if missing else []
         what += [f"unknown {', '.join(unknown)}"] if unknown else []

@@ -10,11 +10,14 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec, exit_code, if_
-from aiida_dmi.calculations.functions import headline
+from aiida_dmi.calculations.functions import corrected_response, headline, scalar_relativistic_average
 from aiida_dmi.calculations.quality import assess_response, quality_summary
+from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
-from aiida_dmi.workflows import validation
+from aiida_dmi.workflows import cleaning, validation
+from aiida_dmi.workflows.completeness import CompletenessWorkChain
+from aiida_dmi.workflows.completeness_inputs import completeness_ports
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
 from aiida_dmi.workflows.origin import ORIGIN, define_origin, origin_of
 from aiida_dmi.workflows.ports import fill
@@ -89,17 +92,34 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
             },
         )
         spec.expose_inputs(DmiBaseWorkChain, namespace="response", exclude=("dmi.model",))
+        spec.expose_inputs(
+            CompletenessWorkChain,
+            namespace="completeness",
+            exclude=("structure", "pseudos", "averaged", "model", "scf_folder", "scf_parameters"),
+            namespace_options={
+                "required": False,
+                "populate_defaults": False,
+                "help": "What the Wannier functions leave out, in plane waves; left out: the numbers stay theirs.",
+            },
+        )
         define_origin(spec)
         spec.inputs.validator = cls.validate_inputs
 
         spec.outline(
             if_(cls.needs_model)(cls.run_model, cls.inspect_model),
+            if_(cls.wants_completeness)(cls.run_completeness, cls.inspect_completeness),
             cls.run_response,
             cls.inspect_response,
             cls.results,
         )
 
         spec.output("response", valid_type=DmiData, help="D, Q, D(1), Q(1), a(I), a(II): axes, units, errors.")
+        spec.output(
+            "completeness",
+            valid_type=CompletenessData,
+            required=False,
+            help="D(1), a(I), a(II) exact in plane waves and of the model: `response` is corrected by it.",
+        )
         spec.output("model", valid_type=WannierModelData, required=False, help="The Wannier model.")
         spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed film.")
         spec.output("film", valid_type=orm.Dict, required=False, help="The film's record after its relaxation.")
@@ -116,6 +136,11 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
             "ERROR_SUB_PROCESS_FAILED_RESPONSE",
             message="step response: DmiBaseWorkChain<{pk}> failed, exit {status}: {message}",
         )
+        spec.exit_code(
+            403,
+            "ERROR_SUB_PROCESS_FAILED_COMPLETENESS",
+            message="step completeness: CompletenessWorkChain<{pk}> failed, exit {status}: {message}",
+        )
         spec.exit_code(430, "ERROR_QUALITY", message="quality gate of the response: {message}")
 
     @staticmethod
@@ -124,6 +149,8 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         if "model" in inputs:
             if inputs.get("wannier_model"):
                 return "model: given together with the inputs of wannier_model; give one of them"
+            if inputs.get("completeness"):
+                return "completeness: given with a finished model, whose scf is gone; start from the structure"
             return validation.same_atoms(inputs["model"], inputs["structure"]) if "structure" in inputs else None
         if "structure" not in inputs or "wannier_model" not in inputs:
             return "structure: missing; give a structure with the inputs of `wannier_model`, or a finished `model`"
@@ -150,6 +177,8 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         inputs.structure = self.inputs.structure
         if "film" in self.inputs:
             inputs.film = self.inputs.film
+        if self.wants_completeness():
+            inputs.clean_workdir = orm.Bool(False)  # the density is needed once more: see `on_terminated`
         return ToContext(wannier_model=start(self, WannierModelWorkChain, inputs, "wannier_model"))
 
     def inspect_model(self) -> ExitCode | None:
@@ -167,6 +196,35 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         self.ctx.model = node.outputs.model
         return None
 
+    def wants_completeness(self) -> bool:
+        """Whether what the Wannier functions leave out is to be put back."""
+        return bool(self.inputs.get("completeness", None))
+
+    def run_completeness(self) -> ToContext[str, Any]:
+        """D(1), a(I), a(II) in plane waves, from the density of the model's scf."""
+        done = self.ctx.wannier_model.outputs
+        inputs = AttributeDict(self.exposed_inputs(CompletenessWorkChain, namespace="completeness"))
+        inputs.structure = done.structure if "structure" in done else self.inputs.structure
+        inputs.pseudos = dict(self.inputs.wannier_model.pseudos)
+        inputs.averaged = {kind: scalar_relativistic_average(pseudo) for kind, pseudo in inputs.pseudos.items()}
+        inputs.model = self.ctx.model
+        inputs.scf_folder, inputs.scf_parameters = done.scf_folder, done.scf_parameters
+        return ToContext(completeness=start(self, CompletenessWorkChain, inputs, "completeness"))
+
+    def inspect_completeness(self) -> ExitCode | None:
+        """Take over the comparison."""
+        node = self.ctx.completeness
+        if not node.is_finished_ok:
+            return exit_code(
+                self,
+                "ERROR_SUB_PROCESS_FAILED_COMPLETENESS",
+                pk=node.pk,
+                status=node.exit_status,
+                message=last_words(node),
+            )
+        self.out("completeness", node.outputs.completeness)
+        return None
+
     def run_response(self) -> ToContext[str, Any]:
         """Every xi, shift, direction, mask and temperature in one job."""
         inputs = AttributeDict(self.exposed_inputs(DmiBaseWorkChain, namespace="response"))
@@ -180,12 +238,15 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
             return exit_code(
                 self, "ERROR_SUB_PROCESS_FAILED_RESPONSE", pk=node.pk, status=node.exit_status, message=last_words(node)
             )
-        self.out("response", node.outputs.response)
+        self.ctx.result = node.outputs.response
+        if "completeness" in self.ctx:
+            self.ctx.result = corrected_response(self.ctx.result, self.ctx.completeness.outputs.completeness)
+        self.out("response", self.ctx.result)
         return None
 
     def results(self) -> ExitCode | None:
         """Headline values, and the gate of the response: numbers that fail it are kept, with the exit code."""
-        response = self.ctx.response.outputs.response
+        response = self.ctx.result
         film = self.node.outputs.film if "film" in self.node.outputs else self.inputs.get("film", None)
         optional = {} if film is None else {"film": film}
         gates = {"response": assess_response(response, self.inputs.quality, **optional)}
@@ -203,6 +264,13 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
             "quality gate of the response: " + ("; ".join([*failed, "goes on by force"]) if failed else "passed")
         )
         return None
+
+    def on_terminated(self) -> None:
+        """Remove what the jobs left, where that is asked for and the model's workchain was not to do it."""
+        super().on_terminated()
+        if self.wants_completeness() and self.node.is_finished_ok and self.inputs.wannier_model.clean_workdir.value:
+            removed, kept = cleaning.clean(self.node)
+            self.report("; ".join([f"cleaned {removed} folders, their jobs no longer serve as cache", *kept]))
 
     @classmethod
     def get_builder_from_protocol(
@@ -238,7 +306,10 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         builder.structure, builder.film = checked.structure, model.film
         builder.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, model.cutoffs)
         fill(builder["wannier_model"], model, but=("structure", "film"))
-        fill(builder["response"], response_ports(codes["engine"], checked.film, shape, inputs, options))
+        response = response_ports(codes["engine"], checked.film, shape, inputs, options)
+        fill(builder["response"], response)
+        if inputs["completeness"] is not None:
+            fill(builder["completeness"], completeness_ports(codes, checked.structure, model, response, inputs))
         return fill(builder, gate_ports(inputs))
 
     @classmethod

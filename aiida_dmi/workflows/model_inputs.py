@@ -17,7 +17,7 @@ from aiida_dmi.structures.intake import with_starting_moments
 from aiida_dmi.structures.layers import moments_by_name, sites_of
 from aiida_dmi.structures.slab import CheckedFilm, film_of, read_film
 from aiida_dmi.workflows import cutoffs, families, neighbours, scheduling, validation
-from aiida_dmi.workflows.codes import check_codes
+from aiida_dmi.workflows.codes import check_codes, needed
 from aiida_dmi.workflows.layout import asked_memory, pw_layout, pw_ports, resources_of, size_of
 from aiida_dmi.workflows.ports import Ports
 from aiida_dmi.workflows.protocols.utils import load_protocol
@@ -72,7 +72,7 @@ def model_ports(
     structure, film = checked
     inputs = load_protocol(protocol, overrides, structure.cell[2][2])
     by_engine = inputs["overlaps"] == "dmi-engine"
-    check_codes(codes, optional=("pw2wannier90",) if by_engine else ())
+    check_codes(codes, needed(inputs))
     message = validation.structure(structure)
     if message:
         raise ValueError(message)

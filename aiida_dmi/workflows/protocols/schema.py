@@ -143,6 +143,10 @@ class Relaxation(Strict):
     parameters: Annotated[dict[Any, Any], _pw("relax", "relax")] = Field(default_factory=dict)
 
 
+class Completeness(Mesh):
+    """What the Wannier functions leave out, on a mesh of its own."""
+
+
 class Wannierisation(Mesh):
     """Orbitals, bands, windows, and what is tried when a choice fails."""
 
@@ -250,6 +254,7 @@ class Overrides(Strict):
     spin_orbit_bands: SpinOrbitBands = Field(default_factory=SpinOrbitBands)
     overlaps: Annotated[Any, AfterValidator(fits(OVERLAPS.__contains__, f"one of {', '.join(OVERLAPS)}"))] = OVERLAPS[0]
     wannierisation: Wannierisation = Field(default_factory=Wannierisation)
+    completeness: Completeness | None = None
     response: Response = Field(default_factory=Response)
     quality: Quality = Field(default_factory=Quality)  # type: ignore[valid-type]  # made at run time
     force: bool = False

@@ -28,8 +28,9 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     Returns
     -------
     dict
-        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` is None or complete; ecutrho follows an
-        ecutwfc that is given. Without one the scf has none yet: `workflows.cutoffs` takes it from the pseudopotentials.
+        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` and `completeness` are None or complete;
+        ecutrho follows an ecutwfc that is given. Without one the scf has none yet: `workflows.cutoffs` takes it from
+        the pseudopotentials.
 
     Raises
     ------
@@ -43,16 +44,18 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     changes = {key: value for key, value in content["protocols"][name].items() if key != "description"}
     inputs = _merged(content["default_inputs"], changes)
     inputs["magnetic_moments"] = content["magnetic_moments"]
-    defaults, tall = inputs.pop("relax_defaults"), inputs.pop("tall_cells")
+    optional = {name: inputs.pop(f"{name}_defaults") for name in ("relax", "completeness")}
+    tall = inputs.pop("tall_cells")
     if height > tall.pop("above"):
         inputs = _merged(inputs, tall)
     given = checked_overrides(overrides)
     response = given.get("response", {})
     if response.get("mesh") is not None and "tolerance" not in response:
         inputs["response"]["tolerance"] = None  # one mesh was asked for
-    relax = given.pop("relax", inputs["relax"])
+    steps = {name: given.pop(name, inputs[name]) for name in optional}
     inputs = _merged(inputs, given)
-    inputs["relax"] = None if relax is None else _merged(defaults, relax)
+    for name, changes in steps.items():
+        inputs[name] = None if changes is None else _merged(optional[name], changes)
     _follow(inputs)
     check_inputs(inputs)
     return inputs
