@@ -122,3 +122,9 @@ def test_wave_functions_on_another_computer_are_refused(builder, tmp_path):
     builder.nscf = orm.RemoteData(computer=elsewhere, remote_path="/scratch/nscf").store()
     with pytest.raises(ValueError, match="must be on one computer, found elsewhere and"):
         engine.run(builder)
+
+
+def test_operations_that_are_none_are_refused_at_once(builder):
+    none = orm.Dict({"operations": [{"rotation": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}]})
+    with pytest.raises(ValueError, match=r"symmetry: operations: entry 1: .* expected a mapping with rotation"):
+        builder.symmetry = none

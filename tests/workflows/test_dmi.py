@@ -1,5 +1,7 @@
 """The whole chain through AiiDA with the real programs, smaller than the demo; and its failures."""
 
+import json
+
 import numpy as np
 import pytest
 from aiida import engine, orm
@@ -137,6 +139,11 @@ def test_model_node(finished):
     loaded = model.load()
     # The scf's Fermi energy, not the nscf's.
     assert loaded.fermi_energy == pytest.approx(finished.outputs.scf_parameters["fermi_energy"])
+    # Of the 4x4 mesh the rest is made by the film's operations, which stand in the inputs of the jobs and in the file.
+    assert model.base.attributes.get("nscf_kpoints") == 4
+    operations = model.creator.inputs.symmetry["operations"]
+    assert json.loads(loaded.attributes["nscf_operations"]) == operations[1:]
+    assert loaded.attributes["nscf_symmetry_residual"] < 1e-4
 
 
 def test_from_a_finished_model_no_dft_is_run(finished, codes):

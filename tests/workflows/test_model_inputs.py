@@ -17,6 +17,7 @@ from aiida_dmi.structures.slab import film_of
 from aiida_dmi.workflows.estimate import pw_bytes
 from aiida_dmi.workflows.families import recommended
 from aiida_dmi.workflows.layout import size_of
+from aiida_dmi.workflows.model_inputs import mesh_of, symmetric_mesh_of
 from aiida_dmi.workflows.ports import inputs_of
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
@@ -118,6 +119,14 @@ def test_optional_steps(codes, overrides):
     plain = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides).wannier_model
     assert not {"relax", "spin_orbit_bands", "pw2wannier90"} & set(inputs_of(plain))
     assert plain.overlaps.code.label == "engine"
+
+
+def test_mesh_by_a_distance_has_the_symmetry_of_the_film():
+    """Fe/W(110): mirrors exchange lattice vectors of different lengths. By divisions it is as it was given."""
+    structure = film("Fe/W(110):1+1")
+    assert mesh_of(structure, {"kpoints_distance": 0.3}).get_kpoints_mesh()[0] == [9, 10, 1]
+    assert symmetric_mesh_of(structure, {"kpoints_distance": 0.3}).get_kpoints_mesh()[0] == [10, 10, 1]
+    assert symmetric_mesh_of(structure, {"kpoints_mesh": [9, 10]}).get_kpoints_mesh()[0] == [9, 10, 1]
 
 
 def test_tall_cells_are_mixed_otherwise(codes, overrides):
