@@ -287,9 +287,9 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         *_warned_basis(ports),
         f"pw.x       scf mesh {meshes['scf']}, {ranks} ranks",
         f"moments    starting_magnetization {', '.join(f'{kind} {m:.4g}' for kind, m in starting.items())}",
-        f"Wannier    mesh {meshes['wannier']} ({size_of(film, ports).nscf_points} k points in the nscf), {functions} "
-        f"{' '.join(settings['orbitals'])} on every atom, window to E_F + {settings['frozen_window']:g} eV, "
-        f"{len(settings['attempts'])} further choices",
+        f"Wannier    mesh {meshes['wannier']} ({size_of(film, ports).nscf_points} k points in the nscf), orbitals "
+        f"{' '.join(settings['orbitals'])} on every atom ({functions}), window to E_F + "
+        f"{settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
         *([f"neighbours {neighbours}"] if neighbours else []),
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
     ]

@@ -8,7 +8,7 @@ from aiida import orm
 
 from aiida_dmi.workflows import scheduling
 from aiida_dmi.workflows.layout import size_of
-from aiida_dmi.workflows.model_inputs import mesh_of
+from aiida_dmi.workflows.model_inputs import symmetric_mesh_of
 from aiida_dmi.workflows.ports import Ports
 
 SAME = ("soi_masks", "temperatures", "fermi_shifts")
@@ -35,7 +35,7 @@ def completeness_ports(
         From `load_protocol`.
     """
     ports = Ports()
-    ports.kpoints = mesh_of(structure, inputs["completeness"])
+    ports.kpoints = symmetric_mesh_of(structure, inputs["completeness"])
     nscf = model.nscf.pw
     parameters = nscf.parameters.get_dict()
     parameters["SYSTEM"] |= {"nbnd": size_of(structure, model).nscf_bands}

@@ -60,7 +60,7 @@ def test_dry_run_says_what_would_run(call, options):
         "W.3 at 5.00, W.2 at 6.58, W.1 at 8.16, Mn.1 at 9.65",
         "low of tests/PBE/FR, Mn needs most",
         "scf mesh 7x7, 2 ranks",
-        "mesh 5x5 (6 k points in the nscf), orbitals s p d",
+        "mesh 5x5 (6 k points in the nscf), orbitals s p d on every atom (atomic), window to E_F + 2 eV",
         "response   mesh 96; 6 xi, 21 shifts",
         "layout     scf: 2 ranks in 2 pools, about ",
         "layout     response: 2 processes, about ",

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from aiida import engine, orm
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
@@ -155,6 +156,27 @@ def test_from_a_finished_model_no_dft_is_run(finished, codes):
     assert node.is_finished_ok, node.exit_message
     assert [n.process_label for n in node.called_descendants if isinstance(n, orm.CalcJobNode)] == ["DmiCalculation"]
     np.testing.assert_array_equal(results["response"].dataset.D, finished.outputs.response.dataset.D)
+
+
+def test_what_the_functions_leave_out_is_put_back(finished, codes, pseudo_family):
+    """D(1) in plane waves takes the place of the model's; D and Q change by the difference, D by xi times it."""
+    node = cached(small_builder(codes, pseudo_family, {"completeness": {"kpoints_mesh": [4, 4]}}))
+    assert node.is_finished_ok, node.exit_message
+    before, after = (run.outputs.response.dataset for run in (finished, node))
+    exact = node.outputs.completeness.dataset
+    missing = (exact.D_1 - exact.D_1_wannier).sel(i=["x", "y"])
+    assert 0.01 < float(abs(missing).max() / abs(exact.D_1).max())
+    assert exact.attrs["irreducible_points"] == 4
+    for name, factor in (("D_1", 1.0), ("D", after.soi_scale), ("Q", -after.soi_scale)):
+        change = (after[name] - before[name]).sel(i=["x", "y"])
+        np.testing.assert_allclose(*xr.broadcast(change, factor * missing), atol=1e-9)
+        np.testing.assert_array_equal(after[f"{name}_wannier"], before[name])
+    np.testing.assert_allclose(after.a_I + after.a_II, after.D_1, atol=1e-9)
+    summary, gate = node.outputs.output_parameters, node.outputs.quality["response"]
+    point = after.sel(soi_scale=1.0, fermi_shift=0.0, i="y", j="x").squeeze()
+    assert summary["values"]["D_yx"]["meV_angstrom"] == pytest.approx(float(point.D))
+    assert summary["completeness"] == pytest.approx(float(point.completeness))
+    assert gate["completeness"]["value"] == pytest.approx(float(point.completeness))
 
 
 def test_a_wide_window_is_cut_to_what_the_bands_allow(finished, codes, pseudo_family):
