@@ -5,7 +5,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
+<<<<<<< HEAD
 .PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale docs figures cost cutoffs dopings elements clean
+=======
+.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale bench-k-error docs figures cost cutoffs elements clean
+>>>>>>> ws-error
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
@@ -21,6 +25,7 @@ help:
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
 	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default]: against it; LARGE=1: 512x512)"
 	@echo "make bench-scale  500 candidates through the daemon, SQLite and PostgreSQL (CANDIDATES=12: a trial)"
+	@echo "make bench-k-error  the k error against the true one (an hour)"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make figures  the tables and figures of docs/validation.md, from the archive of its runs"
 	@echo "make elements PSEUDOS=...  every element's file against the atom: ghosts, semicore, spin-orbit strength"
@@ -115,6 +120,10 @@ bench:
 	@scripts/bootstrap.sh demo
 	python benchmarks/engine.py $(if $(PEER),--peer $(PEER)) $(if $(LARGE),--large)
 	$(if $(PEER),python benchmarks/ahc.py --peer $(PEER))
+
+bench-k-error:
+	@scripts/bootstrap.sh demo
+	python benchmarks/k_error.py
 
 bench-scale:
 	@scripts/bootstrap.sh demo

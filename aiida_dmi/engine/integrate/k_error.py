@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 DECAYING = 0.6
 """Far over near coefficients, at most: above it nothing is known of what is farther."""
-CAUTION = 0.96
-"""Part of the decay from the far coefficients to the alias that is counted on."""
+CHANCE = 0.5
+"""Part of its near coefficients, fallen by the tensor's decay, that a component's far ones are taken for at least."""
 ROUNDING = 1e-8
 """Of the size of a quantity: far coefficients below are taken for the alias themselves, whether they fall or not."""
 TINY = 1e-3
@@ -106,7 +106,7 @@ class KError:
         if not large.any():
             return 1.0
         with np.errstate(divide="ignore"):
-            more = np.log(error[large] / room[large]) * self.between / (CAUTION * np.log(1 / decay[large]))
+            more = np.log(error[large] / room[large]) * self.between / np.log(1 / decay[large])
         return min(1 + float(more.max()), 2.0)
 
 
@@ -115,9 +115,9 @@ def k_error(coefficients: Floats, aliases: Aliases, axes: int, size: Floats, the
 
     F falls exponentially with R: the bands are smooth, and occupations have their nearest poles at mu +- i pi kT, so
     that a band of velocity v has F ~ exp(-pi kT |R|/hbar v). With E_1 the largest |F| at 0.2 to 0.25 L and E_2 that at
-    0.4 to 0.5 L, F(L) is E_2 (E_2/E_1)^(0.55/0.225); with a somewhat smaller power p, and for L and -L,
+    0.4 to 0.5 L, F(L) is E_2 (E_2/E_1)^p with p = 0.55/0.225, the ratio of the ways; and for L and -L,
 
-        error = sum over pairs of 2 max(E_2, q E_1) q^p,    q the larger of E_2/E_1 and exp(-pi kT 0.225 |L|/hbar v),
+        error = sum over pairs of 2 max(E_2, q E_1/2) q^p,    q the larger of E_2/E_1 and exp(-pi kT 0.225 |L|/hbar v),
 
     v that of the fastest band near mu. What a smooth part of X contributes falls faster at first and hides what is left
     at L, and what is sharper than the mesh is not seen in E_1 and E_2 at all: q is no smaller than the fastest band
@@ -149,10 +149,10 @@ def k_error(coefficients: Floats, aliases: Aliases, axes: int, size: Floats, the
         with np.errstate(divide="ignore", invalid="ignore"):
             decay = np.where(small, 1.0, np.maximum(far / near, bound))
         known = (small | (decay <= DECAYING)) & (way.between > 0)  # not on a mesh of a few points
-        left = np.where(known, decay, np.nan) ** (CAUTION * way.beyond / max(way.between, TINY))
+        left = np.where(known, decay, np.nan) ** (way.beyond / max(way.between, TINY))
         # A component that is small by chance where it is far may not be so farther on.
         own = [np.abs(coefficients[r]).max(axis=0) for r in (way.near, way.far)]
-        total += 2 * np.where(small, own[1], np.maximum(own[0] * decay, own[1])) * left
+        total += 2 * np.where(small, own[1], np.maximum(CHANCE * decay * own[0], own[1])) * left
         slowest = np.maximum(slowest, decay)
     between = min((way.between for way in aliases.ways), default=1.0)
     return KError(total, slowest, least.max(axis=0), between)

@@ -34,7 +34,7 @@ def poisson(r):
 
 @pytest.mark.parametrize("n", [30, 45, 64])
 def test_covers_and_is_near_the_error(n):
-    """F(R) = r^|R|: the error is 4 r^N, what is reported 4 r^((0.4 + 2.35 0.2) N): E_2 at 0.4 N, E_1 at 0.2 N."""
+    """F(R) = r^|R|: the error is 4 r^N, what is reported 4 r^((0.4 + 2.44 0.2) N): E_2 at 0.4 N, E_1 at 0.2 N."""
     kernel = poisson(0.8)
     mean, found = of_mesh(lambda k: np.stack([kernel(k), -2 * kernel(k)], axis=1), n)
     true = np.abs(mean - [1.0, -2.0])
