@@ -5,11 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-<<<<<<< HEAD
-.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale docs figures cost cutoffs dopings elements clean
-=======
-.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale bench-k-error docs figures cost cutoffs elements clean
->>>>>>> ws-error
+.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale bench-k-error docs figures cost cutoffs dopings elements clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
