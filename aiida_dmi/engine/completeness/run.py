@@ -98,7 +98,8 @@ def complete(
         counts = active_counts(folder.energies, float(mu.max() + shifts.max()), max(settings.temperatures))
         grid = ((mu[:, None] + shifts).ravel(), np.repeat(kt, len(shifts)))
         kernel = PlaneWaveKernel.of(folder, pseudos, potentials, counts, grid, model.dimension, spec.memory_limit)
-        key = fingerprint(model, settings, mu, folder.energies, folder.kpoints, potentials, pseudos, counts)
+        states = (folder.energies, folder.kpoints, folder.plane_waves)
+        key = fingerprint(model, settings, mu, states, potentials, pseudos, counts, spec.memory_limit)
         kept = Checkpoint(checkpoint if root else None, key)
         with Workers(kernel, spec.processes, communicator) as workers:
             sums = _summed(points, workers, kept, len(grid[0]), model, progress and root)
