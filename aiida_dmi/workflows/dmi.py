@@ -158,7 +158,11 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         message = validation.structure(structure)
         if message is None:
             message = WannierModelWorkChain.validate_inputs({**inputs["wannier_model"], "structure": structure}, None)
-        masks = inputs["response"]["dmi"]["parameters"].get("soi_masks", None) or {}
+        response = inputs["response"]["dmi"]["parameters"]
+        asked = response.get("quantities", None)
+        if message is None and inputs.get("completeness") and asked is not None and "D_1" not in asked:
+            message = f"completeness: the response's quantities are {', '.join(asked)}; D_1 has to be among them"
+        masks = response.get("soi_masks", None) or {}
         for name, weights in masks.items():
             if message is None and len(weights) != len(structure.sites):
                 atoms = len(structure.sites)
