@@ -19,6 +19,7 @@ from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
+from aiida_dmi.structures.description import film_in_words
 from aiida_dmi.structures.film import Film
 from aiida_dmi.workflows.codes import CODES
 from aiida_dmi.workflows.cutoffs import basis
@@ -180,7 +181,7 @@ def response(source: str, **options: Any) -> None:
     attributes, job = node.base.attributes, builder["response"].dmi
     lines = [f"model      {' '.join(attributes.get('symbols'))}, {node.filename}"]
     if builder.get("film") is not None:
-        lines += Film.from_record(builder["film"].get_dict(), node.load()).described()
+        lines += film_in_words(Film.from_record(builder["film"].get_dict(), node.load()))
     lines += _describe_response(job.parameters.get_dict())
     if options["dry_run"]:
         shape = (attributes.get("functions"), len(attributes.get("symbols")), attributes.get("mesh"))
@@ -277,7 +278,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
     return [
         f"film       {film.label or film.get_formula()}; layers (z, Angstrom): {layers}",
         f"cell       {film.cell_lengths[0]:.4f} x {film.cell_lengths[1]:.4f} x {film.cell_lengths[2]:.4f} Angstrom",
-        *decided.described(),
+        *film_in_words(decided),
         f"cutoffs    {ports.cutoffs['words']}",
         *_warned_basis(ports),
         f"pw.x       scf mesh {meshes['scf']}, {ranks} ranks",

@@ -12,6 +12,7 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine import WannierModel
 from aiida_dmi.engine.maps import quality
 from aiida_dmi.engine.run.cli import describe
+from aiida_dmi.structures.description import film_in_words
 from aiida_dmi.structures.runs import film_of_model
 
 
@@ -61,5 +62,5 @@ def _atoms(loaded: WannierModel, node: WannierModelData) -> str:
         for number in sorted(range(loaded.atoms), key=lambda atom: -loaded.positions[atom, 2])
     ]
     headings = ["atom", "layer", "x (Angstrom)", "y", "z", "moment (mu_B)"]
-    lines = film.described() if film is not None and layered else []
+    lines = film_in_words(film) if film is not None and layered else []
     return "\n".join([tabulate(rows, headings, disable_numparse=True), "", *lines])

@@ -232,6 +232,7 @@ def draw(campaign: str, folder: Path, layers: str | None, unit: str, quantity: s
         headline = headline[headline["layers"] == layers]
     makers: dict[str, Callable[[], Figure]] = {
         "doping": lambda: plots.plot_doping(campaign_table(campaign, points=True), quantity, unit),
+        "doping_parts": lambda: plots.plot_doping_parts(campaign_table(campaign, points=True), unit),
         "heat_map": lambda: plots.plot_heat_map(headline, quantity, unit),
     }
     folder.mkdir(parents=True, exist_ok=True)

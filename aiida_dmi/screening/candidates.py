@@ -20,8 +20,8 @@ from aiida_dmi.aiida_types import Kind
 from aiida_dmi.data.lookup import find_node
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.build.virtual_crystal import formula
+from aiida_dmi.engine.constants import ELEMENTS
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.maps.filling import ELEMENTS
 from aiida_dmi.screening.spec import Dopings, Spec, System
 from aiida_dmi.structures.bilayer import film_arguments, film_label
 from aiida_dmi.structures.choices import Choices

@@ -1,4 +1,4 @@
-"""Plots of a campaign's table: D against the doping x, and a map of magnets and substrates."""
+"""Plots of a campaign's table: D and its parts against the doping x, and a map of magnets and substrates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,39 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     InputError
         If the table holds no doping.
     """
-    chosen = column_of(table, quantity, unit)
+    figure, axes = _figure(5.2, 3.8)
+    _against_doping(axes, table, column_of(table, quantity, unit))
+    axes.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def plot_doping_parts(table: pd.DataFrame, unit: str = "meV_angstrom") -> Figure:
+    """D, Q and the decomposition of D(1) into a(I) and a(II) against the doping x, a panel each.
+
+    Parameters
+    ----------
+    table, unit
+        As `plot_doping`.
+
+    Raises
+    ------
+    InputError
+        If the table holds no doping, or not all of D, Q, a(I), a(II).
+    """
+    panels = [column_of(table, quantity, unit) for quantity in ("D", "Q", "a_I", "a_II")]
+    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    drawn = figure.subplots(2, 2, sharex=True).ravel()
+    for axes, column in zip(drawn, panels, strict=True):
+        _against_doping(axes, table, column)
+    for axes in drawn[:2]:
+        axes.set_xlabel("")
+    handles, labels = drawn[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    return figure
+
+
+def _against_doping(axes: matplotlib.axes.Axes, table: pd.DataFrame, chosen: Column) -> None:
     column = chosen.name
     # Beyond |x| = 1 there are more electrons than substituted atoms can bring.
     usable = table[table[column].notna() & (table["x"].astype(float).abs() <= 1)]
@@ -57,7 +89,6 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     groups = list(mixed.groupby(["host", "series"], sort=False))
     if not lines and not groups:
         raise InputError("plot: no doping in this table; give `dopings` or `shifts` in the spec, and all points")
-    figure, axes = _figure(5.2, 3.8)
     colours = iter(CYCLE * (1 + (len(lines) + len(groups)) // len(CYCLE)))
     for film, part in lines:
         colour = next(colours)
@@ -77,8 +108,6 @@ def plot_doping(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angst
     axes.set_xlabel("doping $x$")
     axes.set_ylabel(_label(chosen))
     axes.tick_params(direction="in", top=True, right=True)
-    axes.legend(frameon=False, fontsize=7)
-    return figure
 
 
 def plot_heat_map(table: pd.DataFrame, quantity: str = "D", unit: str = "meV_angstrom") -> Figure:

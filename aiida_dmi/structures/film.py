@@ -415,27 +415,3 @@ class Film:
             vanishing=record["vanishing"],
             decisions=tuple(record["decisions"]),
         )
-
-    def described(self) -> list[str]:
-        """The film in a few lines: layers, normal, thickness, order, and what rules decided."""
-        names = ["+".join(dict.fromkeys(self.names[site] for site in layer)) for layer in reversed(self.layers)]
-        parts = {
-            part: "/".join(self.elements(part))
-            for part in ("substrate", "magnet", "spacer", "cap")
-            if part in self.parts
-        }
-        t, rule = self.thickness, self.thickness_rule
-        sign = "; the other way D has the other sign" if self.normal == AS_GIVEN and self.vanishing is None else ""
-        lines = [
-            f"layers     from the top: {', '.join(names)}; "
-            + ", ".join(f"{part} {elements}" for part, elements in parts.items()),
-            f"normal     {self.normal}{sign}",
-            f"thickness  t {rule if t is None else f'= {t:.4f} Angstrom ({rule})'}; "
-            f"cell area {self.area:.4f} Angstrom^2",
-        ]
-        if self.order is not None:
-            moments = ", ".join(f"{kind} {moment:g}" for kind, moment in sorted(self.moments.items()) if moment)
-            lines.append(f"order      {self.order} (moments, mu_B: {moments})")
-        if self.vanishing is not None:
-            lines.append(f"symmetry   {self.vanishing}")
-        return [*lines, *(f"note       {decision}" for decision in self.decisions)]

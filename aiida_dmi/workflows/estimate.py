@@ -99,7 +99,7 @@ class FilmSize:
         pseudos : sequence of Pseudopotential
             Of every atom.
         parameters : mapping
-            pw.x's: of SYSTEM `ecutwfc`, `ecutrho` in Ry, of ELECTRONS `mixing_ndim`.
+            pw.x's: of SYSTEM `ecutwfc`, `ecutrho` in Ry and `nbnd`, of ELECTRONS `mixing_ndim`.
         meshes : tuple
             Divisions of the scf's and of the Wannier functions' mesh.
         wannierisation : mapping
@@ -128,8 +128,8 @@ class FilmSize:
             plane_waves=float(abs(np.linalg.det(lattice))) * cutoff**1.5 / (6 * math.pi**2),
             grid=fft_grid(lattice, _cutoff(system, "ecutrho", 4 * cutoff)),
             functions=functions,
-            # pw.x's own number for a metal.
-            scf_bands=math.ceil(max(0.6 * electrons, electrons / 2 + 4)),
+            # Without a number pw.x takes its own for a metal.
+            scf_bands=system.get("nbnd") or math.ceil(max(0.6 * electrons, electrons / 2 + 4)),
             nscf_bands=sum(pseudo.semicore_bands() for pseudo in pseudos) + kept + SPARE_BANDS,
             kept_bands=kept,
             scf_points=irreducible_points(cell, scf_mesh),

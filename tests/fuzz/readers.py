@@ -35,6 +35,7 @@ from aiida_dmi.parsers.overlaps import read_summary
 from aiida_dmi.parsers.wannier90 import find_error, parse_bands, parse_wout
 from aiida_dmi.screening.spec import read_spec
 from aiida_dmi.structures.choices import Choices
+from aiida_dmi.structures.description import film_in_words
 from aiida_dmi.structures.files import read_structure
 from aiida_dmi.structures.intake import take_in
 from aiida_dmi.workflows.protocols.utils import load_protocol
@@ -201,7 +202,7 @@ def film(path):
     """A structure file, as far as nothing of it is stored."""
     content = read_structure(str(path))
     taken = take_in(content.atoms, Choices(moments=content.moments or None))
-    return taken.film.described(), taken.film.record()
+    return film_in_words(taken.film), taken.film.record()
 
 
 READERS = {

@@ -12,7 +12,7 @@ from aiida_dmi.engine.output.results import load_result
 from aiida_dmi.screening.campaign import REFUSED, campaign_group
 from aiida_dmi.screening.candidates import Candidate
 from aiida_dmi.screening.controller import enter
-from aiida_dmi.screening.plots import plot_doping, plot_heat_map
+from aiida_dmi.screening.plots import plot_doping, plot_doping_parts, plot_heat_map
 from aiida_dmi.screening.table import Column, campaign_table, rank, write_table
 from aiida_dmi.structures.bilayer import film_arguments
 
@@ -142,6 +142,18 @@ def test_plot_against_doping(campaign):
         plot_doping(campaign_table(campaign)[:1])
     with pytest.raises(InputError, match="E in meV_angstrom was given, it has D, Q"):
         plot_doping(table, "E")
+
+
+def test_decomposition_against_doping(campaign):
+    """Four panels, each what a figure of its quantity alone shows."""
+    table = campaign_table(campaign, points=True)
+    for axes, quantity in zip(plot_doping_parts(table).axes, ("D", "Q", "a_I", "a_II"), strict=True):
+        alone = plot_doping(table, quantity).axes[0]
+        assert axes.get_ylabel() == alone.get_ylabel()
+        assert len(axes.lines) == len(alone.lines)
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), alone.lines[0].get_xydata())
+    with pytest.raises(InputError, match="a_II in meV_angstrom was given"):
+        plot_doping_parts(table.drop(columns=[name for name in table if name.startswith("a_II")]))
 
 
 def test_heat_map(campaign):

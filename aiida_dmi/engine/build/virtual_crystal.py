@@ -29,19 +29,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import block_diag
 
+from ..constants import ELEMENTS
 from ..errors import InputError
 from .pseudopotential import Pseudopotential
 from .upf import Orbital, Projector
 
 Floats = npt.NDArray[np.float64]
-
-ELEMENTS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
-    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir "
-    "Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh "
-    "Fl Mc Lv Ts Og"
-)
-"""Chemical symbols in the order of Z, from 1."""
 
 MESH_TOLERANCE = 1e-8
 """Bohr within which the points of two radial meshes are the same."""
@@ -125,10 +118,9 @@ def core_electrons(pseudo: Pseudopotential) -> float:
     InputError
         If the element is unknown.
     """
-    symbols = ELEMENTS.split()
-    if pseudo.element not in symbols:
+    if pseudo.element not in ELEMENTS:
         raise InputError(f"pseudopotential: element '{pseudo.element}' is unknown, expected a chemical symbol")
-    return symbols.index(pseudo.element) + 1 - pseudo.valence
+    return ELEMENTS.index(pseudo.element) + 1 - pseudo.valence
 
 
 def _check_pair(first: Pseudopotential, second: Pseudopotential) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from .. import arguments
-from ..constants import BOLTZMANN_EV, LOWEST_TEMPERATURE
+from ..constants import BOLTZMANN_EV, ELEMENTS, LOWEST_TEMPERATURE
 from ..errors import InputError
 from ..integrate.chemical_potential import neutral_level
 from ..integrate.settings import FERMI_LEVELS, LIMITS, direction_label
@@ -25,15 +25,6 @@ from .arguments import checked_divisions, checked_mask, checked_scale, mesh_poin
 from .k_map import BATCH_BYTES
 
 Floats = npt.NDArray[np.float64]
-
-SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
-    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir "
-    "Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl "
-    "Mc Lv Ts Og"
-)
-ELEMENTS = tuple(SYMBOLS.split())
-"""By atomic number."""
 
 
 def density_of_states(

@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 from aiida_dmi.engine import InputError, RashbaModel, compute, load_result, save_result
-from aiida_dmi.engine.constants import HBAR2_OVER_2M
+from aiida_dmi.engine.constants import ELEMENTS, HBAR2_OVER_2M
 from aiida_dmi.engine.integrate.chemical_potential import neutral_level
-from aiida_dmi.engine.maps.filling import ELEMENTS, compound_label, density_of_states, doping_axis
+from aiida_dmi.engine.maps.filling import compound_label, density_of_states, doping_axis
 
 
 def test_two_parabolas():
