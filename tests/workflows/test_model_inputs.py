@@ -369,7 +369,7 @@ def test_inner_workchains_have_protocols_too(codes, overrides, pseudo_family, mo
     )
     cutoff = recommended(pseudo_family, ["Co", "Pt"])["normal"][0]
     assert functions.nscf.pw.parameters["SYSTEM"]["ecutwfc"] == cutoff
-    assert functions.kpoints.get_kpoints_mesh()[0] == [9, 9, 1]
+    assert functions.kpoints.get_kpoints_mesh()[0] == [12, 12, 1]
     assert functions.overlaps.code.label == functions.model.code.label == "engine"
     missing = WorkflowFactory("dmi.wannier_functions").spec().inputs.validate(inputs_of(functions))
     assert "required value was not provided" in str(missing)
