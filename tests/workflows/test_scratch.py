@@ -61,13 +61,13 @@ def test_emptied_scratch(model):
 
     # The model's job misses the nscf: that is done again with the same choice, the scf is not.
     empty(*pw(first, "nscf"))
-    second = model([1, 2], frozen_window=2.0)
+    second = model([1, 2], frozen_window=3.0)
     assert [step for step in computed(second) if step in ("scf", "bands", "nscf")] == ["nscf"]
     assert "is not on the computer any more" in said(second)
 
     # The same film as before costs nothing, whatever is gone.
     empty(*jobs_of(first), *jobs_of(second))
-    same = model([1, 2], frozen_window=2.0)
+    same = model([1, 2], frozen_window=3.0)
     assert computed(same) == []
 
     # On another mesh its scf is done again before anything else, and is what the results stand on.
