@@ -83,7 +83,7 @@ def test_text_has_values_conditions_and_gate(finished):
         "pJ/m",
         "mJ/m^2",
         "1500 K",
-        "6x6; errors: from the decay of Fourier coefficients",
+        "6x6; errors: from the decay of",
         "response: closure",
         finished.uuid,
     ):
