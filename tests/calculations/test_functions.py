@@ -143,7 +143,9 @@ def test_headline_units(model_file, tmp_path):
     # 1 meV/Angstrom = 1.602177 pJ/m; divided by 2 Angstrom: 1 pJ/m / 2e-10 m = 5 mJ/m^2.
     assert value["pJ_per_m"] == pytest.approx(expected / 6.653846382 * 1.602176634, rel=1e-8)
     assert value["mJ_per_m2"] == pytest.approx(value["pJ_per_m"] * 5, rel=1e-12)
-    assert value["meV_angstrom_error"] == pytest.approx(result.D_error.sel(i="y", j="x", soi_scale=1.0).item())
+    # Six points a side do not resolve kT: the database takes no NaN.
+    assert np.isnan(result.D_error.sel(i="y", j="x", soi_scale=1.0).item())
+    assert value["meV_angstrom_error"] is None
     assert summary["total_magnetization_bohr"] == 2.57
     assert "mJ_per_m2" not in functions.headline(node).get_dict()["values"]["D_yx"]
 

@@ -199,8 +199,17 @@ def test_without_a_limit_it_is_measured_and_not_judged(model, tmp_path):
     assert found["quantities"]["bands"]["value"] is None
 
 
+def test_an_error_that_is_not_resolved_fails_the_gate(model, tmp_path):
+    save_result(compute(model, 4, temperatures=[300.0]), tmp_path / "result.nc")
+    node = DmiData((tmp_path / "result.nc").absolute())
+    found = quality.assess_response(node, orm.Dict({"k_error": 1e3})).get_dict()
+    assert found["failed"] == ["k_error"]
+    assert found["quantities"]["k_error"]["value"] is None
+    assert found["messages"][0].startswith("k_error = not resolved (")
+
+
 def test_response_gate(model, tmp_path):
-    result = compute(model, 12, temperatures=[1500.0])
+    result = compute(model, 24, temperatures=[3000.0])
     save_result(result, tmp_path / "result.nc")
     node = DmiData((tmp_path / "result.nc").absolute())
     loose = {"closure": 1e3, "k_error": 1e3, "symmetry_residual": 1.0}
