@@ -18,7 +18,7 @@ def test_convergence_draws_values_errors_and_the_way_to_the_finest(model):
     d, error, away = (columns[f"D_yx{word} (meV angstrom per cell)"] for word in ("", " error", " to the finest"))
     np.testing.assert_allclose(away, np.abs(np.array(d) - d[2]))
     assert away[2] == 0.0
-    np.testing.assert_array_equal(error[1:], [float(one.D_error.sel(i="y", j="x")) for one in (results[1], results[2])])
+    np.testing.assert_array_equal(error[1:], [one.D_error.sel(i="y", j="x").item() for one in (results[1], results[2])])
 
 
 def test_convergence_needs_two_meshes(result):
