@@ -151,7 +151,7 @@ def test_from_a_finished_model_no_dft_is_run(finished, codes):
     builder = DmiWorkChain.get_builder()
     builder.model = finished.outputs.model
     builder.response.dmi.code = codes["engine"]
-    builder.response.dmi.parameters = orm.Dict(SMALL["response"])
+    builder.response.dmi.parameters = finished.inputs.response.dmi.parameters
     results, node = engine.run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
     assert [n.process_label for n in node.called_descendants if isinstance(n, orm.CalcJobNode)] == ["DmiCalculation"]
