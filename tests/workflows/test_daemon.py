@@ -186,7 +186,7 @@ def test_report_says_what_ran_and_why(session, restarted):
     for words in (
         "scf: PwBaseWorkChain",
         "started, collinear density, no spin-orbit",
-        "44 bands on the complete mesh of 4 k points",
+        "44 bands on 2 of 4 k points, the others by time reversal and 2 operations of the film",
         "overlaps, spin down: OverlapsCalculation",
         "quality gate:",
         "response: DmiBaseWorkChain",
