@@ -18,9 +18,10 @@ from aiida_dmi.containers.configuration import ContainerError
 TIMEOUT = 120
 """Seconds a probe may take; starting a container takes one, a large image on a parallel file system more."""
 PROBES: dict[str, tuple[tuple[str, ...], str]] = {
-    # pw.x and pw2wannier90.x print version and ranks, and then stop for want of input.
+    # pw.x, pw2wannier90.x and pp.x print version and ranks, and then stop for want of input.
     "pw": (("-i", "/dev/null"), r"Program PWSCF v\.?\s*(\S+) starts"),
     "pw2wannier90": (("-i", "/dev/null"), r"Program PW2WANNIER v\.?\s*(\S+) starts"),
+    "pp": (("-i", "/dev/null"), r"Program POST-PROC v\.?\s*(\S+) starts"),
     "wannier90": (("--version",), r"Wannier90:\s*v?(\S+)"),
     "engine": (("--version",), r"^dmi-engine (\S+)"),
 }

@@ -169,7 +169,7 @@ def test_the_plugins_version(run, monkeypatch):
 @pytest.mark.parametrize("group", ["aiida.calculations", "aiida.parsers"])
 def test_every_plugin_has_a_cache_version(group):
     plugins = [point.load() for point in entry_points(group=group) if point.name.startswith("dmi.")]
-    assert len(plugins) == 4
+    assert len(plugins) == 5
     for plugin in plugins:
         assert isinstance(plugin.CACHE_VERSION, int), plugin
 

@@ -231,12 +231,12 @@ def test_setup_check_runs_every_code(call, codes, pseudo_family):
     arguments = ("setup", "--check", "--computer", codes["pw"].computer.label)
     good = call(*arguments, "--family", pseudo_family.label)
     assert good.exit_code == 0, good.output
-    for words in ("Program PWSCF", "Program PW2WANNIER", "Wannier90: 3", "dmi-engine 0", "4 elements"):
+    for words in ("Program PWSCF", "Program PW2WANNIER", "Program POST-PROC", "Wannier90: 3", "dmi-engine 0", "4 elements"):
         assert words in good.output
     bad = call(*arguments, "--family", "no/such")
     assert bad.exit_code == 1
     assert "pseudopotential family no/such: NOT THERE" in bad.output
-    assert "1 of 5 not ready" in bad.output
+    assert "1 of 6 not ready" in bad.output
 
 
 def test_overrides_from_a_file(call, options, tmp_path):

@@ -35,7 +35,7 @@ UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, Attribu
 """What h5py, h5netcdf and xarray raise of a damaged or foreign file."""
 
 FORMAT = "aiida-dmi-response"
-VERSION = 1
+VERSION = 2
 
 SMALLEST_CHANGE = 1e-9
 """Electrons between the two levels, below which mu is taken to lie in a gap."""

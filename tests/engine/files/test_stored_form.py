@@ -101,10 +101,14 @@ def test_every_number_of_a_stored_result(stored, version):
 
 @pytest.mark.parametrize("version", RESULTS)
 def test_a_stored_model_still_gives_the_stored_result(stored, version):
-    """The numbers themselves: D, Q, a(I), a(II) of the stored model to 1e-9 of the largest."""
+    """The numbers themselves: D, Q, a(I), a(II) of the stored model to 1e-9 of the largest.
+
+    Errors are estimates, those of version 1 from a nested mesh; since version 2 they are not resolved on so coarse a
+    mesh.
+    """
     result = load_result(stored / f"result-{version}.nc")
     again = recomputed(stored, version)
-    for name in result.data_vars:
+    for name in (one for one in result.data_vars if version == results.VERSION or not one.endswith("_error")):
         size = max(1e-3, float(np.nanmax(np.abs(result[name].values), initial=0.0)))
         np.testing.assert_allclose(again[name].values, result[name].values, rtol=0, atol=1e-9 * size, err_msg=name)
 

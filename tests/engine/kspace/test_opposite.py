@@ -59,9 +59,12 @@ def test_half_of_the_points_gives_the_same(film, mesh, fermi_level):
 
 @pytest.mark.parametrize(("mesh", "half"), [(6, 20), (9, 41)])
 def test_half_of_the_points_is_what_is_worked_on(film, mesh, half, diagonalised):
-    """On 6 x 6 points 4 are their own image, on 9 x 9 one; the blocks of both spins are diagonalised at each."""
+    """On 6 x 6 points 4 are their own image, on 9 x 9 one; the blocks of both spins are diagonalised at each.
+
+    And on 12 x 12 points for the fastest band near mu.
+    """
     model = film(4).model((3, 3, 1))
-    assert diagonalised(model, mesh, **FIRST_ORDER) == {model.functions: 2 * half}
+    assert diagonalised(model, mesh, **FIRST_ORDER) == {model.functions: 2 * (half + 144)}
 
 
 def broken_hamiltonian(model):
@@ -90,7 +93,7 @@ def test_models_without_time_reversal_are_summed_over_every_point(film, broken, 
     other = dataclasses.replace(model, **broken(model))
     assert Interpolation(model).time_reversal
     assert not Interpolation(other).time_reversal
-    assert diagonalised(other, 6, **FIRST_ORDER) == {model.functions: 2 * 36}
+    assert diagonalised(other, 6, **FIRST_ORDER) == {model.functions: 2 * (36 + 144)}
     for method in ("second_component", "exact_second_component"):
         columns = Interpolation(other).spin_orbit_columns((0, 0, 1), [1, 1])
         with pytest.raises(ValueError, match="lacks time reversal"):
