@@ -12,6 +12,7 @@ from aiida.common.links import LinkType
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import pk_of
+from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.lookup import PK
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
@@ -260,7 +261,28 @@ def _responses_of_models(models: Iterable[int]) -> set[int]:
         query.append(orm.CalcJobNode, with_incoming="model", tag="job")
         query.append(DmiData, with_incoming="job", project="id")
         found |= set(query.distinct().all(flat=True))
+    return _with_corrected(found)
+
+
+def _with_corrected(responses: set[int]) -> set[int]:
+    """Results, and those that a calculation function made of them: what the Wannier functions leave out put back."""
+    found = set(responses)
+    for part in _chunks(responses):
+        query = orm.QueryBuilder().append(DmiData, filters={"id": {"in": part}}, tag="response")
+        query.append(orm.CalcFunctionNode, with_incoming="response", tag="correction")
+        query.append(DmiData, with_incoming="correction", project="id")
+        found |= set(query.distinct().all(flat=True))
     return found
+
+
+def _corrected_by(codes: set[int]) -> set[int]:
+    """Results that were corrected with what a workchain with one of these codes computed."""
+    query = orm.QueryBuilder().append(orm.AbstractCode, filters={"id": {"in": sorted(codes)}}, tag="code")
+    query.append(orm.WorkChainNode, with_incoming="code", tag="chain")
+    query.append(CompletenessData, with_incoming="chain", tag="completeness")
+    query.append(orm.CalcFunctionNode, with_incoming="completeness", tag="correction")
+    query.append(DmiData, with_incoming="correction", project="id")
+    return set(query.distinct().all(flat=True))
 
 
 def _made_with_codes(codes: set[int], exhaustive: bool) -> pd.DataFrame:
@@ -273,7 +295,8 @@ def _made_with_codes(codes: set[int], exhaustive: bool) -> pd.DataFrame:
     query = orm.QueryBuilder().append(orm.AbstractCode, filters={"id": {"in": sorted(codes)}}, tag="code")
     query.append(orm.CalcJobNode, with_incoming="code", tag="job")
     query.append(DmiData, with_incoming="job", project="id")
-    return _described(_responses_of_models(models) | set(query.distinct().all(flat=True)))
+    alone = _with_corrected(set(query.distinct().all(flat=True)))
+    return _described(_responses_of_models(models) | alone | _corrected_by(codes))
 
 
 def _descending(nodes: Iterable[int]) -> set[int]:

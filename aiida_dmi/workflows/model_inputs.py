@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from aiida import orm
@@ -23,8 +22,6 @@ from aiida_dmi.workflows.ports import Ports
 from aiida_dmi.workflows.protocols.utils import load_protocol
 
 FREE = (True, True, True)
-SPARE = 4
-"""Bands above the occupied ones in the scf, as pw.x's default for metals."""
 
 
 def checked_film(
@@ -79,7 +76,6 @@ def model_ports(
     chosen, decided = _pseudos_and_cutoffs(inputs, structure, pseudos)
     scf = inputs["scf"]["parameters"]
     scf["SYSTEM"]["starting_magnetization"] = _starting_magnetization(dict(film.moments), chosen)
-    scf["SYSTEM"].setdefault("nbnd", _bands(structure, film, chosen))
     validation.require_kinds(scf["SYSTEM"], structure)
 
     builder = Ports()
@@ -145,18 +141,6 @@ def _starting_magnetization(moments: dict[str, float], pseudos: dict[str, UpfDat
     valence = {kind: read_pseudo(pseudos[kind]).valence for kind in moments}
     validation.require_moments(moments, valence)
     return {kind: moment / valence[kind] for kind, moment in moments.items()}
-
-
-def _bands(structure: orm.StructureData, film: Film, pseudos: dict[str, UpfData]) -> int:
-    """Of a spin in the scf: pw.x's default for metals, and `SPARE` above the majority's electrons at the least.
-
-    pw.x does not think of the moment, so that in a small film its highest band is occupied here and there, and the scf
-    is made again with more bands.
-    """
-    kinds = [site.kind_name for site in structure.sites]
-    electrons = sum(read_pseudo(pseudos[kind]).valence for kind in kinds)
-    majority = (electrons + sum(abs(film.moments.get(kind, 0.0)) for kind in kinds)) / 2
-    return math.ceil(max(0.6 * electrons, electrons / 2 + SPARE, majority + SPARE))
 
 
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -231,7 +231,14 @@ def test_setup_check_runs_every_code(call, codes, pseudo_family):
     arguments = ("setup", "--check", "--computer", codes["pw"].computer.label)
     good = call(*arguments, "--family", pseudo_family.label)
     assert good.exit_code == 0, good.output
-    for words in ("Program PWSCF", "Program PW2WANNIER", "Program POST-PROC", "Wannier90: 3", "dmi-engine 0", "4 elements"):
+    for words in (
+        "Program PWSCF",
+        "Program PW2WANNIER",
+        "Program POST-PROC",
+        "Wannier90: 3",
+        "dmi-engine 0",
+        "4 elements",
+    ):
         assert words in good.output
     bad = call(*arguments, "--family", "no/such")
     assert bad.exit_code == 1

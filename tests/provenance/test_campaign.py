@@ -109,9 +109,9 @@ def test_those_that_fail_stop_nobody(campaign, table):
         for name in ("D", "Q_1", "a_I", "a_II")
         for unit in ("meV_angstrom", "pJ_per_m", "mJ_per_m2")
     ]
-    assert (
-        finished[[*columns, *(f"{c}_error" for c in columns), "closure", "bands", "spin_overlap"]].notna().all().all()
-    )
+    assert finished[[*columns, "closure", "bands", "spin_overlap"]].notna().all().all()
+    # So coarse a mesh does not resolve kT.
+    assert finished[[f"{column}_error" for column in columns]].isna().all().all()
 
 
 def test_run_again_computes_nothing(invoke, campaign):

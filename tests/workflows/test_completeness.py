@@ -1,7 +1,5 @@
 """WorkChain dmi.completeness: real pw.x, pp.x and dmi-engine on the tiny film, from its scf."""
 
-import shutil
-
 import numpy as np
 import pytest
 from aiida import engine, orm
@@ -42,8 +40,7 @@ def builder(codes, computer, tiny, tiny_model):
         "ELECTRONS": {"conv_thr": 1e-10},
     }
     builder.nscf.pw.parameters = orm.Dict(parameters)
-    code = orm.InstalledCode(computer, shutil.which("pp.x"), label="pp", default_calc_job_plugin="quantumespresso.pp")
-    builder.potential.code = code.store()
+    builder.potential.code = codes["pp"]
     builder.potential.metadata.options = OPTIONS
     builder.completeness.code = codes["engine"]
     builder.completeness.parameters = orm.Dict({"temperatures": [3000.0]})

@@ -67,9 +67,7 @@ def memory(computer):
 
 def test_sizes_are_those_that_pw_prints(build):
     """Grid, bands, k points and projectors of Co/Pt(111) 1+1 as pw.x's output of the validation run has them."""
-    # pw.x chose 22 bands of itself then.
-    bands = {"scf": {"parameters": {"SYSTEM": {"nbnd": 22}}}}
-    size = layout.size_of(co_pt111(1, 1), build(co_pt111(1, 1), bands).wannier_model)
+    size = layout.size_of(co_pt111(1, 1), build().wannier_model)
     # Its k points have 3263 to 3296 plane waves.
     assert size.plane_waves == pytest.approx(THIN.plane_waves, rel=1e-4)
     assert dataclasses.replace(size, plane_waves=THIN.plane_waves) == THIN

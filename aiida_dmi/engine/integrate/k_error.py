@@ -63,7 +63,8 @@ def thermal_decay(ways: Sequence[Way], speed: float, kt: float) -> Floats:
     speed, kt : float
         eV*Angstrom, eV.
     """
-    distances = np.array([way.between * way.length for way in ways])
+    # On a mesh of a few points the near vectors are as far as the far ones, or farther.
+    distances = np.array([max(way.between, 0.0) * way.length for way in ways])
     return np.exp(-np.pi * kt * distances / speed) if speed > 0 else np.zeros(len(distances))
 
 

@@ -132,7 +132,9 @@ def test_bands_between_the_mesh_points(prototype, off_the_mesh, model_file, spec
         text = (source / f"{seed}.win").read_text()
         window = f"dis_froz_max={fermi_energy + 2}"
         (tmp_path / f"{seed}.win").write_text(re.sub("dis_froz_max=.*", window, text))
-        spec = OverlapsSpec(source / "out" / "x.save", source / "up.nnkp", spin, ATOMIC, pseudos)
+        spec = OverlapsSpec(
+            source / "out" / "x.save", source / "up.nnkp", spin, trial_functions=ATOMIC, pseudos=pseudos
+        )
         write_overlaps(spec, tmp_path / seed)
         run(tmp_path, "wannier90.x", [seed], ranks=1)
     spec = dataclasses.replace(specification(tmp_path, fermi_energy), nscf=source / "out" / "x.save")

@@ -192,7 +192,8 @@ def test_degenerate_states_are_not_parted(prototype, overlaps, tmp_path, run):
         ({"nscf": "[1]"}, "nscf: [1] was given, expected a path"),
         (
             {"seed": "x"},
-            "seed: unknown key; expected nscf, nnkp, spin, operations, trial_functions, pseudos, memory_limit, seedname",
+            "seed: unknown key; expected nscf, nnkp, spin, operations, trial_functions, pseudos, memory_limit, "
+            "seedname",
         ),
         ({"seedname": 3}, "seedname: 3 was given, expected a path"),
         ({"seedname": "none/aiida"}, "none does not exist"),
