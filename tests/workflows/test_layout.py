@@ -281,7 +281,9 @@ def test_steps_of_a_film(build):
     assert sum(step.core_seconds for step in steps) == pytest.approx(estimate.film_seconds(size, names[:5]))
     assert all(step.seconds <= step.core_seconds for step in steps)
     response = layout.response_step(builder.response.dmi, 18, 2, [6, 6, 1])
-    assert response.core_seconds == pytest.approx(estimate.response_seconds(18, builder.response.dmi.parameters.get_dict()))
+    assert response.core_seconds == pytest.approx(
+        estimate.response_seconds(18, builder.response.dmi.parameters.get_dict())
+    )
 
 
 def test_missing_pseudopotentials_are_named(build, pseudo_family):

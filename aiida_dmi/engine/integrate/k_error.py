@@ -22,6 +22,8 @@ CHANCE = 0.5
 """Part of its near coefficients, fallen by the tensor's decay, that a component's far ones are taken for at least."""
 ROUNDING = 1e-8
 """Of the size of a quantity: far coefficients below are taken for the alias themselves, whether they fall or not."""
+NOTHING = 1e-12
+"""eV, Angstrom: what is left of a quantity that is zero by symmetry."""
 TINY = 1e-3
 """Of the way to an alias; no two sets of coefficients are nearer, but on a mesh of a few points."""
 WINDOW, WIDTHS = 0.2, 2.0
@@ -140,7 +142,7 @@ def k_error(coefficients: Floats, aliases: Aliases, axes: int, size: Floats, the
     total = np.zeros(coefficients.shape[1:])
     slowest = np.zeros(())
     trailing = tuple(range(-axes, 0))
-    floor = ROUNDING * np.sqrt((size**2).sum(axis=trailing, keepdims=True))
+    floor = NOTHING + ROUNDING * np.sqrt((size**2).sum(axis=trailing, keepdims=True))
     least = thermal.reshape(*thermal.shape, *[1] * axes)
     for way, bound in zip(aliases.ways, least, strict=True):
         near, far = (
