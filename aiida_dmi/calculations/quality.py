@@ -11,6 +11,7 @@ import numpy.typing as npt
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_dmi.engine.completeness.file import OF_MODEL
 from aiida_dmi.engine.constants import RYDBERG_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.maps import quality
@@ -210,8 +211,10 @@ def assess_response(response: orm.Data, limits: orm.Dict, film: orm.Dict | None 
         point = point.isel(direction=~zero)
     if point[leading].size:
         size = float(abs(point[leading]).max())
+        # What was put back has a mesh and an error of its own, which stand beside the number.
+        own = f"{leading}{OF_MODEL}_error" if f"{leading}{OF_MODEL}_error" in point else f"{leading}_error"
         # Where the mesh does not resolve kT there is no error, which is no small one.
-        numbers["k_error"] = float(point[f"{leading}_error"].max(skipna=False)) / size if size > 0 else None
+        numbers["k_error"] = float(point[own].max(skipna=False)) / size if size > 0 else None
         numbers |= {
             name: _worst(point[name]) for name in ("closure", "symmetry_residual", "completeness") if name in point
         }
