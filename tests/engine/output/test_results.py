@@ -10,6 +10,7 @@ import xarray as xr
 import aiida_dmi
 from aiida_dmi.engine import InputError, RashbaModel, WannierModel, compute, load_result, save_result
 from aiida_dmi.engine.output.headline import error_words
+from aiida_dmi.engine.output.results import VERSION
 from aiida_dmi.engine.output.units import per_area, per_length
 
 
@@ -81,8 +82,8 @@ def test_other_files_are_refused(film, tmp_path):
 
 
 def test_newer_version_is_refused(result, tmp_path):
-    save_result(result.assign_attrs(version=2), tmp_path / "result.nc")
-    with pytest.raises(InputError, match="version 2"):
+    save_result(result.assign_attrs(version=VERSION + 1), tmp_path / "result.nc")
+    with pytest.raises(InputError, match=f"version {VERSION + 1} was given"):
         load_result(tmp_path / "result.nc")
 
 
