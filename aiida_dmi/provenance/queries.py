@@ -276,10 +276,10 @@ def _with_corrected(responses: set[int]) -> set[int]:
 
 
 def _corrected_by(codes: set[int]) -> set[int]:
-    """Results that were corrected with what a workchain with one of these codes computed."""
+    """Results that were corrected with what a job or workchain with one of these codes computed."""
     query = orm.QueryBuilder().append(orm.AbstractCode, filters={"id": {"in": sorted(codes)}}, tag="code")
-    query.append(orm.WorkChainNode, with_incoming="code", tag="chain")
-    query.append(CompletenessData, with_incoming="chain", tag="completeness")
+    query.append(orm.ProcessNode, with_incoming="code", tag="process")
+    query.append(CompletenessData, with_incoming="process", tag="completeness")
     query.append(orm.CalcFunctionNode, with_incoming="completeness", tag="correction")
     query.append(DmiData, with_incoming="correction", project="id")
     return set(query.distinct().all(flat=True))
