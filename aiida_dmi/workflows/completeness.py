@@ -20,7 +20,7 @@ from aiida_dmi.engine.completeness.potential import TOTAL_POTENTIAL
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.steps import last_words, start, words_of_last_job
+from aiida_dmi.workflows.steps import start, step_failed, words_of_last_job
 
 SPINS = ("up", "down")
 MORE_BANDS = 1.25
@@ -137,8 +137,7 @@ class CompletenessWorkChain(ReusingWorkChain):
         node = self.ctx.nscf
         if node.is_finished_ok:
             return None
-        message = words_of_last_job(node)
-        return exit_code(self, "ERROR_SUB_PROCESS_FAILED_NSCF", pk=node.pk, status=node.exit_status, message=message)
+        return step_failed(self, "NSCF", node, message=words_of_last_job(node))
 
     # -- potentials ------------------------------------------------------------------------------------
 
@@ -159,14 +158,7 @@ class CompletenessWorkChain(ReusingWorkChain):
         for spin in SPINS:
             job = self.ctx[f"potential_{spin}"]
             if not job.is_finished_ok:
-                return exit_code(
-                    self,
-                    "ERROR_SUB_PROCESS_FAILED_POTENTIAL",
-                    spin=spin,
-                    pk=job.pk,
-                    status=job.exit_status,
-                    message=last_words(job),
-                )
+                return step_failed(self, "POTENTIAL", job, spin=spin)
         return None
 
     # -- comparison ------------------------------------------------------------------------------------
@@ -185,13 +177,7 @@ class CompletenessWorkChain(ReusingWorkChain):
         """Take over the file."""
         job = self.ctx.completeness
         if not job.is_finished_ok:
-            return exit_code(
-                self,
-                "ERROR_SUB_PROCESS_FAILED_COMPLETENESS",
-                pk=job.pk,
-                status=job.exit_status,
-                message=last_words(job),
-            )
+            return step_failed(self, "COMPLETENESS", job)
         self.out("completeness", job.outputs.completeness)
         return None
 

@@ -21,7 +21,7 @@ from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import scratch
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.steps import start, words_of_last_job
+from aiida_dmi.workflows.steps import start, step_failed, words_of_last_job
 
 LEAST_MOMENT = 0.05
 """mu_B per cell (absolute magnetisation) below which the scf has lost its moment."""
@@ -171,5 +171,4 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
 
     def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
         self._out_density()
-        details = {"pk": node.pk, "status": node.exit_status, "message": words_of_last_job(node), **context}
-        return exit_code(self, f"ERROR_SUB_PROCESS_FAILED_{code}", **details)
+        return step_failed(self, code, node, **{"message": words_of_last_job(node), **context})

@@ -33,7 +33,7 @@ from aiida_dmi.workflows.response_inputs import (
     shape_of_model,
 )
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.steps import last_words, start
+from aiida_dmi.workflows.steps import start, step_failed
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
 
@@ -194,9 +194,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         if not node.is_finished_ok:
             if "quality" in node.outputs:
                 self.out("quality", quality_summary(model=node.outputs.quality))
-            return exit_code(
-                self, "ERROR_SUB_PROCESS_FAILED_MODEL", pk=node.pk, status=node.exit_status, message=last_words(node)
-            )
+            return step_failed(self, "MODEL", node)
         self.ctx.model = node.outputs.model
         return None
 
@@ -219,13 +217,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         """Take over the comparison."""
         node = self.ctx.completeness
         if not node.is_finished_ok:
-            return exit_code(
-                self,
-                "ERROR_SUB_PROCESS_FAILED_COMPLETENESS",
-                pk=node.pk,
-                status=node.exit_status,
-                message=last_words(node),
-            )
+            return step_failed(self, "COMPLETENESS", node)
         self.out("completeness", node.outputs.completeness)
         return None
 
@@ -239,9 +231,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         """Take over the arrays."""
         node = self.ctx.response
         if not node.is_finished_ok:
-            return exit_code(
-                self, "ERROR_SUB_PROCESS_FAILED_RESPONSE", pk=node.pk, status=node.exit_status, message=last_words(node)
-            )
+            return step_failed(self, "RESPONSE", node)
         self.ctx.result = node.outputs.response
         if "completeness" in self.ctx:
             self.ctx.result = corrected_response(self.ctx.result, self.ctx.completeness.outputs.completeness)

@@ -6,11 +6,11 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import WorkChain
+from aiida.engine import ExitCode, WorkChain
 from aiida_quantumespresso.calculations.pw import PwCalculation
 from aiida_quantumespresso.calculations.pw2wannier90 import Pw2wannier90Calculation
 
-from aiida_dmi.aiida_types import pk_of
+from aiida_dmi.aiida_types import exit_code, pk_of
 from aiida_dmi.calculations.scheduler import ending
 from aiida_dmi.parsers.quantum_espresso import ending_of
 from aiida_dmi.workflows.layout import said
@@ -46,6 +46,22 @@ def last_words(node: Any) -> str:
     own = None if program is None else ending_of(node).words(program)
     said = [line for line in (own, None if how is None else how.message) if line and line not in words]
     return "; ".join([words.rstrip(".") if said else words, *said])
+
+
+def step_failed(workchain: WorkChain, step: str, node: Any, **context: Any) -> ExitCode:
+    """The exit code ERROR_SUB_PROCESS_FAILED_`step`, with the process that did not end well and its last words.
+
+    Parameters
+    ----------
+    workchain : WorkChain
+        Whose spec has the code.
+    step : str
+    node : ProcessNode
+    **context
+        More that the braces of the message stand for, or other words as its `message`.
+    """
+    details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
+    return exit_code(workchain, f"ERROR_SUB_PROCESS_FAILED_{step}", **details)
 
 
 def words_of_last_job(workchain: orm.WorkChainNode) -> str:

@@ -29,7 +29,7 @@ from aiida_dmi.workflows.ports import fill
 from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
-from aiida_dmi.workflows.steps import last_words, start, words_of_last_job
+from aiida_dmi.workflows.steps import last_words, start, step_failed, words_of_last_job
 
 SPINS = ("up", "down")
 CUT_OFF = ("ERROR_NO_RETRIEVED_FOLDER", "ERROR_OUTPUT_STDOUT_MISSING", "ERROR_OUTPUT_STDOUT_INCOMPLETE")
@@ -204,7 +204,7 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
             gone = scratch.gone_among([self.inputs.scf_folder])
             if gone:
                 return self._gone(gone, "nscf")
-            return self._failed("NSCF", self.ctx.nscf, message=words_of_last_job(self.ctx.nscf))
+            return step_failed(self, "NSCF", self.ctx.nscf, message=words_of_last_job(self.ctx.nscf))
         self.ctx.nscf_folder, self.ctx.nscf_bands = (
             self.ctx.nscf.outputs.remote_folder,
             self.ctx.nscf.outputs.output_band,
@@ -383,17 +383,13 @@ class WannierFunctionsWorkChain(FilmProtocols, ReusingWorkChain):
         if job.exit_status in cut_off:
             details = {"step": step, "pk": job.pk, "status": job.exit_status, "message": last_words(job)}
             return exit_code(self, "ERROR_CUT_OFF", **details)
-        return self._failed(code, job, **context)
+        return step_failed(self, code, job, **context)
 
     def _gone(self, folders: list[orm.RemoteData], step: str) -> ExitCode:
         """A step cannot go on from what an earlier one left: that is done again, not taken from the cache."""
         scratch.forget(folders)
         names = ", ".join(f"{folder.get_remote_path()} (RemoteData<{folder.pk}>)" for folder in folders)
         return exit_code(self, "ERROR_FOLDER_GONE", step=step, folders=names)
-
-    def _failed(self, code: str, node: Any, **context: Any) -> ExitCode:
-        details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
-        return exit_code(self, f"ERROR_SUB_PROCESS_FAILED_{code}", **details)
 
 
 def one_way_to_overlaps(inputs: dict[str, Any]) -> str | None:
