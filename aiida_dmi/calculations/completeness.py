@@ -7,10 +7,16 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec
-from aiida_dmi.calculations.engine import EngineCalculation
+from aiida_dmi.calculations.engine import (
+    EngineCalculation,
+    define_long_job,
+    define_pseudos,
+    pseudo_path,
+    refused_folders,
+    refused_pseudos,
+)
 from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.completeness.spec import AXES, CompletenessSpec
@@ -27,9 +33,7 @@ class CompletenessCalculation(EngineCalculation):
     PARSER = "dmi.completeness"
     INPUT_FILE = "complete.yaml"
     FILE = "completeness.nc"
-    MODEL_FILE = "model.h5"
     CHECKPOINT_FILE = f"{FILE}.checkpoint"
-    SAVE_FOLDER = "out/aiida.save"
     POTENTIAL_FILE = "aiida.filplot"
 
     @classmethod
@@ -48,13 +52,7 @@ class CompletenessCalculation(EngineCalculation):
                 valid_type=orm.RemoteData,
                 help=f"Folder of pp.x (PpCalculation) with plot_num = 1, spin_component = {component}, of the scf.",
             )
-        spec.input_namespace(
-            "pseudos",
-            valid_type=UpfData,
-            dynamic=True,
-            required=True,
-            help="Fully relativistic pseudopotential of every kind.",
-        )
+        define_pseudos(spec)
         spec.input(
             "parameters",
             valid_type=orm.Dict,
@@ -62,20 +60,8 @@ class CompletenessCalculation(EngineCalculation):
             validator=cls.validate_parameters,
             help=f"Keys of a spec of dmi-engine complete: {', '.join(AXES)}.",
         )
-        spec.input(
-            "parent_folder",
-            valid_type=orm.RemoteData,
-            required=False,
-            help="Of a job with the same inputs that was cut off: its checkpoint is resumed.",
-        )
+        define_long_job(spec)
         spec.inputs.validator = cls.validate_inputs
-        spec.input(
-            "metadata.options.processes",
-            valid_type=int,
-            default=1,
-            validator=lambda value, _: None if value >= 1 else f"processes: {value} given, expected 1 or more",
-            help="Worker processes of dmi-engine on its machine.",
-        )
         spec.output("completeness", valid_type=CompletenessData, help="D(1), a(I), a(II) exact and of the model.")
 
     @classmethod
@@ -92,17 +78,8 @@ class CompletenessCalculation(EngineCalculation):
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
-        """Everything must lie on one computer: the engine reads the wave functions in place."""
-        folders = [inputs[name] for name in REMOTES if name in inputs]
-        computers = {folder.computer.uuid for folder in folders}
-        if "code" in inputs and inputs["code"].computer is not None:
-            computers.add(inputs["code"].computer.uuid)
-        if len(computers) > 1:
-            labels = sorted({folder.computer.label for folder in folders})
-            return f"nscf, potentials and the code must be on one computer, found {', '.join(labels)}"
-        if "pseudos" in inputs and not inputs["pseudos"]:
-            return "pseudos: none given; one fully relativistic pseudopotential a kind is needed"
-        return None
+        """Folders on one computer, and pseudopotentials."""
+        return refused_folders(inputs, REMOTES) or refused_pseudos(inputs)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; send the model along, link the folders of the earlier runs."""
@@ -111,7 +88,7 @@ class CompletenessCalculation(EngineCalculation):
             "model": self.MODEL_FILE,
             "nscf": f"nscf/{self.SAVE_FOLDER}",
             "potentials": [f"{name}/{self.POTENTIAL_FILE}" for name in REMOTES[1:]],
-            "pseudopotentials": {kind: f"pseudos/{kind}.upf" for kind in pseudos},
+            "pseudopotentials": {kind: pseudo_path(kind) for kind in pseudos},
             **self.inputs.parameters.get_dict(),
         }
         with folder.open(self.INPUT_FILE, "w") as handle:
@@ -120,12 +97,8 @@ class CompletenessCalculation(EngineCalculation):
         model = self.inputs.model
         info.local_copy_list = [
             (model.uuid, model.filename, self.MODEL_FILE),
-            *((p.uuid, p.filename, f"pseudos/{kind}.upf") for kind, p in pseudos.items()),
+            *((p.uuid, p.filename, pseudo_path(kind)) for kind, p in pseudos.items()),
         ]
-        remotes = {name: self.inputs[name] for name in REMOTES}
-        info.remote_symlink_list = [(r.computer.uuid, r.get_remote_path(), name) for name, r in remotes.items()]
-        if "parent_folder" in self.inputs:
-            parent = self.inputs.parent_folder
-            source = f"{parent.get_remote_path()}/{self.CHECKPOINT_FILE}"
-            info.remote_copy_list = [(parent.computer.uuid, source, self.CHECKPOINT_FILE)]
+        self.link_folders(info, REMOTES)
+        self.resume(info)
         return info

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.engine import ExitCode
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec, exit_code
 from aiida_dmi.calculations import scheduler
@@ -36,23 +38,82 @@ def validate_symmetry(node: orm.Dict | None, _: Any) -> str | None:
     return None
 
 
+def define_pseudos(spec: Spec) -> None:
+    """Define the input of jobs that need every pseudopotential."""
+    spec.input_namespace(
+        "pseudos",
+        valid_type=UpfData,
+        dynamic=True,
+        required=True,
+        help="Fully relativistic pseudopotential of every kind.",
+    )
+
+
+def define_long_job(spec: Spec) -> None:
+    """Define the inputs of jobs that keep a checkpoint and share their work among processes."""
+    spec.input(
+        "parent_folder",
+        valid_type=orm.RemoteData,
+        required=False,
+        help="Of a job with the same inputs that was cut off: its checkpoint is resumed.",
+    )
+    # Not a parameter: the result does not depend on it, and it does not enter the hash for caching (`identity`).
+    spec.input(
+        "metadata.options.processes",
+        valid_type=int,
+        default=1,
+        validator=lambda value, _: None if value >= 1 else f"processes: {value} given, expected 1 or more",
+        help="Worker processes of dmi-engine on its machine.",
+    )
+
+
+def refused_folders(inputs: Mapping[str, Any], remotes: Sequence[str]) -> str | None:
+    """Everything must lie on one computer: the engine reads the wave functions in place."""
+    folders = [inputs[name] for name in remotes if name in inputs]
+    computers = {folder.computer.uuid: folder.computer.label for folder in folders}
+    if "code" in inputs and inputs["code"].computer is not None:
+        computers[inputs["code"].computer.uuid] = inputs["code"].computer.label
+    if len(computers) <= 1:
+        return None
+    return f"{', '.join(remotes)} and the code must be on one computer, found {' and '.join(computers.values())}"
+
+
+def refused_pseudos(inputs: Mapping[str, Any]) -> str | None:
+    """At least one; a workchain that exposes these ports leaves pseudos out and fills them in itself."""
+    if "pseudos" in inputs and not inputs["pseudos"]:
+        return "pseudos: none given; one fully relativistic pseudopotential a kind is needed"
+    return None
+
+
+def pseudo_path(kind: str) -> str:
+    """Of a kind's pseudopotential in the job's folder."""
+    return f"pseudos/{kind}.upf"
+
+
 class EngineCalculation(IdentifiedCalculation):
     """Runs one command of dmi-engine; a subclass names command, parser, input file and result.
 
     Attributes
     ----------
     COMMAND : str
-        Of dmi-engine: 'overlaps', 'build' or 'run'.
+        Of dmi-engine: 'overlaps', 'build', 'complete' or 'run'.
     PARSER : str
         Entry point.
     INPUT_FILE, FILE : str
         The spec it reads, the file it writes and the parser reads.
+    MODEL_FILE, CHECKPOINT_FILE : str
+        The model it reads, and what it is resumed from, where it has them.
+    SAVE_FOLDER : str
+        Of pw.x in the folder of a nscf run.
     """
 
     COMMAND: str
     PARSER: str
     INPUT_FILE: str
     FILE: str
+    MODEL_FILE = "model.h5"
+    CHECKPOINT_FILE: str
+    SAVE_FOLDER = "out/aiida.save"
     OUTPUT_FILE = "dmi-engine.out"
     ERROR_FILE = "dmi-engine.err"
 
@@ -127,3 +188,18 @@ class EngineCalculation(IdentifiedCalculation):
         info.retrieve_list = [self.OUTPUT_FILE, self.ERROR_FILE]
         info.retrieve_temporary_list = [self.FILE]
         return info
+
+    def link_folders(self, info: CalcInfo, remotes: Sequence[str]) -> None:
+        """Link the folders of earlier runs into the job's own, each under its input's name."""
+        folders = {name: self.inputs[name] for name in remotes}
+        info.remote_symlink_list = [(f.computer.uuid, f.get_remote_path(), name) for name, f in folders.items()]
+
+    def resume(self, info: CalcInfo) -> None:
+        """Copy the checkpoint of the job that was cut off, if there is one.
+
+        One that was cut off before its first checkpoint has none: AiiDA then warns, and the run starts anew.
+        """
+        if "parent_folder" in self.inputs:
+            parent = self.inputs.parent_folder
+            source = f"{parent.get_remote_path()}/{self.CHECKPOINT_FILE}"
+            info.remote_copy_list = [(parent.computer.uuid, source, self.CHECKPOINT_FILE)]

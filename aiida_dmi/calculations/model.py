@@ -7,10 +7,16 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec
-from aiida_dmi.calculations.engine import EngineCalculation, define_symmetry
+from aiida_dmi.calculations.engine import (
+    EngineCalculation,
+    define_pseudos,
+    define_symmetry,
+    pseudo_path,
+    refused_folders,
+    refused_pseudos,
+)
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.files.yaml_text import dump_yaml
 
@@ -25,7 +31,6 @@ class WannierModelCalculation(EngineCalculation):
     INPUT_FILE = "build.yaml"
     FILE = "model.h5"
     SEED = "aiida"
-    SAVE_FOLDER = "out/aiida.save"
 
     @classmethod
     def define(cls, spec: Spec) -> None:
@@ -35,13 +40,7 @@ class WannierModelCalculation(EngineCalculation):
         spec.input("wannier_up", valid_type=orm.RemoteData, help="Folder of the spin-up wannier90.x run.")
         spec.input("wannier_down", valid_type=orm.RemoteData, help="Folder of the spin-down wannier90.x run.")
         define_symmetry(spec)
-        spec.input_namespace(
-            "pseudos",
-            valid_type=UpfData,
-            dynamic=True,
-            required=True,
-            help="Fully relativistic pseudopotential of every kind.",
-        )
+        define_pseudos(spec)
         spec.input(
             "scf_parameters",
             valid_type=orm.Dict,
@@ -61,18 +60,8 @@ class WannierModelCalculation(EngineCalculation):
 
     @staticmethod
     def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
-        """Everything must lie on one computer: the engine reads the wave functions in place."""
-        folders = [inputs[name] for name in REMOTES if name in inputs]
-        computers = {folder.computer.uuid for folder in folders}
-        if "code" in inputs and inputs["code"].computer is not None:
-            computers.add(inputs["code"].computer.uuid)
-        if len(computers) > 1:
-            labels = sorted({folder.computer.label for folder in folders})
-            return f"nscf, wannier_up, wannier_down and the code must be on one computer, found {', '.join(labels)}"
-        # A workchain that exposes these ports leaves pseudos out and fills them in itself.
-        if "pseudos" in inputs and not inputs["pseudos"]:
-            return "pseudos: none given; one fully relativistic pseudopotential a kind is needed"
-        return None
+        """Folders on one computer, and pseudopotentials."""
+        return refused_folders(inputs, REMOTES) or refused_pseudos(inputs)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; link the folders of the earlier runs."""
@@ -81,7 +70,7 @@ class WannierModelCalculation(EngineCalculation):
             "nscf": f"nscf/{self.SAVE_FOLDER}",
             "wannier_up": f"wannier_up/{self.SEED}",
             "wannier_down": f"wannier_down/{self.SEED}",
-            "pseudopotentials": {kind: f"pseudos/{kind}.upf" for kind in pseudos},
+            "pseudopotentials": {kind: pseudo_path(kind) for kind in pseudos},
         }
         if "scf_parameters" in self.inputs:
             spec["fermi_energy"] = float(self.inputs.scf_parameters["fermi_energy"])
@@ -91,7 +80,6 @@ class WannierModelCalculation(EngineCalculation):
             handle.write(dump_yaml(spec))
 
         info = self.calc_info()
-        info.local_copy_list = [(p.uuid, p.filename, f"pseudos/{kind}.upf") for kind, p in pseudos.items()]
-        remotes = {name: self.inputs[name] for name in REMOTES}
-        info.remote_symlink_list = [(r.computer.uuid, r.get_remote_path(), name) for name, r in remotes.items()]
+        info.local_copy_list = [(p.uuid, p.filename, pseudo_path(kind)) for kind, p in pseudos.items()]
+        self.link_folders(info, REMOTES)
         return info

@@ -10,8 +10,7 @@ from aiida.common.folders import Folder
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import Spec
-from aiida_dmi.calculations.engine import EngineCalculation, define_symmetry
-from aiida_dmi.calculations.model import WannierModelCalculation
+from aiida_dmi.calculations.engine import EngineCalculation, define_symmetry, refused_folders
 from aiida_dmi.engine.build.atomic_functions import ATOMIC, HYDROGENIC, KINDS
 from aiida_dmi.engine.files.yaml_text import dump_yaml
 from aiida_dmi.engine.model.file import SPINS
@@ -80,17 +79,12 @@ class OverlapsCalculation(EngineCalculation):
         kind = inputs["trial_functions"].value if "trial_functions" in inputs else HYDROGENIC
         if (kind == ATOMIC) != bool(inputs.get("pseudos")):
             return f"pseudos: given for trial_functions {ATOMIC}, and only for these; they are {kind}"
-        if "nscf" not in inputs or "code" not in inputs or inputs["code"].computer is None:
-            return None
-        found = [inputs["nscf"].computer, inputs["code"].computer]
-        if found[0].uuid != found[1].uuid:
-            return f"nscf and the code must be on one computer, found {found[0].label} and {found[1].label}"
-        return None
+        return refused_folders(inputs, ("nscf",))
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the spec; link the nscf run's folder."""
         spec: dict[str, Any] = {
-            "nscf": f"nscf/{WannierModelCalculation.SAVE_FOLDER}",
+            "nscf": f"nscf/{self.SAVE_FOLDER}",
             "nnkp": self.NNKP_FILE,
             "spin": self.inputs.spin.value,
         }
@@ -103,8 +97,8 @@ class OverlapsCalculation(EngineCalculation):
             handle.write(dump_yaml(spec))
 
         info = self.calc_info(output=self.SEED)
-        nnkp, nscf = self.inputs.nnkp_file, self.inputs.nscf
+        nnkp = self.inputs.nnkp_file
         files = [(upf.uuid, upf.filename, f"{kind}.upf") for kind, upf in pseudos.items()]
         info.local_copy_list = [(nnkp.uuid, nnkp.filename, self.NNKP_FILE), *files]
-        info.remote_symlink_list = [(nscf.computer.uuid, nscf.get_remote_path(), "nscf")]
+        self.link_folders(info, ["nscf"])
         return info

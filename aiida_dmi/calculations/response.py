@@ -9,7 +9,7 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 
 from aiida_dmi.aiida_types import Spec
-from aiida_dmi.calculations.engine import EngineCalculation
+from aiida_dmi.calculations.engine import EngineCalculation, define_long_job
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
@@ -36,7 +36,6 @@ class DmiCalculation(EngineCalculation):
     PARSER = "dmi.response"
     INPUT_FILE = "run.yaml"
     FILE = "result.nc"
-    MODEL_FILE = "model.h5"
     CHECKPOINT_FILE = f"{FILE}.checkpoint"
 
     @classmethod
@@ -51,21 +50,8 @@ class DmiCalculation(EngineCalculation):
             "directions, soi_masks, fermi_level, method, quantities, symmetry, tolerance "
             "(meV*Angstrom, or '1 %' of D), max_mesh.",
         )
-        spec.input(
-            "parent_folder",
-            valid_type=orm.RemoteData,
-            required=False,
-            help="Of a job with the same inputs that was cut off: its checkpoint is resumed.",
-        )
+        define_long_job(spec)
         spec.inputs.validator = cls.validate_inputs
-        # Not a parameter: the result does not depend on it, and it does not enter the hash for caching (`identity`).
-        spec.input(
-            "metadata.options.processes",
-            valid_type=int,
-            default=1,
-            validator=lambda value, _: None if value >= 1 else f"processes: {value} given, expected 1 or more",
-            help="Worker processes of dmi-engine on its machine.",
-        )
 
         # The longest job of all: where somebody stopped it on purpose, nothing goes on unasked.
         spec.exit_code(
@@ -95,11 +81,7 @@ class DmiCalculation(EngineCalculation):
 
         info = self.calc_info("--processes", str(self.inputs.metadata.options.processes))
         info.local_copy_list = [(self.inputs.model.uuid, self.inputs.model.filename, self.MODEL_FILE)]
-        if "parent_folder" in self.inputs:
-            # A job that was cut off before its first checkpoint has none: AiiDA then warns, and the run starts anew.
-            parent = self.inputs.parent_folder
-            source = f"{parent.get_remote_path()}/{self.CHECKPOINT_FILE}"
-            info.remote_copy_list = [(parent.computer.uuid, source, self.CHECKPOINT_FILE)]
+        self.resume(info)
         return info
 
 
