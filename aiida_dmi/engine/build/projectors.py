@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
@@ -40,15 +42,7 @@ class Projectors:
         """
         indices, self.coupling = pseudo.spin_orbit()
         self._ells = [pseudo.projectors[i].ell for i in indices]
-        grid = np.arange(0.0, cutoff + 2 * RADIAL_STEP, RADIAL_STEP)
-
-        def spline(power: int, shift: int) -> CubicSpline:
-            tables = [radial_transform(pseudo, i, grid, power, shift) for i in indices]
-            columns = np.stack(tables, axis=1) if tables else np.zeros((len(grid), 0))
-            return CubicSpline(grid, 4 * np.pi / np.sqrt(volume) * columns)
-
-        self._radial = spline(2, 0)
-        self._moments = {shift: spline(3, shift) for shift in (-1, 1)}
+        self._radial, self._moments = radial_tables(pseudo, indices, volume, cutoff)
 
     def overlaps(self, waves: WaveFunctions, position: Floats) -> Complexes:
         """<beta|psi> for an atom at `position` (Cartesian, bohr).
@@ -108,7 +102,42 @@ def _real_times_complex(left: Floats, right: Complexes) -> Complexes:
     return np.asarray((left @ right.view(np.float64)).view(np.complex128))
 
 
-def radial_transform(pseudo: Pseudopotential, index: int, grid: Floats, power: int, shift: int) -> Floats:
+def radial_tables(
+    pseudo: Pseudopotential, indices: Sequence[int], volume: float, cutoff: float
+) -> tuple[CubicSpline, dict[int, CubicSpline]]:
+    """Radial integrals of projectors, and of r times them, as functions of |k + G| in 1/bohr.
+
+    Parameters
+    ----------
+    pseudo : Pseudopotential
+    indices : sequence of int
+        Of the projectors.
+    volume : float
+        Of the cell, bohr^3.
+    cutoff : float
+        Largest |k + G|, 1/bohr.
+
+    Returns
+    -------
+    radial : CubicSpline
+        4 pi/sqrt(V) int r^2 beta j_l, a column each.
+    moments : dict
+        l' - l = -1, 1 to 4 pi/sqrt(V) int r^3 beta j_l'; zero where l' is below 0: r_j leads from l = 0 to 1 only.
+    """
+    grid = np.arange(0.0, cutoff + 2 * RADIAL_STEP, RADIAL_STEP)
+
+    def spline(power: int, shift: int) -> CubicSpline:
+        columns = [
+            _radial_transform(pseudo, i, grid, power, shift) if pseudo.projectors[i].ell + shift >= 0 else 0 * grid
+            for i in indices
+        ]
+        table = np.stack(columns, axis=1) if columns else np.zeros((len(grid), 0))
+        return CubicSpline(grid, 4 * np.pi / np.sqrt(volume) * table)
+
+    return spline(2, 0), {shift: spline(3, shift) for shift in (-1, 1)}
+
+
+def _radial_transform(pseudo: Pseudopotential, index: int, grid: Floats, power: int, shift: int) -> Floats:
     """Int r^power beta(r) j_(l + shift)(qr) dr, power >= 2.
 
     Simpson's rule on the pseudopotential's own mesh; r*beta is stored.

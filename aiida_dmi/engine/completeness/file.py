@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -14,20 +13,19 @@ import xarray as xr
 from ... import __version__
 from ..constants import EV
 from ..errors import InputError
-from ..files.hdf5 import check_whole
-from ..files.regular import check_regular
+from ..files.netcdf import load_dataset, save_dataset
 from ..files.stored_version import check_version
 from ..integrate.settings import Settings
 from ..model.wannier import WannierModel
-from ..output.results import SIGN, UNREADABLE, save_result
+from ..output.results import SIGN
 from ..quantities.registry import TITLES
+from .kernel import NAMES
 from .points import nested_mesh
 
 Floats = npt.NDArray[np.float64]
 
 FORMAT = "aiida-dmi-completeness"
 VERSION = 1
-TENSORS = ("D_1", "a_I", "a_II")
 OF_MODEL = "_wannier"
 """Suffix of what the model gives."""
 OUTER, INDICES = ("mask", "temperature", "fermi_shift"), ("i", "j")
@@ -49,7 +47,7 @@ class Compared:
     mu : ndarray, shape (temperature,)
         Without the shift, eV.
     exact, model : list of dict
-        Of `TENSORS`, shape (mask, temperature, shift, 3, d), eV*Angstrom.
+        Of `NAMES`, shape (mask, temperature, shift, 3, d), eV*Angstrom.
     electrons : ndarray, shape (temperature, shift)
         In plane waves, with semicore.
     """
@@ -74,7 +72,7 @@ def dataset(model: WannierModel, compared: Compared, attributes: dict[str, Any])
     settings, dims = compared.settings, (*OUTER, *INDICES)
     exact, wannier = compared.exact[0], compared.model[0]
     variables: dict[str, Any] = {}
-    for name in TENSORS:
+    for name in NAMES:
         title = TITLES[name]
         variables[name] = (dims, EV * exact[name], {**UNITS, "long_name": f"{title}, exact in plane waves"})
         variables[name + OF_MODEL] = (dims, EV * wannier[name], {**UNITS, "long_name": f"{title}, of the model"})
@@ -145,7 +143,7 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.where(size > 0, ratio, np.nan)
 
 
-save_completeness = save_result
+save_completeness = save_dataset
 
 
 def load_completeness(path: str | Path) -> xr.Dataset:
@@ -156,18 +154,9 @@ def load_completeness(path: str | Path) -> xr.Dataset:
     InputError
         If it is missing, not netCDF, truncated, or lacks what every completeness file has.
     """
-    try:
-        check_regular(path)
-        with h5py.File(path, "r") as file:
-            check_whole(file)
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            result = file.load()
-    except UNREADABLE as error:
-        raise InputError(
-            f"completeness {path}: not a readable netCDF file ({error}); run dmi-engine complete again"
-        ) from error
+    result = load_dataset(path, "completeness", "dmi-engine complete")
     check_version(f"completeness {path}", result.attrs, FORMAT, VERSION, "dmi-engine complete")
-    for name in (*TENSORS, *(tensor + OF_MODEL for tensor in TENSORS), "D_1_correction_error", "a_II_error"):
+    for name in (*NAMES, *(name + OF_MODEL for name in NAMES), "D_1_correction_error", "a_II_error"):
         if name not in result or result[name].dims != (*OUTER, *INDICES) or result[name].dtype.kind != "f":
             raise InputError(f"completeness {path}: {name} is missing or has other axes; run dmi-engine complete again")
     return result

@@ -11,10 +11,9 @@ import itertools
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
 from scipy.linalg import block_diag
 
-from ..build.projectors import RADIAL_STEP, radial_transform
+from ..build.projectors import radial_tables
 from ..build.pseudopotential import Pseudopotential
 from ..build.quantum_espresso import SaveFolder
 from ..constants import BOHR_ANGSTROM, RYDBERG_EV
@@ -46,19 +45,7 @@ class AtomTable:
 
     def __init__(self, pseudo: Pseudopotential, volume: float, cutoff: float) -> None:
         self.ells = [projector.ell for projector in pseudo.projectors]
-        grid = np.arange(0.0, cutoff + 2 * RADIAL_STEP, RADIAL_STEP)
-
-        def spline(power: int, shift: int) -> CubicSpline:
-            # r_j leads from l = 0 to l' = 1 only.
-            columns = [
-                radial_transform(pseudo, i, grid, power, shift) if ell + shift >= 0 else np.zeros_like(grid)
-                for i, ell in enumerate(self.ells)
-            ]
-            table = np.stack(columns, axis=1) if columns else np.zeros((len(grid), 0))
-            return CubicSpline(grid, 4 * np.pi / np.sqrt(volume) * table)
-
-        self._radial = spline(2, 0)
-        self._moments = {shift: spline(3, shift) for shift in (-1, 1)}
+        self._radial, self._moments = radial_tables(pseudo, range(len(self.ells)), volume, cutoff)
         sizes = [2 * ell + 1 for ell in self.ells]
         offsets = np.cumsum([0, *sizes])
         rows = [np.arange(offsets[i], offsets[i + 1]) for i in range(len(sizes))]

@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from ... import __version__
 from ..errors import InputError
-from ..files.atomic import whole_file
-from ..files.hdf5 import check_whole
-from ..files.regular import check_regular
+from ..files.netcdf import load_dataset, save_dataset
 from ..files.stored_version import check_version
 from ..integrate.chemical_potential import ChemicalPotentials
 from ..integrate.k_error import KError, k_error
@@ -30,9 +27,6 @@ from ..quantities.quantity import Filling, Quantity, energy_length
 from ..quantities.registry import DERIVED, QUANTITIES, TITLES, is_finite
 
 Floats = npt.NDArray[np.float64]
-
-UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, AssertionError)
-"""What h5py, h5netcdf and xarray raise of a damaged or foreign file."""
 
 FORMAT = "aiida-dmi-response"
 VERSION = 2
@@ -308,16 +302,12 @@ def refinement_attributes(
 def save_result(result: xr.Dataset, path: str | Path) -> None:
     """Write a result as netCDF-4; it appears under its name only when it is complete.
 
-    It is made in memory: on a full disk HDF5 fails when it closes a file, too, and can end the process.
-
     Raises
     ------
     OSError
         If it cannot be written.
     """
-    content = result.to_netcdf(engine="h5netcdf")
-    with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(content)
+    save_dataset(result, path)
 
 
 def load_result(path: str | Path) -> xr.Dataset:
@@ -329,14 +319,7 @@ def load_result(path: str | Path) -> xr.Dataset:
         If it is missing, not netCDF, truncated, not a result of this package or of a newer one, or lacks what every
         result has.
     """
-    try:
-        check_regular(path)
-        with h5py.File(path, "r") as file:
-            check_whole(file)
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            result = file.load()
-    except UNREADABLE as error:
-        raise InputError(f"result {path}: not a readable netCDF file ({error}); run dmi-engine again") from error
+    result = load_dataset(path, "result", "dmi-engine")
     check_version(f"result {path}", result.attrs, FORMAT, VERSION, "dmi-engine run")
     if absent := _absent(result):
         raise InputError(f"result {path}: {absent}; run dmi-engine again")
