@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 from aiida.orm import SinglefileData
 
-from aiida_dmi.data.stored import read_stored
+from aiida_dmi.data.stored import for_queries, read_stored
 from aiida_dmi.engine.completeness.file import load_completeness
 
 
@@ -40,14 +40,9 @@ class CompletenessData(SinglefileData):
         result = self.dataset
         self.base.attributes.set_many(
             {
-                "mesh": [int(m) for m in result.attrs["mesh"]],
+                **for_queries(result),
                 "irreducible_points": int(result.attrs["irreducible_points"]),
-                "masks": [str(x) for x in result.mask.values],
-                "temperatures": result.temperature.values.tolist(),
-                "fermi_shifts": result.fermi_shift.values.tolist(),
                 "units": str(result["D_1"].attrs["units"]),
-                "engine_version": str(result.attrs["aiida_dmi_version"]),
-                "format_version": int(result.attrs["version"]),
             }
         )
 

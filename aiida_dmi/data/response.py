@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 from aiida.orm import SinglefileData
 
-from aiida_dmi.data.stored import read_stored
+from aiida_dmi.data.stored import for_queries, read_stored
 from aiida_dmi.engine.output.results import load_result, tensors_of
 
 
@@ -41,17 +41,12 @@ class DmiData(SinglefileData):
         result = self.dataset
         self.base.attributes.set_many(
             {
-                "mesh": [int(m) for m in result.attrs["mesh"]],
+                **for_queries(result),
                 "fermi_level": str(result.attrs["fermi_level"]),
                 "directions": [str(x) for x in result.direction.values],
-                "masks": [str(x) for x in result.mask.values],
                 "soi_scales": result.soi_scale.values.tolist(),
-                "temperatures": result.temperature.values.tolist(),
-                "fermi_shifts": result.fermi_shift.values.tolist(),
                 # Of D; of the first quantity that was asked for where D was not.
                 "units": str(result[tensors_of(result)[0]].attrs["units"]),
-                "engine_version": str(result.attrs["aiida_dmi_version"]),
-                "format_version": int(result.attrs["version"]),
             }
         )
 

@@ -6,8 +6,9 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import xarray as xr
 from aiida.orm import SinglefileData
 
 from aiida_dmi.engine.errors import InputError
@@ -36,3 +37,15 @@ def read_stored(node: SinglefileData, read: Callable[[Path], Content]) -> Conten
             return read(path)
         except InputError as error:
             raise ValueError(str(error).replace(str(path), node.filename)) from error
+
+
+def for_queries(result: xr.Dataset) -> dict[str, Any]:
+    """Attributes of a node that holds arrays over masks, temperatures and shifts, as all of these have them."""
+    return {
+        "mesh": [int(m) for m in result.attrs["mesh"]],
+        "masks": [str(x) for x in result["mask"].values],
+        "temperatures": result.temperature.values.tolist(),
+        "fermi_shifts": result.fermi_shift.values.tolist(),
+        "engine_version": str(result.attrs["aiida_dmi_version"]),
+        "format_version": int(result.attrs["version"]),
+    }
