@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_dmi.engine.integrate.settings import AUTOMATIC, SYMMETRISED
 from aiida_dmi.workflows import scheduling
 from aiida_dmi.workflows.layout import size_of
 from aiida_dmi.workflows.model_inputs import symmetric_mesh_of
@@ -49,6 +50,10 @@ def completeness_ports(
     level = "dft" if asked.get("fermi_level") == "dft" else "neutral"
     job = ports.completeness
     job.code = codes["engine"]
-    job.parameters = orm.Dict({**{key: asked[key] for key in SAME if key in asked}, "fermi_level": level})
+    parameters = {**{key: asked[key] for key in SAME if key in asked}, "fermi_level": level}
+    if asked.get("symmetry") in (SYMMETRISED, AUTOMATIC):
+        # What is compared has to be the model that is summed.
+        parameters["symmetry"] = asked["symmetry"]
+    job.parameters = orm.Dict(parameters)
     job.metadata.options = dict(response.dmi.metadata.options)
     return ports

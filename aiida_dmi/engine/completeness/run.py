@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files.checkpoint import Checkpoint, fingerprint, held
 from ..integrate.chemical_potential import ChemicalPotentials, find_chemical_potentials
 from ..integrate.kernel import Kernel
-from ..integrate.settings import SYMMETRISED, Settings
+from ..integrate.settings import AUTOMATIC, SYMMETRISED, Settings
 from ..integrate.sums import Sums
 from ..kspace.aliases import Aliases
 from ..kspace.mesh import Mesh
@@ -27,7 +27,7 @@ from ..model.wannier import WannierModel
 from ..processes.heap import keep_heap
 from ..processes.progress import Progress, SilentProgress
 from ..processes.workers import Workers
-from ..symmetry.symmetrise import symmetrised
+from ..symmetry.symmetrise import symmetrised, symmetrised_if_possible
 from .active import active_counts
 from .file import Compared, dataset
 from .kernel import NAMES, PlaneWaveKernel
@@ -89,8 +89,7 @@ def complete(
     settings = dataclasses.replace(settings, mesh=points.mesh)
     pseudos = _pseudopotentials(spec, folder)
     potentials = read_potentials(spec.potentials, folder)
-    if spec.symmetry == SYMMETRISED:
-        model = symmetrised(model)
+    model, symmetry = _symmetric(spec, model)
     with held(checkpoint if root else None):
         keep_heap()
         mu = _chemical_potentials(spec, model, settings)
@@ -111,7 +110,7 @@ def complete(
             model=_of_model(model, settings, mu, spec),
             electrons=sums[0]["electrons"].reshape(len(settings.temperatures), -1),
         )
-        result = dataset(model, compared, _attributes(spec, folder, points, counts))
+        result = dataset(model, compared, _attributes(spec, folder, points, counts) | {"model_symmetry": symmetry})
         if save is not None and root:
             save(result)
         kept.remove()
@@ -249,6 +248,16 @@ def _check_film(model: WannierModel, folder: SaveFolder) -> None:
         )
 
 
+def _symmetric(spec: CompletenessSpec, model: WannierModel) -> tuple[WannierModel, str]:
+    """The model that is compared, and in words whether it is symmetrised."""
+    if spec.symmetry == SYMMETRISED:
+        return symmetrised(model), spec.symmetry
+    if spec.symmetry != AUTOMATIC:
+        return model, "none"
+    compared, why = symmetrised_if_possible(model)
+    return compared, f"none: {why}" if why else SYMMETRISED
+
+
 def _pseudopotentials(spec: CompletenessSpec, folder: SaveFolder) -> dict[str, Pseudopotential]:
     result = {}
     for name in dict.fromkeys(folder.species):
@@ -277,5 +286,4 @@ def _attributes(spec: CompletenessSpec, folder: SaveFolder, points: MeshPoints, 
         "active_bands": int(counts.max()),
         "plane_waves": int(folder.plane_waves.max()),
         "fermi_level": str(spec.fermi_level),
-        "model_symmetry": str(spec.symmetry),
     }

@@ -11,7 +11,7 @@ from ..arguments import check_keys, choice, label, named, number, numbers, refus
 from ..build.given import LARGEST
 from ..build.quantum_espresso import SCHEMA
 from ..files.regular import path_of
-from ..integrate.settings import SYMMETRISED
+from ..integrate.settings import AUTOMATIC, SYMMETRISED
 
 FILES = ("model", "nscf", "potentials", "pseudopotentials")
 AXES = ("soi_masks", "temperatures", "fermi_shifts", "fermi_level", "symmetry")
@@ -42,7 +42,8 @@ class CompletenessSpec:
         'neutral': where the model holds its electrons on a fine mesh, at each temperature; 'dft': the model's
         `fermi_energy`; or eV, one number or one a temperature.
     symmetry : bool or str
-        'model': the model is symmetrised first, as of `compute`.
+        'model': the model is symmetrised first; 'auto': where that is possible; as of `compute`, for it to be the
+        same model.
     processes, memory_limit : int
     """
 
@@ -116,6 +117,6 @@ def _fermi_level(value: Any) -> str | float | tuple[float, ...]:
 
 
 def _symmetry(value: Any) -> bool | str:
-    if value is False or value == SYMMETRISED:
-        return SYMMETRISED if value else False
-    raise refusal("symmetry", value, f"false or '{SYMMETRISED}'; the mesh is reduced in any case")
+    if value is False or (isinstance(value, str) and value in (SYMMETRISED, AUTOMATIC)):
+        return value
+    raise refusal("symmetry", value, f"false or '{SYMMETRISED}' or '{AUTOMATIC}'; the mesh is reduced in any case")

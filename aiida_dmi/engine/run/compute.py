@@ -25,14 +25,12 @@ from ..processes.workers import Workers
 from ..quantities.registry import QUANTITIES
 from ..symmetry.action import mesh_matrices
 from ..symmetry.groups import Operation, magnetic_point_group
-from ..symmetry.symmetrise import symmetrised
+from ..symmetry.symmetrise import symmetrised, symmetrised_if_possible
 from .summation import MEMORY_LIMIT, Summation
 
 Floats = npt.NDArray[np.float64]
 
 MOST_PROCESSES = 4096
-AUTOMATIC_CHANGE = 0.05
-"""eV that symmetrising may move a band unasked: as much as bands may be off pw.x's by the gate of protocol fast."""
 
 
 def compute(
@@ -84,8 +82,8 @@ def compute(
         symmetrise the tensors. Agrees with the full mesh as far as the model has the symmetry
         (`symmetry_residual`). 'model': symmetrise the model first (`symmetrise.symmetrised`), so that the reduced
         mesh is exact; `symmetry_residual` is that of the model as it was given. 'auto': 'model' where moments and group
-        are known and symmetrising moves no band by more than AUTOMATIC_CHANGE, else no symmetry; the attribute
-        `symmetry` says which, and why.
+        are known and symmetrising moves no band by more than `symmetrise.AUTOMATIC_CHANGE`, else no symmetry; the
+        attribute `symmetry` says which, and why.
     tolerance : float or str, optional
         meV*Angstrom per cell, or a part of D such as '1 %': refine the mesh until the errors of D and all that is
         compared with it are smaller, everywhere; without these among the `quantities`, of those that are. A part of D
@@ -245,8 +243,10 @@ class Symmetry:
             return cls._reduced(summed, settings, ", of the symmetrised model" if summed is not model else "")
         if not isinstance(model, WannierModel):
             return cls(model, (), "none: not of a RashbaModel")
+        summed, why = symmetrised_if_possible(model)
+        if why:
+            return cls(model, (), f"none: {why}")
         try:
-            summed = symmetrised(model, largest_change=AUTOMATIC_CHANGE)
             found = cls._reduced(summed, settings, ", of the symmetrised model")
             mesh_matrices(settings.mesh.divisions, found.group)
         except InputError as error:

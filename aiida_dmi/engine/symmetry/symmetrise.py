@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..model.wannier import WannierModel
 from .action import mesh_matrices
 from .groups import Operation, film_positions, lattice_frame, moment_classes, moment_signs, space_group
@@ -37,6 +37,17 @@ Complexes = npt.NDArray[np.complex128]
 
 LARGEST_CHANGE = 0.5
 """eV that symmetrising may move a band of Hbar; beyond it the functions are other than `orbitals` says."""
+
+AUTOMATIC_CHANGE = 0.05
+"""eV that symmetrising may move a band unasked: as much as bands may be off pw.x's by the gate of protocol fast."""
+
+
+def symmetrised_if_possible(model: WannierModel) -> tuple[WannierModel, str]:
+    """The symmetrised model where that moves no band by more than AUTOMATIC_CHANGE; else the model, and why not."""
+    try:
+        return symmetrised(model, largest_change=AUTOMATIC_CHANGE), ""
+    except InputError as error:
+        return model, brief(error)
 
 
 def symmetrised(

@@ -129,7 +129,7 @@ def test_processes_and_a_killed_run_change_no_bit(tiny, tiny_model, tmp_path):
         ({"fermi_level": [0.0, 0.1, 0.2]}, "fermi_level: 3 numbers were given, expected one, or one for each of the 2"),
         ({"potentials": ["v1"]}, "potentials: .* expected two files of pp.x"),
         ({"soi_masks": {"all": [1]}}, "soi_masks: all"),
-        ({"symmetry": True}, "symmetry: True was given, expected false or 'model'"),
+        ({"symmetry": True}, "symmetry: True was given, expected false or 'model' or 'auto'"),
         ({"mesh": 12}, "mesh: unknown key"),
         ({"nscf": "nowhere"}, "nscf: .*cannot be read"),
     ],
