@@ -293,7 +293,6 @@ def headline(
         "mask": str(point["mask"].item()),
         "temperature_K": float(point.temperature),
         "closure": float(point.closure) if "closure" in point else None,
-        **({"completeness": float(point.completeness)} if "completeness" in point else {}),
         "chemical_potential_eV": float(at_scale.mu if "mu" in at_scale else at_scale.mu_bare),
         "fermi_level": result.attrs["fermi_level"],
         "fermi_energy_eV": float(result.attrs["fermi_energy"]),
@@ -303,6 +302,9 @@ def headline(
         "sign": result.attrs["sign"],
         "error": result.attrs["error"],
     }
+    if "completeness" in point:
+        summary["completeness"] = float(point.completeness)
+        summary["completeness_mesh"] = [int(m) for m in result.attrs["completeness_mesh"]]
     if t is not None:
         summary["thickness_angstrom"] = t
     if record:

@@ -14,10 +14,10 @@ from scipy.ndimage import map_coordinates
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.bands import high_symmetry_path
-from aiida_dmi.engine.output.headline import indices_of
+from aiida_dmi.engine.output.headline import indices_of, mesh_label
 from aiida_dmi.engine.quantities.registry import SYMBOLS
 
-from .style import NEUTRAL, Plot, drawn, mesh_label, panels, plain, symbol, unit
+from .style import NEUTRAL, Plot, drawn, panels, plain, symbol, unit
 
 Floats = npt.NDArray[np.float64]
 

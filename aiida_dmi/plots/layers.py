@@ -17,10 +17,11 @@ from aiida_dmi.engine.kspace.interpolation import Interpolation
 from aiida_dmi.engine.kspace.mesh import Mesh
 from aiida_dmi.engine.maps.arguments import chemical_potential, mesh_points
 from aiida_dmi.engine.maps.k_map import k_map
+from aiida_dmi.engine.output.headline import mesh_label
 from aiida_dmi.structures.film import Film
 
 from .selection import direction_name
-from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, mesh_label, panels, plain, symbol, unit
+from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, panels, plain, symbol, unit
 
 PARTS = ("a_I", "a_II")
 WIDTH = 0.38

@@ -9,8 +9,9 @@ import xarray as xr
 
 from aiida_dmi.engine import RashbaModel, compute
 from aiida_dmi.engine.constants import BOLTZMANN_EV, HBAR2_OVER_2M
+from aiida_dmi.engine.output.headline import mesh_label
 
-from .style import TIMES, Plot, drawn, mesh_label, panels, plain_unit, series, symbol, unit, zero_line
+from .style import TIMES, Plot, drawn, panels, plain_unit, series, symbol, unit, zero_line
 
 ALPHAS = tuple(np.linspace(0.0, 2.0, 11).tolist())
 TEMPERATURE = 50.0

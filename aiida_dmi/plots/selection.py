@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import error_words, indices_of
+from aiida_dmi.engine.output.headline import error_words, indices_of, mesh_label
 from aiida_dmi.engine.output.results import tensors_of
 from aiida_dmi.engine.quantities.quantity import OF_DMI
 
-from .style import TIMES, mesh_label, plain
+from .style import TIMES, plain
 
 AXES = ("direction", "mask", "soi_scale", "temperature", "fermi_shift")
 CLOSE = 1e-6

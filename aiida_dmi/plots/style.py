@@ -285,8 +285,3 @@ def series(
 def zero_line(axes: Axes) -> None:
     """A line at y = 0."""
     axes.axhline(0.0, color=NEUTRAL, linewidth=0.8, zorder=0)
-
-
-def mesh_label(divisions: Any, times: str = "x") -> str:
-    """'192x192'; `times` = TIMES in a figure."""
-    return times.join(str(int(m)) for m in np.atleast_1d(divisions))

@@ -14,7 +14,15 @@ from aiida_dmi.calculations.functions import headline
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
-from aiida_dmi.engine.output.headline import error_words, in_order, symbol_of, unit_words, units_of, with_error
+from aiida_dmi.engine.output.headline import (
+    error_words,
+    in_order,
+    mesh_label,
+    symbol_of,
+    unit_words,
+    units_of,
+    with_error,
+)
 from aiida_dmi.structures.runs import film_of_run
 
 NEAR = 0.2
@@ -124,7 +132,7 @@ def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """What the values belong to, as pairs of name and text."""
-    mesh = "x".join(map(str, summary["mesh"]))
+    mesh = mesh_label(summary["mesh"])
     moment, thickness = summary.get("total_magnetization_bohr"), summary.get("thickness_angstrom")
     film = summary.get("film", {})
     rule = f" ({film['thickness_rule']})" if film else ""
@@ -138,6 +146,7 @@ def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("Fermi energy of the scf", f"{summary['fermi_energy_eV']:.4f} eV"),
         ("response mesh", f"{mesh}; errors: {error_words(summary)}"),
         ("closure |D(1) + Q(1)|/|D(1)|", _closure_words(summary)),
+        *_completeness_row(summary),
         ("cell area", f"{summary['cell_area_angstrom2']:.4f} angstrom^2"),
         *([("magnetic thickness t", f"{thickness:.4f} angstrom{rule}")] if thickness is not None else []),
         *([("magnetic thickness t", film["thickness_rule"])] if film and thickness is None else []),
@@ -155,6 +164,15 @@ def _closure_words(summary: dict[str, Any]) -> str:
     if closure is None:
         return "none, D(1) is 0" if "D_1_yx" in summary["values"] else "not computed"
     return f"{closure:.3f}"
+
+
+def _completeness_row(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """How much the Wannier functions had left out, where it was put back."""
+    if "completeness_mesh" not in summary:
+        return []
+    part, mesh = summary["completeness"], mesh_label(summary["completeness_mesh"])
+    words = "no D(1)" if part is None else f"{part:.3f} of D(1)"
+    return [("left out by the functions", f"{words}; put back from plane waves, mesh {mesh}")]
 
 
 def _film_words(film: dict[str, Any]) -> str:

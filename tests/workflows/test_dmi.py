@@ -9,6 +9,7 @@ from aiida import engine, orm
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
 
+from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.bilayer import co_pt111
 
 DmiWorkChain = WorkflowFactory("dmi.dmi")
@@ -176,6 +177,7 @@ def test_what_the_functions_leave_out_is_put_back(finished, codes, pseudo_family
     point = after.sel(soi_scale=1.0, fermi_shift=0.0, i="y", j="x").squeeze()
     assert summary["values"]["D_yx"]["meV_angstrom"] == pytest.approx(float(point.D))
     assert summary["completeness"] == pytest.approx(float(point.completeness))
+    assert "of D(1); put back from plane waves, mesh 4x4" in as_text(node)
     assert gate["completeness"]["value"] == pytest.approx(float(point.completeness))
     # The gate judges the response's mesh; the number carries the error of what was put back as well.
     assert gate["k_error"]["value"] < 0.3 * abs(float(point.D_error / point.D))

@@ -112,10 +112,19 @@ def unit_words(key: str) -> str:
 
 def error_words(attributes: Mapping[str, Any]) -> str:
     """Where the k errors of a result, or of its summary, come from; earlier versions compared two meshes."""
-    if "nested_mesh" not in attributes:
-        return "from the decay of Fourier coefficients"
-    nested = "x".join(str(int(m)) for m in np.atleast_1d(attributes["nested_mesh"]))
-    return f"change from {nested}" if nested else "none, no nested mesh"
+    words = "from the decay of Fourier coefficients"
+    if "nested_mesh" in attributes:
+        nested = mesh_label(attributes["nested_mesh"])
+        words = f"change from {nested}" if nested else "none, no nested mesh"
+    if "completeness_mesh" not in attributes:
+        return words
+    mesh = mesh_label(attributes["completeness_mesh"])
+    return f"{words}; of what was put back: change from the mesh nested in {mesh}"
+
+
+def mesh_label(divisions: Any, times: str = "x") -> str:
+    """'192x192' of the points along each direction, as an attribute or a database has them; '' of none."""
+    return times.join(str(int(m)) for m in np.atleast_1d(divisions))
 
 
 def with_error(value: float | None, error: float | None) -> str:

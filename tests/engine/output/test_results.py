@@ -43,6 +43,15 @@ def test_round_trip_of_an_earlier_version(film, tmp_path):
     assert error_words({"nested_mesh": np.array([24, 36])}) == "change from 24x36"
 
 
+def test_error_of_a_corrected_result_has_two_sources():
+    words = "from the decay of Fourier coefficients"
+    assert error_words({}) == words
+    assert (
+        error_words({"completeness_mesh": [12, 12]})
+        == f"{words}; of what was put back: change from the mesh nested in 12x12"
+    )
+
+
 def test_round_trip_of_a_rashba_model(tmp_path):
     result = compute(RashbaModel(0.1, 1.0), 8, cutoff=0.6)
     assert result.attrs["cutoff"] == 0.6
