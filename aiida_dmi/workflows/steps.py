@@ -48,7 +48,7 @@ def last_words(node: Any) -> str:
     return "; ".join([words.rstrip(".") if said else words, *said])
 
 
-def step_failed(workchain: WorkChain, step: str, node: Any, **context: Any) -> ExitCode:
+def step_failed(workchain: WorkChain, step: str, node: Any, /, **context: Any) -> ExitCode:
     """The exit code ERROR_SUB_PROCESS_FAILED_`step`, with the process that did not end well and its last words.
 
     Parameters
@@ -58,7 +58,8 @@ def step_failed(workchain: WorkChain, step: str, node: Any, **context: Any) -> E
     step : str
     node : ProcessNode
     **context
-        More that the braces of the message stand for, or other words as its `message`.
+        More that the braces of the message stand for (a `step` of its own among them), or other words as its
+        `message`.
     """
     details = {"pk": node.pk, "status": node.exit_status, "message": last_words(node), **context}
     return exit_code(workchain, f"ERROR_SUB_PROCESS_FAILED_{step}", **details)
