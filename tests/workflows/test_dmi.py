@@ -12,6 +12,8 @@ from aiida.plugins import WorkflowFactory
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.bilayer import co_pt111
 
+from .conftest import QUICK
+
 DmiWorkChain = WorkflowFactory("dmi.dmi")
 
 SMALL = {
@@ -244,12 +246,11 @@ def test_response_that_fails_its_gate_is_kept(finished, codes):
     np.testing.assert_array_equal(node.outputs.response.dataset.D, finished.outputs.response.dataset.D)
 
 
-def test_pw2wannier90_gives_the_same(finished, codes, pseudo_family):
-    """The other way to the overlaps, which has hydrogenic functions only: D to 1 %."""
-    assert finished.is_finished_ok
-    hydrogenic = {"wannierisation": {**SMALL["wannierisation"], "trial_functions": "hydrogenic"}}
+def test_pw2wannier90_gives_the_same(quick_builder):
+    """The other way to the overlaps, which has hydrogenic functions only: D to 1 %, on however coarse a mesh."""
+    hydrogenic = {"wannierisation": {**QUICK["wannierisation"], "trial_functions": "hydrogenic"}}
     changes = (hydrogenic, {"overlaps": "pw2wannier90"})
-    by_engine, node = (cached(small_builder(codes, pseudo_family, change)) for change in changes)
+    by_engine, node = (cached(quick_builder(change)) for change in changes)
     for one in (by_engine, node):
         assert one.is_finished_ok, one.exit_message
     steps = [n.process_label for n in node.called_descendants]

@@ -39,7 +39,7 @@ BATCH = 192
 """k points at which operators are interpolated at once, where memory allows it."""
 LARGEST_ARRAY = 31 * 1024**2
 """... and each array stays below this: the C library maps larger ones anew every time (see `heap.keep_heap`)."""
-PART_BYTES = 12 * 1024**2
+PART_BYTES = 24 * 1024**2
 """Working arrays of the part of a batch that is worked on at once; larger ones fall out of the cache."""
 SMALLEST_PART = 4
 """... but no fewer points than this: smaller ones waste calls."""
@@ -62,6 +62,30 @@ class BandModel(SplitBands, Protocol):
     def spin_orbit_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
     def spin_orbit(self, columns: Any, kpoints: Floats, operators: Operators) -> SpinOrbit: ...  # noqa: D102
     def exact_velocity_columns(self, direction: Sequence[float], mask: npt.ArrayLike) -> Any: ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where a sum belongs.
+
+    Parameters
+    ----------
+    quantity : Quantity
+    key : Key
+    xi : int or None
+        Number of the scale, of a quantity at finite xi.
+    components : tuple of bool
+        Those of the spin frame that count.
+    """
+
+    quantity: Quantity
+    key: Key
+    xi: int | None = None
+    components: tuple[bool, bool, bool] = EVERY
+
+
+Totals = dict[Target, Floats]
+"""Sums over some points in the spin frame, (row, level and temperature and shift, *axes)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +171,11 @@ class Kernel:
         return np.concatenate([eigenvalues(hamiltonian[:, p], interaction[:, p], xi) for p in parts])
 
     def speeds(self, batch: Batch) -> tuple[Floats, Floats]:
-        """Energies of the bands of Hbar and their hbar |v|, each (k, 2n)."""
-        return band_speeds(self.bands.operators(batch.kpoints))
+        """Energies of the bands of Hbar and their hbar |v|, each (k, 2n); with time reversal of one of k and -k."""
+        kpoints = batch.kpoints
+        if self.bands.time_reversal and batch.opposite is not None:
+            kpoints = kpoints[batch.opposite > 0]
+        return band_speeds(self.bands.operators(kpoints))
 
     def sums(self, batch: Batch, levels: ChemicalPotentials, aliases: Aliases) -> list[Sums]:
         """Sums over the batch with each of the chemical potentials; with the first, also those of the cosines."""
@@ -159,16 +186,20 @@ class Kernel:
         interactions = {
             key: self.bands.spin_orbit(columns, batch.kpoints, operators) for key, columns in self.columns.items()
         }
+        totals: Totals = {}
         for part in self._parts(len(batch.kpoints)) if self.settings.finite_order else ():
             at, weights = operators.part(part), batch.weights[part] * cosines[:, part]
             for key, spin_orbit in interactions.items():
-                self._add_finite_order(result, at, spin_orbit.part(part), key, levels, weights)
-        self._add_first_orders(result, batch, operators, interactions, levels, cosines)
+                self._add_finite_order(result, totals, at, spin_orbit.part(part), key, levels, weights)
+        self._add_first_orders(result, totals, batch, operators, interactions, levels, cosines)
+        for target, total in totals.items():
+            self._add(result, target, total)
         return result
 
     def _add_finite_order(
         self,
         result: list[Sums],
+        totals: Totals,
         operators: Operators,
         spin_orbit: SpinOrbit,
         key: Key,
@@ -185,12 +216,12 @@ class Kernel:
                 sums.filled[:, direction, mask, index] += electrons
             for quantity in self.settings.finite_order:
                 total = quantity.summed(quantity.coefficients(states), occupations)
-                targets = [sums.tensors[quantity.name][:, :, :, index] for sums in result]
-                self._add(targets, quantity, self._by_level(total, result), key)
+                _add_to(totals, Target(quantity, key, index), total)
 
     def _add_first_orders(
         self,
         result: list[Sums],
+        totals: Totals,
         batch: Batch,
         operators: Operators,
         interactions: dict[Key, SpinOrbit],
@@ -214,11 +245,13 @@ class Kernel:
                 of_batch[key] = channels(self.bands, columns, kpoints, at, here, split)
         for part in self._parts(len(points)):
             of_part = {key: [channel.part(part) for channel in own] for key, own in of_batch.items()}
-            self._add_first_order(result, operators.part(stretch(points[part])), of_part, levels, weights[:, part])
+            at = operators.part(stretch(points[part]))
+            self._add_first_order(result, totals, at, of_part, levels, weights[:, part])
 
     def _add_first_order(
         self,
         result: list[Sums],
+        totals: Totals,
         operators: Operators,
         interactions: dict[Key, list[Channel]],
         levels: ChemicalPotentials,
@@ -252,8 +285,7 @@ class Kernel:
                     if quantity.name in self.absent:
                         continue
                     total = quantity.summed(quantity.coefficients(states), occupations)
-                    targets = [sums.tensors[quantity.name] for sums in result]
-                    self._add(targets, quantity, self._by_level(total, result), key, channel.components)
+                    _add_to(totals, Target(quantity, key, components=channel.components), total)
 
     def _by_level(self, total: Floats, result: list[Sums]) -> list[Floats]:
         """Sums (row, level and temperature and shift, *axes) by level, each (its rows, temperature, shift, *axes)."""
@@ -261,22 +293,18 @@ class Kernel:
         by_level = total.reshape(len(total), len(result), *inner, *total.shape[2:])
         return [by_level[: len(sums.electrons), level] for level, sums in enumerate(result)]
 
-    def _add(
-        self,
-        targets: list[Floats],
-        quantity: Quantity,
-        totals: list[Floats],
-        key: Key,
-        components: tuple[bool, bool, bool] = EVERY,
-    ) -> None:
-        """Add a quantity of one direction and mask to its place: (row, direction, mask, temperature, shift, *axes)."""
-        direction, mask = self._place(key)
+    def _add(self, result: list[Sums], target: Target, total: Floats) -> None:
+        """Add a batch's sum, in the spin frame, to its place: (row, direction, mask, temperature, shift, *axes)."""
+        quantity, components = target.quantity, target.components
+        direction, mask = self._place(target.key)
         frame = spin_frame(self.settings.directions[direction])
-        for target, total in zip(targets, totals, strict=True):
-            own = total
+        for sums, own in zip(result, self._by_level(total, result), strict=True):
+            values = own
             if components != EVERY:
-                own = total * np.array(components)[: total.shape[3]].reshape(-1, *[1] * (total.ndim - 4))
-            target[:, direction, mask] += quantity.in_lab(own, frame)
+                values = own * np.array(components)[: own.shape[3]].reshape(-1, *[1] * (own.ndim - 4))
+            tensor = sums.tensors[quantity.name]
+            place = tensor[:, :, :, target.xi] if target.xi is not None else tensor
+            place[:, direction, mask] += quantity.in_lab(values, frame)
 
     def _place(self, key: Key) -> tuple[int, int]:
         """Numbers of a direction and mask."""
@@ -301,3 +329,11 @@ def _interpolation(model: WannierModel, settings: Settings, memory_limit: int) -
     if TabulatedInterpolation.pays(plain, columns, settings.mesh.size, memory_limit // 2):
         return TabulatedInterpolation(plain)
     return plain
+
+
+def _add_to(totals: Totals, target: Target, total: Floats) -> None:
+    """Add to what is there already."""
+    if target in totals:
+        totals[target] += total
+    else:
+        totals[target] = total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -172,17 +173,17 @@ class Settings:
             max_mesh=max_mesh,
         )
 
-    @property
+    @functools.cached_property
     def summed(self) -> tuple[Quantity, ...]:
         """The quantities that are asked for, and those that accompany them."""
         return asked(self.quantities, self.method)
 
-    @property
+    @functools.cached_property
     def first_order(self) -> tuple[FirstOrder, ...]:
         """Those of first order in the spin-orbit interaction."""
         return tuple(one for one in self.summed if isinstance(one, FirstOrder))
 
-    @property
+    @functools.cached_property
     def finite_order(self) -> tuple[FiniteOrder, ...]:
         """Those at finite xi."""
         return tuple(one for one in self.summed if isinstance(one, FiniteOrder))

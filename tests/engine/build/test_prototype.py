@@ -188,7 +188,7 @@ def test_command_line_builds_and_refuses(prototype, upf_folder, tmp_path, capsys
 def small_inputs(folder: Path, data_folder: Path, shift: np.ndarray) -> None:
     """The prototype's inputs on a coarser mesh and cutoff, the whole slab moved by `shift` (Angstrom)."""
     source = data_folder / "prototype"
-    mesh = 4
+    mesh = 3
     points = [f"{i / mesh:.12f} {j / mesh:.12f} 0.0" for i in range(mesh) for j in range(mesh)]
 
     def moved(match: re.Match) -> str:
@@ -199,10 +199,10 @@ def small_inputs(folder: Path, data_folder: Path, shift: np.ndarray) -> None:
         text = (source / name).read_text().replace("ecutwfc=50", "ecutwfc=30")
         text = re.sub(r"^(Pt|Co) ((?:-?\d+\.\d+ ){2}\d+\.\d{10})$", moved, text, flags=re.MULTILINE)
         head = text.partition("K_POINTS")[0]
-        listed = "crystal\n16\n" + "\n".join(f"{p} 1.0" for p in points)
+        listed = f"crystal\n{mesh**2}\n" + "\n".join(f"{p} 1.0" for p in points)
         (folder / name).write_text(f"{head}K_POINTS {'automatic' if name == 'scf.in' else ''}".rstrip())
         with (folder / name).open("a") as handle:
-            handle.write("\n4 4 1 0 0 0\n" if name == "scf.in" else f" {listed}\n")
+            handle.write(f"\n{mesh} {mesh} 1 0 0 0\n" if name == "scf.in" else f" {listed}\n")
     cell = np.array([[2.7718585823, 0, 0], [1.3859292911, 2.4004999479, 0], [0, 0, 12.2632130552]])
     for spin in ("up", "dn"):
         text = (source / f"{spin}.win").read_text().replace("mp_grid=6 6 1", f"mp_grid={mesh} {mesh} 1")
