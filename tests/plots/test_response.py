@@ -117,7 +117,7 @@ def test_rashba_figure_is_per_area():
 def test_corrected_numbers_are_drawn_with_those_of_the_functions_alone(result):
     """Dotted in the same colour, one entry of the legend, a column of their own."""
     before = {f"{name}_wannier": result[name] - 1.0 for name in ("D", "Q", "Q_1", "a_I", "a_II")}
-    corrected = result.assign(before, completeness=result.closure)
+    corrected = result.assign({**before, "completeness": result.closure})
     plot = plot_fermi_level(corrected)
     axes = plot.axes[0]
     dotted = [line for line in axes.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 3]
