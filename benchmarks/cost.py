@@ -24,7 +24,15 @@ from typing import Any
 
 import numpy as np
 import yaml
-from cost_page import coefficient_table, figure, film_table, paper_table, response_table
+from cost_page import (
+    coefficient_table,
+    completeness_size,
+    completeness_table,
+    figure,
+    film_table,
+    paper_table,
+    response_table,
+)
 from cost_runs import RANKS, Run, runs
 from scipy.optimize import least_squares, nnls
 
@@ -34,6 +42,7 @@ from aiida_dmi.workflows import estimate
 ROOT = Path(__file__).resolve().parent.parent
 COEFFICIENTS = ROOT / "aiida_dmi" / "workflows" / "cost.yaml"
 RESPONSES = ROOT / "benchmarks" / "response-times.json"
+COMPLETENESS = ROOT / "benchmarks" / "completeness-times.json"
 PAGE = ROOT / "docs" / "cost.md"
 FIGURE = ROOT / "docs" / "images" / "cost" / "cost"
 MARK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -108,6 +117,14 @@ def fit_response(measured: list[dict[str, float]]) -> dict[str, float]:
     return _relative(np.array(rows, float), [entry["seconds"] for entry in measured], names)
 
 
+def fit_completeness(measured: list[dict[str, Any]]) -> dict[str, float]:
+    """Start, and seconds of one operation."""
+    sizes = [completeness_size(entry) for entry in measured]
+    operations = [size.nscf_points * estimate.completeness_terms(size) for size in sizes]
+    rows = np.column_stack([np.ones(len(measured)), operations])
+    return _relative(rows, [entry["seconds"] for entry in measured], ("start", "operation"))
+
+
 def _relative(matrix: np.ndarray, measured: list[float], names: tuple[str, ...]) -> dict[str, float]:
     weighted = matrix / np.array(measured)[:, None]
     scale = weighted.max(axis=0)
@@ -170,9 +187,11 @@ def main() -> int:
     responses = json.loads(RESPONSES.read_text())
     found = runs(records())
     parts = {step: fit_engine(found, step) for step in ("overlaps", "wannier90", "build")}
+    compared = json.loads(COMPLETENESS.read_text())
+    parts["completeness"] = fit_completeness(compared)
     write_coefficients({"pw": fit_pw(found), **parts, "response": fit_response(responses)})
     update(PAGE, {"films": film_table(found), "responses": response_table(responses), "paper": paper_table(),
-                  "coefficients": coefficient_table()})  # fmt: skip
+                  "completeness": completeness_table(compared), "coefficients": coefficient_table()})  # fmt: skip
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     for path in (COEFFICIENTS, PAGE, *figure(found).write(FIGURE)):
         print(path)

@@ -87,6 +87,25 @@ def _response_row(
     ]
 
 
+def completeness_size(entry: dict[str, Any]) -> FilmSize:
+    """The sizes of a measured comparison that its time follows from."""
+    unused = dict.fromkeys(("scf_bands", "kept_bands", "scf_points", "mesh_points"), 0)
+    same = {key: entry[key] for key in ("atoms", "electrons", "projectors", "plane_waves", "functions")}
+    return FilmSize(**same, **unused, grid=tuple(entry["grid"]), nscf_bands=entry["bands"], nscf_points=entry["points"])
+
+
+def completeness_table(measured: list[dict[str, Any]]) -> str:
+    """Measured and estimated seconds of `dmi-engine complete`."""
+    head = ["film", "pseudopotentials", "Ry", "plane waves", "bands", "k points", "time (s)", "estimate / measured"]
+    rows = []
+    for entry in measured:
+        estimated = estimate.completeness_seconds(completeness_size(entry))
+        cells = [entry[key] for key in ("film", "pseudopotentials", "ecutwfc", "plane_waves", "bands", "points")]
+        rows.append([*map(str, cells), f"{entry['seconds']:.0f}, {estimated:.0f}",
+                     f"{estimated / entry['seconds']:.2f}"])  # fmt: skip
+    return markdown(head, rows)
+
+
 def paper_table() -> str:
     """Estimates for the paper's films."""
     head = ["film", "atoms", "functions a spin", "plane waves", "bands", "scf (core h)", "nscf",

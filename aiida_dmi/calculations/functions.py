@@ -17,7 +17,7 @@ from aiida_dmi.data.pseudopotential import upf_data
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.build.irreducible import SpaceOperation, film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
-from aiida_dmi.engine.completeness.correct import corrected
+from aiida_dmi.engine.completeness.correct import corrected, of_functions
 from aiida_dmi.engine.maps.quality import control_points
 from aiida_dmi.engine.output.headline import headline_values
 
@@ -305,6 +305,7 @@ def headline(
     if "completeness" in point:
         summary["completeness"] = float(point.completeness)
         summary["completeness_mesh"] = [int(m) for m in result.attrs["completeness_mesh"]]
+        summary["values_wannier"] = headline_values(of_functions(at_scale), area, t)
     if t is not None:
         summary["thickness_angstrom"] = t
     if record:

@@ -24,11 +24,12 @@ from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.description import film_in_words
 from aiida_dmi.structures.film import Film
 from aiida_dmi.workflows.codes import CODES, OPTIONAL
+from aiida_dmi.workflows.completeness_inputs import serves_both
 from aiida_dmi.workflows.cutoffs import basis
 from aiida_dmi.workflows.dmi import DmiWorkChain
-from aiida_dmi.workflows.layout import Step, memory_of, model_steps, response_step, size_of
+from aiida_dmi.workflows.layout import Step, completeness_steps, memory_of, model_steps, response_step, size_of
 from aiida_dmi.workflows.ports import inputs_of
-from aiida_dmi.workflows.protocols.utils import read_protocols
+from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 from aiida_dmi.workflows.steps import last_words
 from aiida_dmi.workflows.wannier_model import WannierModelWorkChain
 
@@ -184,6 +185,11 @@ def response(source: str, **options: Any) -> None:
     lines = [f"model      {' '.join(attributes.get('symbols'))}, {node.filename}"]
     if builder.get("film") is not None:
         lines += film_in_words(Film.from_record(builder["film"].get_dict(), node.load()))
+    if load_protocol(options["protocol"], overrides)["completeness"] is not None:
+        lines.append(
+            "exact      left out: a finished model has no density any more; these are numbers of the Wannier functions "
+            "(launch dmi puts back what they leave out)"
+        )
     lines += _describe_response(job.parameters.get_dict())
     if options["dry_run"]:
         shape = (attributes.get("functions"), len(attributes.get("symbols")), attributes.get("mesh"))
@@ -215,12 +221,15 @@ def _launch_film(
     lines = _describe_film(film, builder.film, ports)
     lines += [f"note       {note}" for note in slab.notes]
     if what == "dmi":
-        lines += _describe_completeness(builder["completeness"])
+        lines += _describe_completeness(builder["completeness"], ports)
         lines += _describe_response(builder["response"].dmi.parameters.get_dict())
     if options["dry_run"]:
         steps = model_steps(film, ports)
         if what == "dmi":
             size, mesh = size_of(film, ports), ports.kpoints.get_kpoints_mesh()[0]
+            exact = builder["completeness"]
+            if inputs_of(exact):
+                steps += completeness_steps(film, ports, exact, serves_both(ports, exact.kpoints))
             steps.append(response_step(builder["response"].dmi, size.functions, size.atoms, mesh))
         lines += _describe_cost(steps, ports.scf.pw.code.computer)
     _start(what, builder, lines, options)
@@ -295,14 +304,13 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
     ]
 
 
-def _describe_completeness(ports: Any) -> list[str]:
-    """A line where what the Wannier functions leave out is asked for."""
+def _describe_completeness(ports: Any, model: Any) -> list[str]:
+    """A line on what becomes of what the Wannier functions leave out."""
     if not inputs_of(ports):
-        return []
+        return ["exact      not asked for: D and its parts are those of the Wannier functions (completeness={})"]
     mesh = "x".join(map(str, ports.kpoints.get_kpoints_mesh()[0][:2]))
-    return [
-        f"exact      D(1), a(I), a(II) in plane waves on {mesh}, and what was missing put back (not in the estimate)"
-    ]
+    states = "the Wannier functions' nscf" if serves_both(model, ports.kpoints) else "a nscf of its own"
+    return [f"exact      D(1), a(I), a(II) in plane waves on {mesh}, from {states}; what was missing is put back"]
 
 
 def _warned_basis(ports: Any) -> list[str]:

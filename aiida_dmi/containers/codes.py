@@ -60,7 +60,7 @@ def setup_codes(
     Returns
     -------
     dict
-        'pw', 'pw2wannier90', 'wannier90', 'engine', as far as the image has them.
+        'pw', 'pw2wannier90', 'pp', 'wannier90', 'engine', as far as the image has them.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from typing import Any
 from aiida_dmi.engine.files.yaml_text import load_yaml
 
 PARALLEL = ("pw", "pw2wannier90")
-"""Programs that are started as MPI ranks; dmi-engine has worker processes, wannier90.x is serial."""
+"""Programs that are started as MPI ranks; dmi-engine has worker processes, wannier90.x and pp.x take seconds."""
 PLACES = ("inside", "host")
 
 
@@ -58,7 +58,7 @@ class Layout:
     repository : str
         End of the repository names that it is recognised by.
     programs : dict
-        'pw', 'pw2wannier90', 'wannier90', 'engine' (as far as it has them) to the path in the image.
+        'pw', 'pw2wannier90', 'pp', 'wannier90', 'engine' (as far as it has them) to the path in the image.
     mpirun : str
         How {ranks} ranks are started inside.
     environment : dict
@@ -163,7 +163,7 @@ def render(
     ----------
     container, image : Engine, Layout
     program : str
-        'pw', 'pw2wannier90', 'wannier90' or 'engine'.
+        'pw', 'pw2wannier90', 'pp', 'wannier90' or 'engine'.
     image_name : str
         What the engine is to run: a digest, or a .sif file.
     workdir : str

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 from aiida import orm
 
+from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine import WannierModel, compute
@@ -48,6 +49,7 @@ class Case:
     model : WannierModelData, optional
     structure : StructureData, optional
     workchain : WorkChainNode, optional
+    completeness : CompletenessData, optional
     i, j : str
         Component.
     choice : dict
@@ -61,6 +63,7 @@ class Case:
     model: WannierModelData | None = None
     structure: orm.StructureData | None = None
     workchain: orm.WorkChainNode | None = None
+    completeness: CompletenessData | None = None
     i: str = "y"
     j: str = "x"
     choice: dict[str, Any] = field(default_factory=dict)
@@ -77,12 +80,15 @@ class Case:
         """
         if isinstance(node, orm.WorkChainNode) and node.process_label in ("DmiWorkChain", "WannierModelWorkChain"):
             given = {name: node.inputs[name] for name in ("structure", "model") if name in node.inputs}
-            made = {name: node.outputs[name] for name in ("response", "model", "structure") if name in node.outputs}
+            outputs = ("response", "model", "structure", "completeness")
+            made = {name: node.outputs[name] for name in outputs if name in node.outputs}
             found = given | made
             formula = found["structure"].label or found["structure"].get_formula() if "structure" in found else ""
             return cls(node.label or formula or f"pk {node.pk}", workchain=node, **found, **options)
         if isinstance(node, DmiData):
             job = node.creator
+            if job is not None and "completeness" in job.inputs:  # a corrected response
+                job = job.inputs.response.creator
             model = job.inputs.model if job is not None and "model" in job.inputs else None
             return cls(node.label or _formula(model) or f"pk {node.pk}", node, model, **options)
         if isinstance(node, WannierModelData):
@@ -117,6 +123,15 @@ class Case:
         if self.model is None:
             raise InputError(f"{self.title}: its Wannier model is not known; give the DmiWorkChain or the model")
         return self.model.load()
+
+    @cached_property
+    def exact(self) -> xr.Dataset | None:
+        """The comparison with plane waves at the point of the sweep, where there is one."""
+        if self.completeness is None or self.response is None:
+            return None
+        chosen = point(self.result, self.i, self.j, self.choice)
+        where = {axis: float(chosen[axis]) for axis in ("temperature", "fermi_shift")}
+        return self.completeness.dataset.sel(where, method="nearest")
 
     @cached_property
     def film(self) -> Film | None:
@@ -279,7 +294,13 @@ def _layers(case: Case) -> Plot:
     at = case.conditions
     names = None if case.film is None else case.film.names
     parts = layer_parts(
-        case.wannier, case.mesh, temperature=at.temperature, mu=at.mu_bare, direction=at.direction, names=names
+        case.wannier,
+        case.mesh,
+        temperature=at.temperature,
+        mu=at.mu_bare,
+        direction=at.direction,
+        names=names,
+        exact=case.exact,
     )
     return plot_layers(parts, case.title, case.i, case.j)
 

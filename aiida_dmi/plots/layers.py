@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from aiida_dmi.engine import WannierModel
+from aiida_dmi.engine.completeness.file import OF_MODEL
 from aiida_dmi.engine.constants import BOLTZMANN_EV
 from aiida_dmi.engine.integrate.k_error import SPEED_MESH, band_speeds, fastest, k_error, thermal_decay
 from aiida_dmi.engine.kspace.aliases import Aliases
@@ -21,7 +22,7 @@ from aiida_dmi.engine.output.headline import mesh_label
 from aiida_dmi.structures.film import Film
 
 from .selection import direction_name
-from .style import COLOURS, NEUTRAL, TIMES, Plot, drawn, panels, plain, symbol, unit
+from .style import ALONE, COLOURS, NEUTRAL, TIMES, Plot, drawn, panels, plain, symbol, unit
 
 PARTS = ("a_I", "a_II")
 WIDTH = 0.38
@@ -35,6 +36,7 @@ def layer_parts(
     mu: float | str = "dft",
     direction: Sequence[float] = (0, 0, 1),
     names: Sequence[str] | None = None,
+    exact: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """a(I) and a(II) with the spin-orbit interaction of one layer at a time; their sum over layers is the film's.
 
@@ -53,12 +55,21 @@ def layer_parts(
         Axis n of the spin-up spinor.
     names : sequence of str, optional
         Layer of every atom; default `structures.layers.layer_names`.
+    exact : Dataset, optional
+        Of `engine.completeness.complete` at the temperature and shift, with a mask for every layer: a(II) is the exact
+        one then, and what the functions leave out of D(1) is in a(I). Without such masks nothing is corrected.
 
     Returns
     -------
     xarray.Dataset
         a_I, a_II over (layer, i, j), meV*Angstrom per cell, layers from the lowest to the highest, and *_error: what
-        the mesh may still be off the converged sum at the same mu (nan where it does not resolve kT).
+        the mesh may still be off the converged sum at the same mu (nan where it does not resolve kT). Corrected, the
+        errors are those of what was put back, too, and a_I_wannier, a_II_wannier those of the functions alone.
+
+    Raises
+    ------
+    InputError
+        If `exact` is of other directions j than the model.
     """
     divided = Mesh.from_input(mesh, model.dimension)
     own = tuple(Film.of(model).names if names is None else names)
@@ -77,11 +88,38 @@ def layer_parts(
             found[part].append(mean)
             found[f"{part}_error"].append(k_error(coefficients, aliases, mean.ndim, mean, thermal).error)
     attrs = {"units": "meV angstrom", "per": "cell"}
-    return xr.Dataset(
+    parts = xr.Dataset(
         {key: (("layer", "i", "j"), np.stack(values), attrs) for key, values in found.items()},
         {"layer": layers, "i": list("xyz"), "j": list("xyz")[: model.dimension]},
         {**at_k.attrs, "mesh": list(divided.divisions)},
     )
+    return parts if exact is None else _corrected(parts, exact, own, direction)
+
+
+def _corrected(parts: xr.Dataset, exact: xr.Dataset, names: Sequence[str], direction: Sequence[float]) -> xr.Dataset:
+    """a(II) exact, a(I) = D(1) - a(II), D(1) = a(I) + a(II) of the model and what the functions leave out of it."""
+    weights = exact["mask_weights"].values
+    places = []
+    for layer in parts["layer"].values:
+        same = (weights == [float(name == layer) for name in names]).all(axis=-1)
+        if not same.any():
+            return parts
+        places.append(int(np.argmax(same)))
+    n = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
+    normal = np.eye(3) - np.outer(n, n)
+    own = exact.isel(mask=places).drop_vars("mask").rename(mask="layer").assign_coords(layer=parts["layer"])
+    own = own.transpose("layer", "i", "j", ...)
+    missing = normal @ (own["D_1"] - own["D_1" + OF_MODEL]).values
+    errors = np.abs(normal) @ own["D_1_correction_error"].values
+    second, second_error = own["a_II"].values, own["a_II_error"].values
+    values = {
+        "a_I": (parts.a_I + parts.a_II).values + missing - second,
+        "a_II": second,
+        "a_I_error": (parts.a_I_error + parts.a_II_error).values + errors + second_error,
+        "a_II_error": second_error,
+    }
+    before = {part + OF_MODEL: parts[part] for part in PARTS}
+    return parts.assign({**{key: parts[key].copy(data=one) for key, one in values.items()}, **before})
 
 
 def _thermal(model: WannierModel, aliases: Aliases, temperature: float, mu: float | str) -> npt.NDArray[np.float64]:
@@ -128,6 +166,12 @@ def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") 
         )
         rows[f"{part}_{i}{j} (meV angstrom per cell)"] = values
         rows[f"{part}_{i}{j} error (meV angstrom per cell)"] = errors
+        if part + OF_MODEL in selected:
+            alone = selected[part + OF_MODEL].values
+            left = places + (number - 1) * WIDTH
+            label = ALONE if number == 0 else None
+            axes.hlines(alone, left, left + WIDTH, linestyle=":", color=axes.xaxis.label.get_color(), label=label)
+            rows[f"{part}_{i}{j} of the Wannier functions alone (meV angstrom per cell)"] = alone
     total = selected.a_I.values + selected.a_II.values
     axes.plot(places, total, "_", color=axes.xaxis.label.get_color(), markersize=24, label=symbol("sum", i + j))
     axes.axhline(0.0, color=NEUTRAL, linewidth=0.8)
@@ -150,4 +194,6 @@ def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") 
         f"a(I), a(II) and their sum, component {i}{j}, with the spin-orbit interaction of one layer at a time, from "
         "the substrate to the surface; the parts add up to the film's."
     )
+    if "a_I" + OF_MODEL in selected:
+        plot.caption += " What the Wannier functions leave out is put back from plane waves; dotted: without that."
     return plot

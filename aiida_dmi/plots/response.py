@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from aiida_dmi.engine.completeness.file import OF_MODEL
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.filling import doping_axis
 
 from .selection import Results, by_title, described, direction_name, heading, held, point
-from .style import NEUTRAL, Plot, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
+from .style import NEUTRAL, Plot, dotted, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
 
 ALONG = 1e-6
 FULL_LENGTH = 0.999
@@ -73,7 +75,7 @@ def plot_spin_orbit(results: Results, title: str = "", i: str = "y", j: str = "x
         plot.table.notes += [f"{name}: {note}".removeprefix(": ") for note in notes]
     plot.caption = (
         f"D and -Q, component {i}{j}, against the scale of the spin-orbit interaction; to first order they are equal "
-        "(Eq. 40). Shaded: error from the k mesh."
+        f"(Eq. 40). {_shading(found.values())}"
     )
     return plot
 
@@ -90,7 +92,7 @@ def plot_fermi_level(results: Results, title: str = "", i: str = "y", j: str = "
     plot.caption = (
         f"Spin current Q, its first order Q(1) = -a(I) - a(II), and the two contributions, component {i}{j}, against "
         "the shift of the Fermi level; above: the doping of every kind of atom that the shift stands for. "
-        "Shaded: error from the k mesh."
+        f"{_shading(by_title(results, title).values())}"
     )
     return plot
 
@@ -114,7 +116,7 @@ def plot_masked(
     plot = _against_shift(found, title, i, j, ((whole, None), (masked, part)), choice)
     plot.caption = (
         f"D with all spin-orbit interaction, and a(I) with that of the mask '{part}' only, component {i}{j}, against "
-        "the shift of the Fermi level. Shaded: error from the k mesh."
+        f"the shift of the Fermi level. {_shading(found.values())}"
     )
     return plot
 
@@ -162,16 +164,30 @@ def _draw(
 ) -> None:
     values, errors = selected[name], selected[f"{name}_error"]
     series(axes, selected[axis].values, sign * values.values, errors.values, name, label, dashed=dashed)
+    if name + OF_MODEL in selected:
+        dotted(axes, selected[axis].values, sign * selected[name + OF_MODEL].values, name)
     axes.set_ylabel(unit(values))
 
 
 def _columns(selected: xr.Dataset, name: str, column: str) -> dict[str, Any]:
     """A quantity and its error, for the table."""
     unit_ = plain_unit(selected[name])
+    alone = name + OF_MODEL
     return {
         f"{column} ({unit_})": selected[name].values,
         f"{column} error ({unit_})": selected[f"{name}_error"].values,
+        **({f"{column} of the Wannier functions alone ({unit_})": selected[alone].values} if alone in selected else {}),
     }
+
+
+def _shading(results: Iterable[xr.Dataset]) -> str:
+    """What bands and dotted lines are, for a caption."""
+    if any("completeness" in result for result in results):
+        return (
+            "Shaded: error from the k mesh and of what was put back from plane waves; dotted: of the Wannier functions "
+            "alone."
+        )
+    return "Shaded: error from the k mesh."
 
 
 def _finish(axes: Axes, title: str, selected: xr.Dataset) -> None:

@@ -47,6 +47,8 @@ TOGETHER = {"sum": ("a(I)", "a(II)")}
 """Sums that figures draw, of symbols."""
 GREEK = ("alpha", "beta", "gamma", "delta", "kappa", "lambda", "mu", "sigma", "tau", "chi", "omega")
 """Names of symbols that are letters."""
+ALONE = "Wannier functions alone"
+"""In legends: what numbers were before what the functions leave out was put back."""
 NEUTRAL = "0.55"
 """Lines that are no data: visible on white and on black."""
 
@@ -280,6 +282,16 @@ def series(
     )
     if np.isfinite(errors).any():
         axes.fill_between(x, values - errors, values + errors, color=colour, alpha=0.25, linewidth=0)
+
+
+def dotted(axes: Axes, x: Any, values: Any, name: str) -> None:
+    """The same quantity before it was corrected: a dotted line in its colour; one entry of the legend for all."""
+    x, values = (np.asarray(array, dtype=float) for array in (x, values))
+    order = np.argsort(x)
+    colour, _ = look(name)
+    axes.plot(x[order], values[order], linestyle=":", color=colour, zorder=2)
+    if ALONE not in axes.get_legend_handles_labels()[1]:
+        axes.plot([], [], linestyle=":", color=NEUTRAL, label=ALONE)
 
 
 def zero_line(axes: Axes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from aiida_dmi.engine.completeness.file import OF_MODEL
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.headline import indices_of
 from aiida_dmi.engine.output.micromagnetics import Micromagnetic, to_mumax3, to_ubermag
@@ -40,6 +41,9 @@ def sweep_csv(result: xr.Dataset) -> str:
     units: dict[str, str] = {**axes, **per}
     headings = {name: f"{name} ({unit})" if unit else name for name, unit in units.items()}
     notes = [f"{key}: {result.attrs[key]}" for key in ("sign", "mesh", "error", "fermi_level", "reference")]
+    if "completeness_error" in result.attrs:
+        notes += [f"{key}: {result.attrs[key]}" for key in ("completeness_mesh", "completeness_error")]
+        notes.append(f"*{OF_MODEL}: of the Wannier functions alone, before what they leave out was put back")
     text = io.StringIO()
     text.writelines(f"{comment('#', note)}\n" for note in notes)
     cells = table.rename(columns=headings).map(csv_text)
@@ -57,7 +61,8 @@ def _one_line_a_point(result: xr.Dataset) -> xr.Dataset:
     for name in tensors_of(result):
         indices = indices_of(result[name])
         if indices == OF_DMI:
-            columns |= {one: result[one] for one in (name, f"{name}_error")}
+            before = (f"{name}{OF_MODEL}", f"{name}{OF_MODEL}_error")
+            columns |= {one: result[one] for one in (name, f"{name}_error", *before) if one in result}
             continue
         for labels in itertools.product(*(result[index].values for index in indices)):
             at = dict(zip(indices, labels, strict=True))

@@ -137,8 +137,9 @@ def _numbers(node: orm.WorkChainNode, case: Case) -> dict[str, Any]:
     summary = summary_of(node)
     headings, rows = value_rows(summary)
     key = f"D_{case.i}{case.j}"
-    row = next((cells for cells in rows if cells[0] == key), rows[0])
-    numbers = zip(headings[1:], row[1:], strict=True)
+    in_units, own = value_rows(summary, alone=False)
+    row = next((cells for cells in own if cells[0] == key), own[0])
+    numbers = zip(in_units[1:], row[1:], strict=True)
     cards = [{"name": row[0], "value": value, "unit": unit} for unit, value in numbers if value != "-"]
     return {
         "values": {"headings": headings, "rows": rows},

@@ -118,8 +118,16 @@ def _response(node: orm.Node) -> DmiData:
     raise InputError(f"{node.pk}: {kind} was given, expected a finished DmiWorkChain or its response")
 
 
-def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the table: quantity, and its value with error in each unit."""
+def value_rows(summary: dict[str, Any], alone: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the table: quantity, and its value with error in each unit.
+
+    Parameters
+    ----------
+    summary : dict
+        From `summary_of`.
+    alone : bool
+        Of a corrected result what the values were before, in a last column.
+    """
     values = {key: summary["values"][key] for key in in_order(list(summary["values"]))}
     units = units_of(unit for value in values.values() for unit in value)
     rows = []
@@ -127,7 +135,14 @@ def value_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         row = [symbol_of(key)]
         row += [with_error(value[unit], value[f"{unit}_error"]) if unit in value else "-" for unit in units]
         rows.append(row)
-    return ["", *map(unit_words, units)], rows
+    headings = ["", *map(unit_words, units)]
+    if not alone or "values_wannier" not in summary:
+        return headings, rows
+    for key, row in zip(values, rows, strict=True):
+        before = summary["values_wannier"].get(key, {})
+        first = units[0]
+        row.append(with_error(before[first], before[f"{first}_error"]) if first in before else "-")
+    return [*headings, "Wannier functions alone"], rows
 
 
 def conditions(summary: dict[str, Any]) -> list[tuple[str, str]]:

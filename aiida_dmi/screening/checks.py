@@ -15,7 +15,7 @@ from aiida_dmi.structures.intake import with_starting_moments
 from aiida_dmi.structures.layers import mask_weights, sites_of
 from aiida_dmi.workflows import neighbours, validation
 from aiida_dmi.workflows.codes import check_codes, needed
-from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments, symmetric_mesh_of
+from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments, symmetric_mesh_of, wannier_mesh_of
 
 
 def check_candidate(candidate: Candidate) -> None:
@@ -43,7 +43,9 @@ def check_candidate(candidate: Candidate) -> None:
     validation.require_moments(moments, valence)
     validation.require_kinds(inputs["scf"]["parameters"]["SYSTEM"], structure)
     mesh_of(structure, inputs["scf"])
-    neighbours.settled(symmetric_mesh_of(structure, inputs["wannierisation"]), inputs["wannierisation"])
+    neighbours.settled(wannier_mesh_of(structure, inputs), inputs["wannierisation"])
+    if inputs["completeness"] is not None:
+        symmetric_mesh_of(structure, inputs["completeness"], even=True)
     if inputs["relax"] and inputs["relax"]["fixed"]:
         sites_of(film, inputs["relax"]["fixed"])
     _check_masks(candidate)

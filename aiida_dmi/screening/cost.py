@@ -20,12 +20,17 @@ from aiida_dmi.screening.candidates import Candidate, load
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.estimate import (
     FilmSize,
+    completeness_bytes,
+    completeness_seconds,
     engine_bytes,
     film_seconds,
+    point_seconds,
+    points_of,
     pw_bytes,
     response_bytes,
     response_seconds,
 )
+from aiida_dmi.workflows.model_inputs import same_distance
 
 
 class Cost(NamedTuple):
@@ -62,27 +67,38 @@ def estimated_cost(candidate: Candidate) -> Cost:
     inputs, group = candidate.settled
     wannier = inputs["wannierisation"]
     cell = (film.cell[:], film.get_scaled_positions(), _kinds(candidate, film))
-    mesh = _mesh(wannier, film.cell)
-    if not wannier.get("kpoints_mesh"):
-        mesh = symmetric_divisions([*mesh, 1], film_operations(*cell))[:2]
-    size = FilmSize.of(
-        cell,
-        _pseudopotentials(candidate, film, group),
-        inputs["scf"]["parameters"],
-        (_mesh(inputs["scf"], film.cell), mesh),
-        wannier,
-        irreducible=inputs["overlaps"] != "pw2wannier90",
-    )
+    mesh = _symmetric_mesh(wannier, cell, even=same_distance(inputs))
+    pseudos = _pseudopotentials(candidate, film, group)
+    scf_mesh, parameters = _mesh(inputs["scf"], film.cell), inputs["scf"]["parameters"]
+    by_engine = inputs["overlaps"] != "pw2wannier90"
+    size = FilmSize.of(cell, pseudos, parameters, (scf_mesh, mesh), wannier, irreducible=by_engine)
     steps = ["scf", "bands", "nscf"]
     steps += ["relax"] if inputs["relax"] is not None else []
     steps += ["spin_orbit_bands"] if inputs["check_spin_orbit"] else []
     seconds = film_seconds(size, steps) + response_seconds(size.functions, response)
+    further = []
+    if inputs["completeness"] is not None:
+        compared = _symmetric_mesh(inputs["completeness"], cell, even=True)
+        exact = FilmSize.of(cell, pseudos, parameters, (scf_mesh, compared), wannier)
+        seconds += completeness_seconds(exact)
+        if list(compared) != list(mesh):
+            seconds += points_of(exact, "nscf") * point_seconds(exact, "nscf")
+        further.append(completeness_bytes(exact))
     memory = max(
+        *further,
         *(pw_bytes(size, step, size.scf_points, 1) for step in steps),
         *(engine_bytes(size, step) for step in ("overlaps", "wannier90", "build")),
         response_bytes(size.functions, size.atoms, mesh, response),
     )
     return Cost(seconds, size.electrons, size.functions, size.nscf_bands, memory)
+
+
+def _symmetric_mesh(settings: dict[str, Any], cell: Any, even: bool) -> list[int]:
+    """As `model_inputs.symmetric_mesh_of`."""
+    mesh = _mesh(settings, cell[0])
+    if settings.get("kpoints_mesh"):
+        return mesh
+    return list(symmetric_divisions([*(n + n % 2 if even else n for n in mesh), 1], film_operations(*cell))[:2])
 
 
 def _mesh(settings: dict[str, Any], cell: Any) -> list[int]:

@@ -15,7 +15,7 @@ from aiida_dmi.screening.candidates import Candidate, load
 from aiida_dmi.screening.spec import Spec
 from aiida_dmi.structures.bilayer import bilayer_structure
 from aiida_dmi.structures.doping import dope
-from aiida_dmi.workflows.codes import CODES, needed
+from aiida_dmi.workflows.codes import CODES, WITHOUT_PP, needed
 from aiida_dmi.workflows.dmi import DmiWorkChain
 from aiida_dmi.workflows.protocols.utils import load_protocol
 from aiida_dmi.workflows.response_inputs import OF_MODEL
@@ -91,6 +91,8 @@ def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:
         try:
             codes[name] = orm.load_code(label)
         except (NotExistent, MultipleObjectsError) as error:
+            if name == "pp" and isinstance(error, NotExistent):
+                raise InputError(f"codes: no code {label!r} in this profile; {WITHOUT_PP}") from error
             raise InputError(
                 f"codes: {name}: no code {label!r} in this profile, or several of it; give LABEL@COMPUTER"
             ) from error

@@ -15,6 +15,8 @@ import xarray as xr
 from aiida import orm
 
 from aiida_dmi.calculations.quality import MODEL, RESPONSE
+from aiida_dmi.engine.completeness.correct import of_functions
+from aiida_dmi.engine.completeness.file import OF_MODEL
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.maps.filling import doping_axis
@@ -70,7 +72,8 @@ def campaign_table(name: str, points: bool = False) -> pd.DataFrame:
     pandas.DataFrame
         Columns: `label`, `state`, the film (`FILM`), the point (`direction`, `mask`, `temperature_K`, `shift_eV`,
         `soi_scale`, `compound`), each quantity that was computed as '<name>_yx_<unit>' and '<name>_yx_<unit>_error'
-        (D and its like: meV*Angstrom per cell, pJ/m, mJ/m^2), a scalar as '<name>_<unit>', the gate's numbers,
+        (D and its like: meV*Angstrom per cell, pJ/m, mJ/m^2), a scalar as '<name>_<unit>', of corrected ones what
+        they were as '<name>_wannier_yx_meV_angstrom', the gate's numbers (`completeness` among them),
         `mu_eV`, `area_angstrom2`, `thickness_angstrom`, uuids of `workchain`, `response`, `model`, `structure`, and
         `message`: why there are no numbers, or what the gate said.
 
@@ -106,7 +109,7 @@ def rows(candidates: Iterable[Entry], points: bool = False) -> pd.DataFrame:
             continue
         summary = outputs["output_parameters"][1]
         gates = outputs["quality"][1] if "quality" in outputs else {}
-        values = _columns(summary["values"])
+        values = _columns(summary["values"]) | _before(summary.get("values_wannier", {}))
         shown |= dict.fromkeys(values)
         numbers = {**_headline(summary), **values, **_gate(gates)}
         if not points:
@@ -294,6 +297,16 @@ def _columns(values: dict[str, Numbers]) -> dict[str, Any]:
     return {f"{key}_{one}": values[key][one] for key, unit in units for one in (unit, f"{unit}_error")}
 
 
+def _before(values: dict[str, Numbers]) -> dict[str, Any]:
+    """Of a corrected result D, Q, ... of the Wannier functions alone, per cell, as 'D_wannier_yx_meV_angstrom'."""
+    found = {}
+    for key in in_order(list(values)):
+        name, component = parts_of(key)
+        if component not in NOT_SHOWN:
+            found[f"{name}{OF_MODEL}_{component}_meV_angstrom"] = values[key]["meV_angstrom"]
+    return found
+
+
 def _gate(gates: dict[str, Any]) -> dict[str, Any]:
     """The gates' numbers, whatever their limits."""
     found = {}
@@ -331,6 +344,9 @@ def _points(result: xr.Dataset, thickness: float | None, facts: dict[str, Any]) 
                         row["compound"] = str(axis.compound.values[s])
                     elif shift != 0.0:
                         row["x"] = None
+                    if "completeness" in point:
+                        row["completeness"] = float(point.completeness)
+                        row |= _before(headline_values(of_functions(point), area, None, NOT_SHOWN))
                     yield row | _columns(headline_values(point, area, thickness, NOT_SHOWN))
 
 

@@ -28,15 +28,29 @@ CODES = {
 OPTIONAL = ("pw2wannier90", "pp")
 """Those that only some inputs need: see `needed`."""
 
+WITHOUT_PP = (
+    "pp (pp.x) reads the potential for `completeness`; make it with `aiida-dmi setup` (--computer), or leave that step "
+    "out with `completeness: null`"
+)
+"""What to do where there is no such code: it came later than the others, and some protocols ask for it."""
+
 RANKS = re.compile(r"\s-np (\d+)$")
 """End of a container engine's command that starts MPI ranks inside the container."""
 
 Wannier90Calculation: Any = CalculationFactory(CODES["wannier90"])
 
 
-def needed(inputs: Mapping[str, Any]) -> list[str]:
-    """Names of the codes that inputs by protocol need (`protocols.utils.load_protocol`)."""
-    asked = {"pw2wannier90": inputs["overlaps"] == "pw2wannier90", "pp": inputs["completeness"] is not None}
+def needed(inputs: Mapping[str, Any], response: bool = True) -> list[str]:
+    """Names of the codes that inputs by protocol need (`protocols.utils.load_protocol`).
+
+    Parameters
+    ----------
+    inputs : mapping
+    response : bool
+        Whether a response follows the model: only that is completed.
+    """
+    completed = response and inputs["completeness"] is not None
+    asked = {"pw2wannier90": inputs["overlaps"] == "pw2wannier90", "pp": completed}
     return [name for name in CODES if asked.get(name, True)]
 
 
@@ -55,6 +69,8 @@ def check_codes(codes: Mapping[str, AbstractCode], names: Sequence[str]) -> None
         Naming what is missing or not known.
     """
     missing, unknown = sorted(set(names) - set(codes)), sorted(set(codes) - set(CODES))
+    if missing == ["pp"] and not unknown:
+        raise ValueError(f"codes: missing pp; {WITHOUT_PP}")
     if missing or unknown:
         what = [f"missing {', '.join(missing)}"] if missing else []
         what += [f"unknown {', '.join(unknown)}"] if unknown else []

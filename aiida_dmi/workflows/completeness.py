@@ -17,7 +17,7 @@ from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.completeness.active import highest_needed
 from aiida_dmi.engine.completeness.potential import TOTAL_POTENTIAL
-from aiida_dmi.workflows import validation
+from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.steps import start, step_failed, words_of_last_job
@@ -47,6 +47,13 @@ class CompletenessWorkChain(ReusingWorkChain):
         spec.input("scf_folder", valid_type=orm.RemoteData, help="Of the scf run.")
         spec.input("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
         spec.input(
+            "nscf_folder",
+            valid_type=orm.RemoteData,
+            required=False,
+            help="Of a nscf run on the mesh, or its irreducible points: taken if its bands reach high enough.",
+        )
+        spec.input("nscf_bands", valid_type=orm.BandsData, required=False, help="Its bands.")
+        spec.input(
             "kpoints",
             valid_type=orm.KpointsData,
             validator=validation.mesh,
@@ -68,6 +75,7 @@ class CompletenessWorkChain(ReusingWorkChain):
             exclude=("model", "nscf", "potential_up", "potential_down", "pseudos"),
         )
         spec.outline(
+            cls.take_nscf,
             while_(cls.needs_bands)(cls.run_nscf, cls.inspect_nscf),
             cls.run_potentials,
             cls.inspect_potentials,
@@ -99,9 +107,23 @@ class CompletenessWorkChain(ReusingWorkChain):
 
     # -- bands -----------------------------------------------------------------------------------------
 
+    def take_nscf(self) -> None:
+        """The states that there are already, if they suffice and are still there."""
+        if "nscf_folder" not in self.inputs or "nscf_bands" not in self.inputs:
+            return
+        self.ctx.bands, self.ctx.nscf_folder = self.inputs.nscf_bands, self.inputs.nscf_folder
+        words = f"{self._number()} bands, up to {self._reach() - self._fermi:.2f} eV above the Fermi energy"
+        if self.needs_bands():
+            self.report(f"the nscf that there is has {words}, {self._needed() - self._fermi:.2f} eV are needed")
+        elif scratch.is_gone(self.ctx.nscf_folder):
+            self.report("the nscf's folder is gone from the computer; it is run again")
+            self.ctx.bands = None
+        else:
+            self.report(f"no nscf is run: that of the Wannier functions has {words}")
+
     def needs_bands(self) -> bool:
         """Whether there are none yet, or too few."""
-        return "nscf" not in self.ctx or not self._reach() >= self._needed()
+        return self.ctx.get("bands", None) is None or not self._reach() >= self._needed()
 
     def run_nscf(self) -> ToContext[str, Any] | ExitCode:
         """Bands and wave functions on the points that pw.x takes for irreducible."""
@@ -109,17 +131,17 @@ class CompletenessWorkChain(ReusingWorkChain):
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace="nscf"))
         parameters = inputs.pw.parameters.get_dict()
         bands = parameters["SYSTEM"]["nbnd"]
-        if tries:
-            bands = math.ceil(MORE_BANDS * self.ctx.bands)
+        if self.ctx.get("bands", None) is not None:
+            bands = max(bands, math.ceil(MORE_BANDS * self._number()))
         if tries == MOST_TRIES:
             return exit_code(
                 self,
                 "ERROR_BANDS",
-                bands=self.ctx.bands,
+                bands=self._number(),
                 reach=self._reach() - self._fermi,
                 needed=self._needed() - self._fermi,
             )
-        self.ctx.tries, self.ctx.bands = tries + 1, bands
+        self.ctx.tries = tries + 1
         parameters["SYSTEM"] |= {"nbnd": bands, "nosym": False, "noinv": False}
         # The active bands are taken as they are: the highest of them as converged as the others.
         parameters.setdefault("ELECTRONS", {})["diago_full_acc"] = True
@@ -135,9 +157,10 @@ class CompletenessWorkChain(ReusingWorkChain):
     def inspect_nscf(self) -> ExitCode | None:
         """It must have converged."""
         node = self.ctx.nscf
-        if node.is_finished_ok:
-            return None
-        return step_failed(self, "NSCF", node, message=words_of_last_job(node))
+        if not node.is_finished_ok:
+            return step_failed(self, "NSCF", node, message=words_of_last_job(node))
+        self.ctx.bands, self.ctx.nscf_folder = node.outputs.output_band, node.outputs.remote_folder
+        return None
 
     # -- potentials ------------------------------------------------------------------------------------
 
@@ -167,7 +190,7 @@ class CompletenessWorkChain(ReusingWorkChain):
         """dmi-engine complete."""
         inputs = AttributeDict(self.exposed_inputs(CompletenessCalculation, namespace="completeness"))
         inputs.model = self.inputs.model
-        inputs.nscf = self.ctx.nscf.outputs.remote_folder
+        inputs.nscf = self.ctx.nscf_folder
         for spin in SPINS:
             inputs[f"potential_{spin}"] = self.ctx[f"potential_{spin}"].outputs.remote_folder
         inputs.pseudos = dict(self.inputs.pseudos)
@@ -195,4 +218,8 @@ class CompletenessWorkChain(ReusingWorkChain):
 
     def _reach(self) -> float:
         """Where the highest band is lowest, eV."""
-        return float(self.ctx.nscf.outputs.output_band.get_bands()[..., -1].min())
+        return float(self.ctx.bands.get_bands()[..., -1].min())
+
+    def _number(self) -> int:
+        """Of the bands that there are."""
+        return int(self.ctx.bands.get_bands().shape[-1])

@@ -17,7 +17,7 @@ from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.workflows import cleaning, validation
 from aiida_dmi.workflows.completeness import CompletenessWorkChain
-from aiida_dmi.workflows.completeness_inputs import completeness_ports
+from aiida_dmi.workflows.completeness_inputs import completeness_ports, serves_both
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
 from aiida_dmi.workflows.origin import ORIGIN, define_origin, origin_of
 from aiida_dmi.workflows.ports import fill
@@ -95,7 +95,10 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         spec.expose_inputs(
             CompletenessWorkChain,
             namespace="completeness",
-            exclude=("structure", "pseudos", "averaged", "model", "scf_folder", "scf_parameters"),
+            exclude=(
+                *("structure", "pseudos", "averaged", "model", "scf_folder", "scf_parameters"),
+                *("nscf_folder", "nscf_bands"),
+            ),
             namespace_options={
                 "required": False,
                 "populate_defaults": False,
@@ -161,7 +164,10 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         response = inputs["response"]["dmi"]["parameters"]
         asked = response.get("quantities", None)
         if message is None and inputs.get("completeness") and asked is not None and "D_1" not in asked:
-            message = f"completeness: the response's quantities are {', '.join(asked)}; D_1 has to be among them"
+            message = (
+                f"completeness: the response's quantities are {', '.join(asked)}; D_1 has to be among them, or leave "
+                "it out with `completeness: null`"
+            )
         masks = response.get("soi_masks", None) or {}
         for name, weights in masks.items():
             if message is None and len(weights) != len(structure.sites):
@@ -211,6 +217,8 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         inputs.averaged = {kind: scalar_relativistic_average(pseudo) for kind, pseudo in inputs.pseudos.items()}
         inputs.model = self.ctx.model
         inputs.scf_folder, inputs.scf_parameters = done.scf_folder, done.scf_parameters
+        if serves_both(self.inputs.wannier_model, inputs.kpoints):
+            inputs.nscf_folder, inputs.nscf_bands = done.nscf_folder, done.nscf_bands
         return ToContext(completeness=start(self, CompletenessWorkChain, inputs, "completeness"))
 
     def inspect_completeness(self) -> ExitCode | None:
@@ -303,7 +311,7 @@ class DmiWorkChain(FilmProtocols, ReusingWorkChain):
         response = response_ports(codes["engine"], checked.film, shape, inputs, options)
         fill(builder["response"], response)
         if inputs["completeness"] is not None:
-            fill(builder["completeness"], completeness_ports(codes, checked.structure, model, response, inputs))
+            fill(builder["completeness"], completeness_ports(codes, checked, model, response, inputs, options))
         return fill(builder, gate_ports(inputs))
 
     @classmethod

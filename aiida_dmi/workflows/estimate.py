@@ -20,6 +20,7 @@ import spglib
 from aiida_dmi.calculations.functions import FUNCTIONS_PER_ORBITAL, SPARE_BANDS
 from aiida_dmi.engine.build.irreducible import film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
+from aiida_dmi.engine.completeness.spec import MEMORY_LIMIT as COMPLETENESS_MEMORY
 from aiida_dmi.engine.constants import BOHR_ANGSTROM
 from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.engine.integrate.settings import MAX_MESH
@@ -35,6 +36,10 @@ ENGINE = 180e6
 """Bytes of a process of dmi-engine whatever the model: interpreter and libraries (185 MB for a tiny one)."""
 TYPICAL_MESH, ROOM = 160, 300.0
 """Points a side that Co/Pt(111) 1+1 takes for an error of 1 % of D, and the temperature (K); it is inverse to it."""
+SOLVED, ITERATIONS = 7, 7
+"""Of `dmi-engine complete`: vectors of first order for each active band, and iterations that each takes."""
+ABOVE_FILLED = 2.5
+"""Active bands of a spin beyond those that hold the electrons, an atom (Co/Pt, Mn/W, shifts up to 1 eV)."""
 NMIX = 8
 """Densities that pw.x keeps for mixing, unless told."""
 
@@ -285,6 +290,28 @@ def film_seconds(size: FilmSize, steps: Iterable[str]) -> float:
     return pw + sum(number * engine_seconds(size, step) for step, number in spins.items())
 
 
+def active_bands(size: FilmSize) -> float:
+    """Bands of a spin that may hold electrons, about."""
+    return size.electrons / 2 + ABOVE_FILLED * size.atoms
+
+
+def completeness_terms(size: FilmSize) -> float:
+    """Operations of `dmi-engine complete` at one k point, both spins.
+
+    Conjugate gradients for so many vectors of every active band apply H, by FFT and with the projectors, and keep
+    the vectors orthogonal to the bands; the two kinds of work take about the same time (docs/cost.md).
+    """
+    points = math.prod(size.grid)
+    products = 2 * (size.projectors + size.nscf_bands) * size.plane_waves
+    return 2 * active_bands(size) * SOLVED * ITERATIONS * (points * math.log2(points) + products)
+
+
+def completeness_seconds(size: FilmSize) -> float:
+    """Seconds of `dmi-engine complete`, on the irreducible points of its mesh (`nscf_points`), its start with it."""
+    seconds = coefficients()["completeness"]
+    return seconds["start"] + seconds["operation"] * size.nscf_points * completeness_terms(size)
+
+
 def response_seconds(functions: int, settings: Mapping[str, Any]) -> float:
     """Seconds of dmi-engine run for a whole mesh of a film.
 
@@ -345,6 +372,17 @@ def engine_bytes(size: FilmSize, step: str) -> float:
     states = COMPLEX * size.mesh_points * size.kept_bands * size.plane_waves
     overlaps = COMPLEX * size.mesh_points * 8 * size.kept_bands**2
     return {"overlaps": ENGINE + states + overlaps, "wannier90": 2 * overlaps, "build": ENGINE + states}[step]
+
+
+def completeness_bytes(size: FilmSize) -> float:
+    """Memory of one process of `dmi-engine complete`, at one k point.
+
+    Bands of both spins, projectors with their gradients, and what conjugate gradients hold: ten arrays, in single
+    precision, of the vectors that are solved for at once, within the engine's limit.
+    """
+    vectors = SOLVED * active_bands(size)
+    waves = COMPLEX * size.plane_waves * (2 * size.nscf_bands + 6 * size.projectors + 2 * vectors)
+    return ENGINE + waves + min(10 * COMPLEX / 2 * vectors * size.plane_waves, COMPLETENESS_MEMORY)
 
 
 def response_bytes(functions: int, atoms: int, mesh: Sequence[int], settings: Mapping[str, Any]) -> float:

@@ -194,6 +194,31 @@ def response_layout(
     return layout(worth, "as many as processors")
 
 
+def completeness_layout(size: FilmSize, resources: Resources) -> Layout:
+    """Processes of `dmi-engine complete`, on one machine: as many as processors, k points and memory allow.
+
+    Parameters
+    ----------
+    size : FilmSize
+        On the comparison's mesh.
+    resources : Resources
+        As of `response_layout`.
+    """
+    work, each = estimate.completeness_seconds(size), estimate.completeness_bytes(size)
+
+    def layout(number: int, why: str) -> Layout:
+        return Layout(process_words(number), number, work / number, number * each, why)
+
+    processors, points = resources.ranks_per_machine, size.nscf_points
+    if resources.given:
+        return layout(processors, GIVEN)
+    held = processors if resources.memory is None else max(1, int(USABLE * resources.memory / each))
+    number = min(processors, points, held)
+    if number == held < processors:
+        return layout(number, "more would not fit into the memory")
+    return layout(number, "as many as processors" if number == processors else f"{points} k points")
+
+
 def process_words(number: int) -> str:
     """Such as '4 processes'."""
     return f"{number} {'process' if number == 1 else 'processes'}"
@@ -254,8 +279,17 @@ class Step(NamedTuple):
     words: str = ""
 
 
-def size_of(structure: orm.StructureData, ports: Any) -> FilmSize:
-    """Sizes of a film with the inputs of `WannierModelWorkChain`, complete but for the jobs' options."""
+def size_of(structure: orm.StructureData, ports: Any, compared: orm.KpointsData | None = None) -> FilmSize:
+    """Sizes of a film with the inputs of `WannierModelWorkChain`, complete but for the jobs' options.
+
+    Parameters
+    ----------
+    structure : StructureData
+    ports : Ports
+    compared : KpointsData, optional
+        Mesh of the comparison with plane waves, in place of the Wannier functions'.
+    """
+    mesh = ports.kpoints if compared is None else compared
     numbers = {kind: number for number, kind in enumerate(structure.get_kind_names(), 1)}
     kinds = [site.kind_name for site in structure.sites]
     read = {kind: read_pseudo(ports.pseudos[kind]) for kind in numbers}
@@ -264,9 +298,9 @@ def size_of(structure: orm.StructureData, ports: Any) -> FilmSize:
         (structure.cell, positions, [numbers[kind] for kind in kinds]),
         [read[kind] for kind in kinds],
         ports.scf.pw.parameters.get_dict(),
-        (ports.scf.kpoints.get_kpoints_mesh()[0], ports.kpoints.get_kpoints_mesh()[0]),
+        (ports.scf.kpoints.get_kpoints_mesh()[0], mesh.get_kpoints_mesh()[0]),
         ports.wannierisation.get_dict(),
-        irreducible="code" in ports.overlaps,
+        irreducible=compared is not None or "code" in ports.overlaps,
     )
 
 
@@ -294,6 +328,30 @@ def model_steps(structure: orm.StructureData, ports: Any) -> list[Step]:
         seconds = estimate.engine_seconds(size, step)
         # Both spins run side by side.
         steps.append(Step(step, seconds, spins * seconds, spins * estimate.engine_bytes(size, step)))
+    return steps
+
+
+def completeness_steps(structure: orm.StructureData, model: Any, ports: Any, shared: bool) -> list[Step]:
+    """The steps of the comparison with plane waves, as they are set up.
+
+    Parameters
+    ----------
+    structure : StructureData
+    model, ports : Ports
+        Inputs of `WannierModelWorkChain` and of `CompletenessWorkChain`.
+    shared : bool
+        Whether the nscf run of the Wannier functions serves here, too.
+    """
+    size, steps = size_of(structure, model, ports.kpoints), []
+    if not shared:
+        job = ports.nscf.pw
+        found = pw_layout(size, "nscf", resources_of(job), job.parallelization["npool"])
+        work = estimate.points_of(size, "nscf") * estimate.point_seconds(size, "nscf")
+        steps.append(Step("second nscf", found.seconds, work, found.memory))
+    job = ports.completeness
+    number = job.metadata.options["processes"]
+    found = completeness_layout(size, Resources(1, number, memory_of(job.code.computer), given=True))
+    steps.append(Step("completeness", found.seconds, number * found.seconds, found.memory, said(job)))
     return steps
 
 

@@ -69,7 +69,7 @@ def model_ports(
     structure, film = checked
     inputs = load_protocol(protocol, overrides, structure.cell[2][2])
     by_engine = inputs["overlaps"] == "dmi-engine"
-    check_codes(codes, needed(inputs))
+    check_codes(codes, needed(inputs, response=False))
     message = validation.structure(structure)
     if message:
         raise ValueError(message)
@@ -83,7 +83,7 @@ def model_ports(
     builder.film = orm.Dict(film.record())
     builder.pseudos = chosen
     builder.cutoffs = orm.Dict(decided)
-    mesh = symmetric_mesh_of(structure, inputs["wannierisation"])
+    mesh = wannier_mesh_of(structure, inputs)
     builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
     attempts = inputs["wannierisation"]["attempts"]
     settings = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
@@ -221,21 +221,49 @@ def starting_moments(film: Film, given: dict[str, float] | None, table: dict[str
     return {kind: float(moment) for kind, moment in moments.items()}
 
 
-def symmetric_mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
+def wannier_mesh_of(structure: orm.StructureData, inputs: dict[str, Any]) -> orm.KpointsData:
+    """The Wannier functions' mesh, even where that of the comparison has the same distance: one nscf run serves both.
+
+    Parameters
+    ----------
+    structure : StructureData
+    inputs : dict
+        From `load_protocol`.
+    """
+    return symmetric_mesh_of(structure, inputs["wannierisation"], even=same_distance(inputs))
+
+
+def same_distance(inputs: dict[str, Any]) -> bool:
+    """Whether inputs by protocol ask for one mesh, by its distance, for the Wannier functions and the comparison."""
+    sections = (inputs["wannierisation"], inputs["completeness"] or {})
+    if any(section.get("kpoints_mesh") for section in sections):
+        return False
+    own, compared = (section.get("kpoints_distance") for section in sections)
+    return bool(own == compared)
+
+
+def symmetric_mesh_of(structure: orm.StructureData, settings: dict[str, Any], even: bool = False) -> orm.KpointsData:
     """`mesh_of`, by a distance with as many points more as the film's operations ask for, by divisions as it is.
+
+    Parameters
+    ----------
+    structure : StructureData
+    settings : dict
+    even : bool
+        Of a mesh by distance: every second point of it is a mesh, too.
 
     Raises
     ------
     InputError
         If the mesh is none of a film.
     """
-    kpoints = mesh_of(structure, settings)
+    kpoints = mesh_of(structure, settings, even)
     if not settings.get("kpoints_mesh"):
         kpoints.set_kpoints_mesh(symmetric_divisions(kpoints.get_kpoints_mesh()[0], operations_of_film(structure)))
     return kpoints
 
 
-def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.KpointsData:
+def mesh_of(structure: orm.StructureData, settings: dict[str, Any], even: bool = False) -> orm.KpointsData:
     """The Gamma-centred mesh of a protocol's section: its `kpoints_mesh`, or from `kpoints_distance` (1/Angstrom).
 
     Raises
@@ -249,7 +277,7 @@ def mesh_of(structure: orm.StructureData, settings: dict[str, Any]) -> orm.Kpoin
         mesh = list(settings["kpoints_mesh"])
         kpoints.set_kpoints_mesh([*mesh, *[1] * (3 - len(mesh))])
     else:
-        kpoints.set_kpoints_mesh_from_density(settings["kpoints_distance"])
+        kpoints.set_kpoints_mesh_from_density(settings["kpoints_distance"], force_parity=even)
     if message := validation.mesh(kpoints):
         raise InputError(message)
     return kpoints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -18,6 +19,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_dmi.aiida_types import Spec, if_, while_
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
+from aiida_dmi.engine.errors import InputError
 from aiida_dmi.workflows import cleaning, scratch, validation
 from aiida_dmi.workflows.density import MOST_LOST, DensitySteps
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
@@ -149,6 +151,8 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
         spec.output("film", valid_type=orm.Dict, required=False, help="Its record, of the film as it was computed.")
         spec.output("scf_parameters", valid_type=orm.Dict, help="Output parameters of the scf run.")
         spec.output("scf_folder", valid_type=orm.RemoteData, required=False, help="Of the scf run.")
+        spec.output("nscf_folder", valid_type=orm.RemoteData, required=False, help="Of the model's nscf run.")
+        spec.output("nscf_bands", valid_type=orm.BandsData, required=False, help="The nscf run's bands.")
         spec.output("quality", valid_type=orm.Dict, required=False, help="The gate: values, limits, what failed.")
         step = "step {step}: pw.x failed ({{pk}}, exit {{status}}): {{message}} `verdi process report {{pk}}`: {hint}"
         spec.exit_code(
@@ -299,7 +303,8 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
     def results(self) -> ExitCode | None:
         """The model and how good it is."""
         self._out_density()
-        self.out("model", self.ctx.children[-1].outputs.model)
+        done = self.ctx.children[-1].outputs
+        self.out_many({name: done[name] for name in ("model", "nscf_folder", "nscf_bands")})
         self.out("quality", self.ctx.quality)
         return None
 
@@ -368,8 +373,14 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
         Raises
         ------
         ValueError
-            If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, or a key is unknown.
+            If a code, a pseudopotential or a magnetic atom is missing, the structure is no film, a key is unknown, or
+            what the overrides ask for belongs to a response.
         """
+        if isinstance(overrides, Mapping) and overrides.get("completeness") is not None:
+            raise InputError(
+                "overrides: completeness: it is put into a response, and a model alone has none; leave it out, or run "
+                "dmi.dmi (aiida-dmi launch dmi)"
+            )
         checked = checked_film(structure, protocol, overrides, magnetic_moments)
         ports = model_ports(codes, checked, protocol, overrides, pseudos, options, npool)
         ports.origin = origin_of(protocol, overrides, pseudos, magnetic_moments, ports.cutoffs)

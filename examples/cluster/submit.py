@@ -28,7 +28,8 @@ SETTINGS = {
 }
 
 settings = SETTINGS | (load_yaml(Path(sys.argv[1]).read_text()) if sys.argv[1:] else {})
-codes = {name: orm.load_code(f"{name}@{settings['computer']}") for name in ("pw", "wannier90", "engine")}
+names = ("pw", "pp", "wannier90", "engine")  # pp: for balanced and stringent
+codes = {name: orm.load_code(f"{name}@{settings['computer']}") for name in names}
 builder = WorkflowFactory("dmi.dmi").get_builder_from_protocol(
     codes, co_pt111(1, 1), overrides=settings["overrides"], options=settings["options"]
 )

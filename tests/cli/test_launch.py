@@ -73,6 +73,28 @@ def test_dry_run_says_what_would_run(call, options):
     assert set(labels) <= {"build_bilayer"}
 
 
+def test_dry_run_says_what_becomes_of_what_the_functions_leave_out(call, options, codes, model_file):
+    def said(*arguments):
+        result = call("launch", *arguments, "--dry-run")
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    film = ("dmi", "Co/Pt(111):1+1", *options)
+    assert "exact      not asked for" in said(*film)
+    balanced = said(*film, "--protocol", "balanced")
+    assert "plane waves on 12x12, from the Wannier functions' nscf; what was missing is put back" in balanced
+    assert "completeness: " in balanced.partition("time ")[2]
+    assert "second nscf" not in balanced
+    other = said(*film, "--set", "completeness.kpoints_mesh=[8,8]")
+    assert "plane waves on 8x8, from a nscf of its own" in other
+    assert "second nscf" in other.partition("time ")[2]
+    computer = codes["engine"].computer.label
+    assert "exact      left out" in said("response", model_file, "--computer", computer, "--protocol", "balanced")
+    refused = call("launch", "model", "Co/Pt(111):1+1", *options, "--set", "completeness={}", "--dry-run")
+    assert isinstance(refused.exception, InputError)
+    assert "completeness: it is put into a response, and a model alone has none" in str(refused.exception)
+
+
 def test_dry_run_says_what_was_changed_for_wannier90(call, options, tmp_path):
     """A cell whose height is five times its side, on ten points along it."""
     film = mn_w001(1, 1).get_ase()

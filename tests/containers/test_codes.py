@@ -100,7 +100,7 @@ def machine(aiida_profile, tmp_path):
 
 def test_setup_verifies_and_names_the_digest(podman, machine):
     codes = setup_codes("podman", "aiida-dmi", machine, 2)
-    assert set(codes) == {"pw", "pw2wannier90", "wannier90", "engine"}
+    assert set(codes) == {"pw", "pw2wannier90", "pp", "wannier90", "engine"}
     assert codes["pw"].full_label == f"pw@{machine.label}"
     assert codes["pw"].image_name == digest_of(codes["pw"]) == FIRST
     about = codes["pw"].base.extras.get(EXTRA)
@@ -125,7 +125,7 @@ def test_command_line(podman, machine, aiida_profile):
     assert len(rows) == 1
     assert FIRST[:19] in rows[0]
     hidden = [line for line in call("list", "--all").output.splitlines() if machine.label in line]
-    assert len(hidden) == 6
+    assert len(hidden) == 7
     refused = call("setup", "--engine", "podman", "--computer", "nowhere")
     assert "computer: there is no nowhere" in str(refused.exception)
 

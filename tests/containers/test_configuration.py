@@ -108,6 +108,6 @@ def test_rendered_yaml_is_what_verdi_takes():
     arguments = ["--engine", "podman", "--workdir", "/w", "--computer", "C", "--np", "3"]
     done = CliRunner().invoke(cli, ["containers", "render", *arguments], catch_exceptions=False)
     documents = list(yaml.safe_load_all(done.output))
-    assert [document["label"] for document in documents] == ["pw", "pw2wannier90", "wannier90", "engine"]
+    assert [document["label"] for document in documents] == ["pw", "pw2wannier90", "pp", "wannier90", "engine"]
     assert documents[0]["engine_command"].endswith("mpirun -np 3")
-    assert documents[3]["default_calc_job_plugin"] == "dmi.model"
+    assert documents[4]["default_calc_job_plugin"] == "dmi.model"

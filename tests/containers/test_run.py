@@ -80,7 +80,7 @@ def test_image_tells_its_versions(say):
 
 
 def test_codes_were_verified_and_hold_the_digest(container_codes, machine, say):
-    for name, ranks in {"pw": RANKS, "pw2wannier90": RANKS, "wannier90": 1, "engine": 1}.items():
+    for name, ranks in {"pw": RANKS, "pw2wannier90": RANKS, "pp": 1, "wannier90": 1, "engine": 1}.items():
         code = container_codes[name]
         about = code.base.extras.get(EXTRA)
         assert about["ranks"] == ranks

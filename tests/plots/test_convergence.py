@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from aiida_dmi.engine import compute
 from aiida_dmi.engine.errors import InputError
@@ -46,3 +47,34 @@ def test_layers_bars_are_named(model):
     plot = plot_layers(layer_parts(model, 3, temperature=1500.0))
     assert [text.get_text() for text in plot.axes[0].get_xticklabels()] == ["Pt.1", "Co.1"]
     assert len(plot.axes[0].patches) == 4
+
+
+def test_layers_with_what_the_functions_leave_out(model):
+    """Of each layer a(II) exact, and in a(I) what D(1) lacks; both are drawn."""
+    before = layer_parts(model, 3, temperature=1500.0)
+    dims, shape = ("mask", "i", "j"), (3, 3, 2)
+    own = np.random.default_rng(7).normal(size=(3, *shape))
+    exact = xr.Dataset(
+        {
+            "D_1": (dims, own[0] + own[1]),
+            "D_1_wannier": (dims, own[0]),
+            "D_1_correction_error": (dims, np.full(shape, 0.1)),
+            "a_II": (dims, own[2]),
+            "a_II_error": (dims, np.full(shape, 0.2)),
+            "mask_weights": (("mask", "atom"), [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]),
+        },
+        {"mask": ["all", "Co.1", "Pt.1"], "i": list("xyz"), "j": list("xy")},
+    )
+    parts = layer_parts(model, 3, temperature=1500.0, exact=exact)
+    # n along z: its row of D(1) is none.
+    missing = own[1] * np.array([1.0, 1.0, 0.0])[:, None]
+    for layer, mask in (("Pt.1", 2), ("Co.1", 1)):
+        after, old = parts.sel(layer=layer), before.sel(layer=layer)
+        np.testing.assert_allclose(after.a_II, own[2][mask])
+        np.testing.assert_allclose(after.a_I + after.a_II, old.a_I + old.a_II + missing[mask])
+        np.testing.assert_array_equal(after.a_I_wannier, old.a_I)
+    columns = plot_layers(parts).table.columns
+    alone = columns["a_II_yx of the Wannier functions alone (meV angstrom per cell)"]
+    np.testing.assert_array_equal(alone, before.a_II.sel(i="y", j="x"))
+    # Of other layers nothing is known: the functions' numbers stay.
+    assert "a_I_wannier" not in layer_parts(model, 3, temperature=1500.0, exact=exact.isel(mask=[0, 1]))

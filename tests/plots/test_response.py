@@ -112,3 +112,26 @@ def test_rashba_figure_is_per_area():
     plot = plot_rashba(rashba_sweep([0.0, 0.5], mesh=8))
     assert "meV/" in plot.axes[0].get_ylabel()
     assert list(plot.table.columns)[1] == "D_yx (meV / angstrom)"
+
+
+def test_corrected_numbers_are_drawn_with_those_of_the_functions_alone(result):
+    """Dotted in the same colour, one entry of the legend, a column of their own."""
+    before = {f"{name}_wannier": result[name] - 1.0 for name in ("D", "Q", "Q_1", "a_I", "a_II")}
+    corrected = result.assign({**before, "completeness": result.closure})
+    plot = plot_fermi_level(corrected)
+    axes = plot.axes[0]
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 3]
+    at = result.sel(POINT).sel(soi_scale=1.0)
+    for name in ("Q", "Q_1", "a_I", "a_II"):
+        values = at[name].values
+        full, alone = (
+            [line for line in lines_ if np.array_equal(line.get_ydata(), wanted)]
+            for lines_, wanted in ((axes.lines, values), (dotted, values - 1.0))
+        )
+        assert [line.get_color() for line in full] == [line.get_color() for line in alone]
+        column = f"{name}_yx of the Wannier functions alone (meV angstrom per cell)"
+        np.testing.assert_array_equal(plot.table.columns[column], values - 1.0)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels.count("Wannier functions alone") == 1
+    assert "dotted: of the Wannier functions alone" in plot.caption
+    assert "dotted" not in plot_fermi_level(result).caption

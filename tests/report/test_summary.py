@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 from aiida import orm
 
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.headline import with_error
-from aiida_dmi.report.summary import as_text, gates, summary_of
+from aiida_dmi.report.export import sweep_csv
+from aiida_dmi.report.summary import as_text, gates, summary_of, value_rows
 
 
 @pytest.mark.parametrize(
@@ -95,3 +99,22 @@ def test_a_node_without_a_response_is_refused(finished):
         summary_of(finished.inputs.model)
     with pytest.raises(InputError, match=r"thickness: -1\.0 was given, expected a positive"):
         summary_of(finished, -1.0)
+
+
+def test_what_values_were_before_stands_in_the_last_column(finished):
+    summary = summary_of(finished)
+    assert "Wannier functions alone" not in value_rows(summary)[0]
+    before = {"D_yx": {"meV_angstrom": 12.5, "meV_angstrom_error": 0.5}}
+    headings, rows = value_rows({**summary, "values_wannier": before})
+    assert headings[-1] == "Wannier functions alone"
+    assert {row[0]: row[-1] for row in rows}["D_yx"] == "12.50 +- 0.50"
+    assert {len(row) for row in rows} == {len(headings)}
+    assert value_rows({**summary, "values_wannier": before}, alone=False) == value_rows(summary)
+
+
+def test_a_corrected_sweep_has_both(finished):
+    result = finished.outputs.response.dataset
+    text = sweep_csv(result.assign(D_wannier=result.D - 1.0, D_wannier_error=result.D_error))
+    table = pd.read_csv(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#"))))
+    unit = "(meV angstrom per cell)"
+    np.testing.assert_allclose(table[f"D_wannier {unit}"], table[f"D {unit}"] - 1.0)

@@ -161,7 +161,8 @@ def verdi_commands(folder, label, programs, mpirun=SRUN, transport="core.local",
 @pytest.fixture(scope="session")
 def programs(cluster_engine):
     """Full paths, as a module of a cluster would give them."""
-    return {"pw": shutil.which("pw.x"), "wannier90": shutil.which("wannier90.x"), "engine": cluster_engine}
+    paths = {name: shutil.which(f"{name}.x") for name in ("pw", "pp", "wannier90")}
+    return {**paths, "engine": cluster_engine}
 
 
 @pytest.fixture(scope="session")

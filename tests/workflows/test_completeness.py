@@ -62,3 +62,10 @@ def test_from_the_density_to_the_comparison(builder, tiny, tmp_path):
     for name in ("D_1", "a_I", "a_II"):
         np.testing.assert_allclose(found[name], expected[name], atol=3e-4 * scale)
         np.testing.assert_array_equal(found[f"{name}_wannier"], expected[f"{name}_wannier"])
+    # The same states given: none are computed.
+    nscf = [link.node for link in node.base.links.get_outgoing().all() if link.link_label == "nscf"][-1]
+    builder.nscf_folder, builder.nscf_bands = nscf.outputs.remote_folder, nscf.outputs.output_band
+    results, node = engine.run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    assert not [job for job in node.called_descendants if job.process_label == "PwCalculation"]
+    np.testing.assert_array_equal(results["completeness"].dataset.D_1, found.D_1)

@@ -112,11 +112,12 @@ def test_estimate_is_good_to_a_factor_of_two(build, benchmark_modules, label):
 
 def test_page_has_the_present_coefficients(benchmark_modules):
     """docs/cost.md and cost.yaml come from one run of benchmarks/cost.py."""
-    from cost_page import coefficient_table, paper_table, response_table
+    from cost_page import coefficient_table, completeness_table, paper_table, response_table
 
     page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
     measured = json.loads((ROOT / "benchmarks" / "response-times.json").read_text())
-    for table in (coefficient_table(), paper_table(), response_table(measured)):
+    compared = json.loads((ROOT / "benchmarks" / "completeness-times.json").read_text())
+    for table in (coefficient_table(), paper_table(), response_table(measured), completeness_table(compared)):
         assert table in page
     for entry in measured:
         settings = {"mesh": entry["mesh"], "soi_scales": [1.0] * entry["xi"]}

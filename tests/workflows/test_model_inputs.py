@@ -14,6 +14,7 @@ from aiida_dmi.calculations.functions import read_pseudo
 from aiida_dmi.structures.bilayer import co_pt111, film
 from aiida_dmi.structures.choices import Choices
 from aiida_dmi.structures.slab import film_of
+from aiida_dmi.workflows.completeness_inputs import serves_both
 from aiida_dmi.workflows.estimate import pw_bytes
 from aiida_dmi.workflows.families import recommended
 from aiida_dmi.workflows.layout import size_of
@@ -94,6 +95,46 @@ def test_every_protocol_gives_valid_inputs(codes, overrides, pseudo_family, prot
     # Complete inputs: the process itself accepts them.
     inputs = inputs_of(builder)
     assert DmiWorkChain.spec().inputs.validate(inputs) is None
+
+
+@pytest.mark.parametrize(("protocol", "mesh"), [("fast", None), ("balanced", [12, 12, 1]), ("stringent", [16, 16, 1])])
+def test_what_the_functions_leave_out_is_put_back_in_results(codes, overrides, protocol, mesh):
+    """On the Wannier functions' own mesh, whose nscf has the states; `completeness: null` leaves it out."""
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), protocol, overrides)
+    exact = builder.completeness
+    if mesh is None:
+        assert not inputs_of(exact)
+        return
+    assert exact.kpoints.get_kpoints_mesh()[0] == mesh
+    assert serves_both(builder.wannier_model, exact.kpoints)
+    asked = exact.completeness.parameters.get_dict()
+    assert asked["soi_masks"] == {"all": [1.0, 1.0], "Pt.1": [1.0, 0.0], "Co.1": [0.0, 1.0]}
+    assert asked["fermi_shifts"] == builder.response.dmi.parameters["fermi_shifts"]
+    without = {**overrides, "completeness": None}
+    builder = DmiWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), protocol, without)
+    assert not inputs_of(builder.completeness)
+
+
+def test_a_comparison_by_distance_has_an_even_mesh(codes, overrides):
+    """Every second point of it is a mesh, from which its error comes: 10x10, not 9x9, for both that share a nscf."""
+    builder = DmiWorkChain.get_builder_from_protocol(codes, film("Mn/W(001):1+1"), "balanced", overrides)
+    meshes = [ports.kpoints.get_kpoints_mesh()[0] for ports in (builder.wannier_model, builder.completeness)]
+    assert meshes == [[10, 10, 1]] * 2
+    coarse = {**overrides, "wannierisation": {"kpoints_distance": 0.44}}
+    builder = DmiWorkChain.get_builder_from_protocol(codes, film("Mn/W(001):1+1"), "balanced", coarse)
+    meshes = [ports.kpoints.get_kpoints_mesh()[0] for ports in (builder.wannier_model, builder.completeness)]
+    assert meshes == [[5, 5, 1], [10, 10, 1]]
+    assert not serves_both(builder.wannier_model, builder.completeness.kpoints)
+
+
+def test_without_pp_x_it_says_what_to_do(codes, overrides):
+    """A profile that was set up before: one line; a model alone needs none."""
+    old = {name: code for name, code in codes.items() if name != "pp"}
+    words = r"codes: missing pp; pp \(pp\.x\).*`aiida-dmi setup`.*`completeness: null`"
+    with pytest.raises(ValueError, match=words):
+        DmiWorkChain.get_builder_from_protocol(old, co_pt111(1, 1), "balanced", overrides)
+    WorkflowFactory("dmi.wannier_model").get_builder_from_protocol(old, co_pt111(1, 1), "balanced", overrides)
+    DmiWorkChain.get_builder_from_protocol(old, co_pt111(1, 1), "balanced", {**overrides, "completeness": None})
 
 
 def test_optional_steps(codes, overrides):

@@ -17,6 +17,8 @@ import xarray as xr
 from ..errors import InputError
 from .file import OF_MODEL
 
+CORRECTED = ("D", "Q", "D_1", "Q_1", "a_I", "a_II")
+"""Tensors that are put right."""
 SAME = 1e-6
 """Temperatures (K) and shifts (eV) that differ by less are the same."""
 
@@ -71,6 +73,19 @@ def corrected(result: xr.Dataset, completeness: xr.Dataset) -> xr.Dataset:
         completeness_mesh=completeness.attrs["mesh"],
         completeness_error="change of D_1 - D_1_wannier, and of a_II, from the nested mesh of completeness_mesh",
     )
+
+
+def of_functions(result: xr.Dataset) -> xr.Dataset:
+    """What a corrected result was before: the tensors that were corrected, of the Wannier functions alone.
+
+    Parameters
+    ----------
+    result : Dataset
+        From `corrected`, or a point of it.
+    """
+    before = {f"{name}{OF_MODEL}{suffix}": name + suffix for name in CORRECTED for suffix in ("", "_error")}
+    kept = {old: new for old, new in before.items() if old in result}
+    return result[list(kept)].rename(kept)
 
 
 def _normal_part(result: xr.Dataset, part: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:

@@ -26,6 +26,9 @@ MOST_POINTS = 400
 NORM_CONSERVING = 4.0
 """ecutrho in units of ecutwfc: the square of a function of ecutwfc, and a norm-conserving set has no other density."""
 
+META_GGA = ("tpss", "revtpss", "m06l", "tb09", "scan", "rscan", "r2scan", "sla+pw+tb09", "scan0")
+"""Of pw.x's `input_dft`: they depend on the kinetic energy density."""
+
 WANNIER90_OWNED: dict[str, str] = {
     "num_wann": "it follows from wannierisation.orbitals",
     **dict.fromkeys(("num_bands", "exclude_bands"), "they follow from wannierisation.bands_per_function"),
@@ -297,13 +300,14 @@ def check_inputs(inputs: dict[str, Any]) -> None:
     Raises
     ------
     InputError
-        If the cutoffs that are given do not fit together, pw2wannier90 is to make functions that it has not, or the
-        engine would refuse the response's arguments.
+        If the cutoffs that are given do not fit together, pw2wannier90 is to make functions that it has not, plane
+        waves are asked for what they do not know, or the engine would refuse the response's arguments.
     """
     for step, system in _systems(inputs).items():
         if not number(system.get("degauss")):
             raise InputError(f"overrides: {step}.parameters.SYSTEM.degauss is missing; give a number of Ry")
     check_cutoffs(inputs)
+    _check_completeness(inputs)
     wannierisation = inputs["wannierisation"]
     kinds = [choice.get(validation.TRIAL_FUNCTIONS) for choice in (wannierisation, *wannierisation["attempts"])]
     if inputs["overlaps"] != OVERLAPS[0] and ATOMIC in kinds:
@@ -315,6 +319,21 @@ def check_inputs(inputs: dict[str, Any]) -> None:
     response = {key: value for key, value in inputs["response"].items() if value is not None and key != "soi_masks"}
     if message := refusal(response):
         raise InputError(f"response: parameters: {message}")
+
+
+def _check_completeness(inputs: dict[str, Any]) -> None:
+    """Its H has a local potential and the pseudopotentials' projectors, and nothing else."""
+    if inputs["completeness"] is None:
+        return
+    system = inputs["scf"]["parameters"]["SYSTEM"]
+    hubbard = next((key for key in system if key == "lda_plus_u" or key.startswith("hubbard")), None)
+    functional = str(system.get("input_dft", "")).lower()
+    what = f"{hubbard}" if hubbard and system[hubbard] else f"input_dft: {functional}" * (functional in META_GGA)
+    if what:
+        raise InputError(
+            f"overrides: completeness: not with scf.parameters.SYSTEM.{what}, which its Hamiltonian in plane waves has "
+            "not; leave it out with `completeness: null`"
+        )
 
 
 def check_cutoffs(inputs: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiida_dmi.calculations.response import DEFAULTS
 from aiida_dmi.engine.build.atomic_functions import ATOMIC, HYDROGENIC
+from aiida_dmi.engine.completeness.correct import CORRECTED
 from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.workflows.protocols.schema import NORM_CONSERVING, OVERLAPS, check_inputs, checked_overrides
 
@@ -28,7 +29,8 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     Returns
     -------
     dict
-        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` and `completeness` are None or complete;
+        As `default_inputs` of film.yaml, with `magnetic_moments`; `relax` and `completeness` are None or complete, the
+        protocol's own completeness None where nothing is asked for that it would put right;
         ecutrho follows an ecutwfc that is given. Without one the scf has none yet: `workflows.cutoffs` takes it from
         the pseudopotentials.
 
@@ -52,6 +54,9 @@ def load_protocol(name: str | None, overrides: dict[str, Any] | None, height: fl
     response = given.get("response", {})
     if response.get("mesh") is not None and "tolerance" not in response:
         inputs["response"]["tolerance"] = None  # one mesh was asked for
+    asked = response.get("quantities")
+    if asked is not None and not set(asked) & set(CORRECTED):
+        inputs["completeness"] = None
     steps = {name: given.pop(name, inputs[name]) for name in optional}
     inputs = _merged(inputs, given)
     for name, changes in steps.items():

@@ -251,3 +251,18 @@ def test_lower_case_sections_are_merged():
     system = inputs["scf"]["parameters"]["SYSTEM"]
     assert (system["ecutwfc"], system["ecutrho"], system["degauss"]) == (90, 360.0, 0.02)
     assert "system" not in inputs["scf"]["parameters"]
+
+
+def test_completeness_follows_what_is_asked_for():
+    """On in results; without anything to put right it is left out; what its Hamiltonian has not is refused."""
+    assert load_protocol("fast", {})["completeness"] is None
+    assert load_protocol("stringent", {"completeness": {}})["completeness"]["kpoints_distance"] == 0.165
+    assert load_protocol("balanced", {"completeness": None})["completeness"] is None
+    energies = {"response": {"quantities": ["energy"]}}
+    assert load_protocol("balanced", energies)["completeness"] is None
+    assert load_protocol("balanced", {"response": {"quantities": ["D"]}})["completeness"] is not None
+    for system in ({"lda_plus_u": True}, {"input_dft": "SCAN"}):
+        changes = {"scf": {"parameters": {"SYSTEM": system}}}
+        with pytest.raises(ValueError, match=r"completeness: not with scf\.parameters\.SYSTEM\..*`completeness: null`"):
+            load_protocol("balanced", changes)
+        load_protocol("balanced", {**changes, "completeness": None})
