@@ -278,7 +278,7 @@ def strained(model, size):
 
 @pytest.mark.parametrize(("size", "said"), [(0.0, GROUP), (2e-3, GROUP), (0.3, NONE)])
 def test_automatic_symmetry(symmetric, size, said):
-    """Of a symmetric, a slightly asymmetric and an asymmetric model: what is decided, said, summed, and the residual."""
+    """A symmetric, a slightly asymmetric, an asymmetric model: what is decided, said, summed, and the residual."""
     model, axes = strained(symmetric, size), {"temperatures": [1500.0]}
     result = compute(model, 12, symmetry="auto", **axes)
     assert re.match(said if said == NONE else re.escape(said) + "$", result.attrs["symmetry"])
