@@ -19,7 +19,7 @@ help:
 	@echo "make test   run the tests (installs what is absent)"
 	@echo "make lint   ruff and mypy"
 	@echo "make setup  install, and make the AiiDA profile, computer, codes and pseudopotentials"
-	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default]: against it; LARGE=1: 512x512)"
+	@echo "make bench  speed and memory of the engine (PEER=python with wannierberri[default]: against it; LARGE=1: 512x512, 234 orbitals)"
 	@echo "make bench-scale  500 candidates through the daemon, SQLite and PostgreSQL (CANDIDATES=12: a trial)"
 	@echo "make bench-k-error  the k error against the true one (an hour)"
 	@echo "make docs   the documentation, in docs/_build/html"
@@ -115,6 +115,7 @@ clean:
 bench:
 	@scripts/bootstrap.sh demo
 	python benchmarks/engine.py $(if $(PEER),--peer $(PEER)) $(if $(LARGE),--large)
+	python benchmarks/certified.py $(if $(PEER),--peer $(PEER)) $(if $(LARGE),--large)
 	$(if $(PEER),python benchmarks/ahc.py --peer $(PEER))
 
 bench-k-error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,43 @@ def synthetic(functions: int, mesh: int = 6) -> WannierModel:
         vectors=[(0, 0, 0), (1, 0, 0), (0, 1, 0), (-1, 1, 0)],
         mesh=(mesh, mesh, 1),
     )
+
+
+def stacked(film: WannierModel, copies: int, height: float = 6.0, offset: float = 0.15) -> WannierModel:
+    """A film several times in one cell, `height` Angstrom apart, not coupled: as many functions as one so much thicker.
+
+    Levels of the copies are `offset` eV apart: bands that are the same would be degenerate everywhere.
+    """
+
+    def blocks(operator: np.ndarray, shifts: Sequence[float] | None = None) -> np.ndarray:
+        *outer, n, _ = operator.shape
+        result = np.zeros((*outer, copies * n, copies * n), dtype=complex)
+        for copy in range(copies):
+            own = slice(copy * n, (copy + 1) * n)
+            result[..., own, own] = operator + (0 if shifts is None else shifts[copy] * np.eye(n))
+        return result
+
+    numbers = np.arange(copies)
+    up = np.array([0.0, 0.0, height])
+    position = blocks(film.position)
+    position[:, :, 2] += np.diag(np.repeat(height * numbers, film.functions))
+    projections = []
+    for copy in range(copies):
+        for own in film.projections:
+            wide = np.zeros((*own.shape[:-1], copies * film.functions), dtype=complex)
+            wide[..., copy * film.functions : (copy + 1) * film.functions] = own
+            projections.append(wide)
+    cell = film.cell + np.outer([0, 0, 1], (copies - 1) * up)
+    return dataclasses.replace(
+        film, cell=cell, symbols=film.symbols * copies,
+        positions=np.concatenate([film.positions + copy * up for copy in numbers]),
+        electrons=film.electrons * copies,
+        centres=np.concatenate([film.centres + copy * up for copy in numbers], axis=1),
+        hamiltonian=blocks(film.hamiltonian, offset * (numbers - numbers.mean())), position=position,
+        overlap=blocks(film.overlap), projections=tuple(projections), coupling=film.coupling * copies,
+        moments=None if film.moments is None else np.tile(film.moments, copies), gradients=None,
+        attributes={key: value for key, value in film.attributes.items() if key != "orbitals"},
+    )  # fmt: skip
 
 
 def crystal(functions: int = 4, mesh: int = 4) -> WannierModel:

@@ -11,6 +11,8 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.plots.convergence import converge, plot_convergence
 from aiida_dmi.plots.layers import layer_parts, plot_layers
 
+NAMES = ("D", "Q", "a_I", "a_II")
+
 
 def test_convergence_draws_values_errors_and_the_way_to_the_finest(model):
     results = converge(model, [16, 8, 24], temperatures=[3000.0])
@@ -20,6 +22,21 @@ def test_convergence_draws_values_errors_and_the_way_to_the_finest(model):
     np.testing.assert_allclose(away, np.abs(np.array(d) - d[2]))
     assert away[2] == 0.0
     np.testing.assert_array_equal(error[1:], [one.D_error.sel(i="y", j="x").item() for one in (results[1], results[2])])
+
+
+def test_convergence_marks_what_is_not_resolved(model):
+    """Grey as far as no error is known; numbers on the axis do not run into each other."""
+    results = converge(model, [3, 4, 23, 24], temperatures=[6000.0])
+    known = [any(np.isfinite(one[f"{name}_error"].sel(i="y", j="x").item()) for name in NAMES) for one in results]
+    assert known == [False, False, True, True]
+    plot = plot_convergence(results)
+    for panel in plot.axes[:2]:
+        (grey,) = panel.patches
+        assert grey.get_x() + grey.get_width() == (4 + 23) / 2
+        assert [text.get_text() for text in panel.get_xticklabels()] == ["4", "24"]
+    words = [text.get_text() for text in plot.axes[1].get_legend().get_texts()]
+    assert words == ["error, as quoted", "distance to the finest mesh", "$k_BT$ not resolved"]
+    assert not plot_convergence(results[2:]).axes[0].patches
 
 
 def test_convergence_needs_two_meshes(result):

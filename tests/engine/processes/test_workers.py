@@ -1,5 +1,6 @@
 """The same numbers from any number of processes, MPI ranks and batches."""
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -27,6 +28,8 @@ AXES = {
     "directions": [(0, 0, 1), (1, 0, 1)],
     "soi_masks": {"all": [1, 1], "Pt": [1, 0]},
 }
+MOMENTS = np.array([0.4, 1.9])
+"""Of Pt and Co, mu_B."""
 SPEC = """\
 model: model.h5
 mesh: 9
@@ -53,6 +56,15 @@ def test_processes(copt11, fermi_level):
 def test_processes_with_tolerance(copt11):
     axes = {"tolerance": 1e-3, "max_mesh": 12, "temperatures": [1500.0], "memory_limit": 2**22}
     assert compute(copt11, 6, processes=2, **axes).identical(compute(copt11, 6, **axes))
+
+
+def test_errors_from_processes(copt11):
+    """The Fourier coefficients that the k errors are made from, of irreducible points, bit for bit."""
+    model = dataclasses.replace(copt11, moments=MOMENTS)
+    axes = {"symmetry": "auto", "temperatures": [3000.0], "memory_limit": 2**22}
+    one, three = (compute(model, 24, processes=n, **axes) for n in (1, 3))
+    assert all(np.isfinite(one[f"{name}_error"]).all() for name in one.attrs["quantities"])
+    assert three.identical(one)
 
 
 def test_more_processes_than_batches(small_model):
@@ -336,14 +348,16 @@ def test_ranks(folder, ranks):
 
 
 @mpi
-def test_ranks_with_tolerance_and_symmetry(copt11, tmp_path):
-    import dataclasses
-
-    dataclasses.replace(copt11, moments=np.array([0.4, 1.9])).save(tmp_path / "model.h5")
-    (tmp_path / "spec.yaml").write_text(
-        "model: model.h5\nmesh: 6\ntolerance: 0.001\nmax_mesh: 12\n"
-        "memory_limit: 4194304\nsymmetry: true\ntemperatures: [1500]\n"
-    )
+@pytest.mark.parametrize(
+    ("asked", "points"),
+    [
+        ("mesh: 6\ntolerance: 0.001\nmax_mesh: 12\nsymmetry: true\ntemperatures: [1500]\n", 144),
+        ("mesh: 24\ntolerance: 50 %\nsymmetry: auto\ntemperatures: [3000]\n", 576),  # with errors
+    ],
+)
+def test_ranks_with_tolerance_and_symmetry(copt11, tmp_path, asked, points):
+    dataclasses.replace(copt11, moments=MOMENTS).save(tmp_path / "model.h5")
+    (tmp_path / "spec.yaml").write_text(f"model: model.h5\nmemory_limit: 4194304\n{asked}")
     done = mpirun(2, "spec.yaml", "--output", "two.nc", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     one = subprocess.run(
@@ -355,7 +369,8 @@ def test_ranks_with_tolerance_and_symmetry(copt11, tmp_path):
     )
     assert one.returncode == 0, one.stderr
     two = load_result(tmp_path / "two.nc")
-    assert two.attrs["k_points"] == 144
+    assert two.attrs["k_points"] == points
+    assert bool(np.isfinite(two.D_error).all()) == (points == 576)
     assert two.identical(load_result(tmp_path / "one.nc"))
 
 
