@@ -72,6 +72,7 @@ def estimated_cost(candidate: Candidate) -> Cost:
         (_mesh(inputs["scf"], film.cell), mesh),
         wannier,
         irreducible=inputs["overlaps"] != "pw2wannier90",
+        random_points=inputs["bands"]["random_points"],
     )
     steps = ["scf", "bands", "nscf"]
     steps += ["relax"] if inputs["relax"] is not None else []

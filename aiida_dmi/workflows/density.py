@@ -11,7 +11,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import exit_code
 from aiida_dmi.calculations.functions import (
-    control_kpoints,
+    check_kpoints,
     plan_wannierisation,
     scalar_relativistic_average,
     wannierisation_choice,
@@ -111,7 +111,7 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 
     def run_bands(self) -> ToContext[str, Any] | ExitCode | None:
-        """Bands off the mesh, with few bands: some seconds."""
+        """Bands at the check points, no more than there are functions."""
         if self.ctx.bands_done:
             return None
         density = self.ctx.scf_folder
@@ -123,7 +123,6 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         for step, spinors, pseudos in (("bands", 1, self.ctx.averaged), ("spin_orbit_bands", 2, self.inputs.pseudos)):
             if not self.inputs.get(step, None):
                 continue
-            self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
             inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace=step))
             parameters = inputs.pw.parameters.get_dict()
             parameters.setdefault("SYSTEM", {}).setdefault("nbnd", spinors * (excluded + functions))
@@ -131,10 +130,10 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
             inputs.pw.structure = self.ctx.structure
             inputs.pw.pseudos = dict(pseudos)
             inputs.pw.parent_folder = self.ctx.scf_folder
-            inputs.kpoints = self.ctx.control
+            inputs.kpoints = self._check_kpoints()
             # The highest of so few bands is occupied here and there by design.
             inputs.handler_overrides = orm.Dict({"sanity_check_insufficient_bands": {"enabled": False}})
-            started[step] = start(self, PwBaseWorkChain, inputs, step, "off the mesh, for the quality gate")
+            started[step] = start(self, PwBaseWorkChain, inputs, step, "high-symmetry and random points, for the gate")
         return ToContext(**started)
 
     def inspect_bands(self) -> ExitCode | None:
@@ -150,8 +149,13 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         return None
 
     def _bands_are_in_the_cache(self, density: orm.RemoteData) -> bool:
-        self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
-        return scratch.served_from_cache(density, self.ctx.control)
+        return scratch.served_from_cache(density, self._check_kpoints())
+
+    def _check_kpoints(self) -> orm.KpointsData:
+        if "check_kpoints" not in self.ctx:
+            self.ctx.check_kpoints = check_kpoints(self.ctx.structure, self.inputs.random_points)
+        points: orm.KpointsData = self.ctx.check_kpoints
+        return points
 
     def _lose_density(self, step: str) -> ExitCode | None:
         """The scf's folder is gone, as where scratch was emptied after the run that the cache took it from."""

@@ -267,6 +267,7 @@ def size_of(structure: orm.StructureData, ports: Any) -> FilmSize:
         (ports.scf.kpoints.get_kpoints_mesh()[0], ports.kpoints.get_kpoints_mesh()[0]),
         ports.wannierisation.get_dict(),
         irreducible="code" in ports.overlaps,
+        random_points=ports.random_points.value,
     )
 
 

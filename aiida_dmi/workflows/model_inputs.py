@@ -92,6 +92,7 @@ def model_ports(
     # Every choice, one of them again where a job was killed, and thrice where folders are gone.
     builder.max_iterations = orm.Int(len(attempts) + 5)
     builder.quality = orm.Dict(inputs["quality"])
+    builder.random_points = orm.Int(inputs["bands"]["random_points"])
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
     builder.scf.kpoints = mesh_of(structure, inputs["scf"])

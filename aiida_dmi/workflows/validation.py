@@ -35,6 +35,8 @@ TRIAL_FUNCTIONS = "trial_functions"
 """May be left out: hydrogenic."""
 MOST = {"bands_per_function": 20.0, "frozen_window": 100.0}
 """Bands a function, eV above the Fermi level: more is a slip of the pen."""
+MOST_RANDOM_POINTS = 1000
+RANDOM_POINTS = f"a whole number from 0 to {MOST_RANDOM_POINTS}"
 
 
 def structure(node: orm.StructureData, _: Any = None) -> str | None:
@@ -249,6 +251,18 @@ def limits(node: orm.Dict, _: Any = None) -> str | None:
         if limit is not None and not (_number(limit) and limit >= 0):
             return f"quality: {name} {limit!r} was given, expected a number, or null not to judge it"
     return None
+
+
+def random_points(node: orm.Int, _: Any = None) -> str | None:
+    """How many k points bands are checked at, besides the film's own."""
+    if fits_random_points(node.value):
+        return None
+    return f"random_points: {node.value} was given, expected {RANDOM_POINTS}"
+
+
+def fits_random_points(value: Any) -> bool:
+    """Whether a number of random k points makes sense."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_RANDOM_POINTS
 
 
 def cutoffs(node: orm.Dict | None, _: Any = None) -> str | None:

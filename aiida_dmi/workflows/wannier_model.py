@@ -88,6 +88,13 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             help="Limits of the quality gate; a quantity without one is measured and not judged.",
         )
         spec.input(
+            "random_points",
+            valid_type=orm.Int,
+            default=lambda: orm.Int(40),
+            validator=validation.random_points,
+            help="K points besides the film's high-symmetry ones at which the model's bands are held against pw.x's.",
+        )
+        spec.input(
             "force",
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
@@ -113,7 +120,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             PwBaseWorkChain,
             namespace="bands",
             exclude=(*chained, "kpoints", "kpoints_distance", "kpoints_force_parity"),
-            namespace_options={**optional, "help": "Bands off the mesh, which the model is held against."},
+            namespace_options={**optional, "help": "Bands at the check points, which the model is held against."},
         )
         spec.expose_inputs(
             PwBaseWorkChain,
@@ -282,7 +289,12 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
         bands = {step: self.ctx[step].outputs.output_band for step in ("bands", "spin_orbit_bands") if step in self.ctx}
         known = {"cutoffs": self.inputs.cutoffs} if "cutoffs" in self.inputs else {}
         self.ctx.quality = assess_model(
-            node.outputs.model, self.inputs.quality, self.ctx.scf_parameters, **bands, **known
+            node.outputs.model,
+            self.inputs.quality,
+            self.ctx.scf_parameters,
+            nscf_bands=node.outputs.nscf_bands,
+            **bands,
+            **known,
         )
         messages = self.ctx.quality["messages"]
         if not messages:

@@ -38,6 +38,7 @@ SPEC = {
     "options": {"resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1}},
     "overrides": {
         "scf": {"kpoints_mesh": [2, 2], "parameters": {"SYSTEM": {"ecutwfc": 25.0, "ecutrho": 100.0}}},
+        "bands": {"random_points": 2},
         "wannierisation": {"kpoints_mesh": [2, 2], "attempts": []},
         "response": {"mesh": 16, "soi_scales": [1.0], "temperatures": [1500.0]},
         "force": True,

@@ -119,13 +119,14 @@ class Nscf(Strict):
 
 
 class Bands(Strict):
-    """Bands off the mesh."""
+    """Bands at the check points."""
 
+    random_points: Annotated[Any, AfterValidator(fits(validation.fits_random_points, validation.RANDOM_POINTS))] = 0
     parameters: Annotated[dict[Any, Any], _pw("bands", "bands")] = Field(default_factory=dict)
 
 
 class SpinOrbitBands(Strict):
-    """Noncollinear bands off the mesh."""
+    """Noncollinear bands at the check points."""
 
     parameters: Annotated[dict[Any, Any], _pw("spin_orbit_bands", "nscf")] = Field(default_factory=dict)
 
