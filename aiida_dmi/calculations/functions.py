@@ -109,15 +109,6 @@ def planned_projections(plan: orm.Dict) -> orm.List:
 
 
 @calcfunction
-def wannierisation_choice(settings: orm.Dict, index: orm.Int) -> orm.Dict:
-    """The settings of one try: the first choice, with what entry `index - 1` of `attempts` changes for later ones."""
-    chosen = {key: value for key, value in settings.get_dict().items() if key != "attempts"}
-    if index.value > 0:
-        chosen |= settings["attempts"][index.value - 1]
-    return orm.Dict(chosen)
-
-
-@calcfunction
 def wannier90_parameters(
     base: orm.Dict,
     settings: orm.Dict,

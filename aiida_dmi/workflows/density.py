@@ -1,4 +1,4 @@
-"""The steps of `dmi.wannier_model` up to its tries: relaxation, density, a magnet, bands off the mesh."""
+"""The steps of `dmi.wannier_model` up to its tries: relaxation, density, a magnet, bands at the check points."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aiida_dmi.calculations.functions import (
     check_kpoints,
     plan_wannierisation,
     scalar_relativistic_average,
-    wannierisation_choice,
 )
 from aiida_dmi.structures.film import cancels
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import scratch
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
+from aiida_dmi.workflows.retries import first_choice
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.steps import start, step_failed, words_of_last_job
 
@@ -45,6 +45,8 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         if "film" not in self.inputs and not self.needs_relaxation():
             self.out("film", self.ctx.film)
         self.ctx.choice, self.ctx.lost, self.ctx.bands_done = 0, 0, False
+        self.ctx.settings = first_choice(self.inputs.wannierisation)
+        self.ctx.kpoints, self.ctx.wannier90 = self.inputs.kpoints, self.inputs.wannier90.parameters
         if "parent_folder" in self.inputs:
             self.ctx.scf_folder = self.inputs.parent_folder
             self.ctx.scf_parameters = self.inputs.parent_folder.creator.outputs.output_parameters
@@ -71,7 +73,7 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         return None
 
     def needs_density(self) -> bool:
-        """Whether density or bands off the mesh are missing: not computed yet, or gone from the computer."""
+        """Whether density or bands at the check points are missing: not computed yet, or gone from the computer."""
         return self.needs_scf() or not self.ctx.bands_done
 
     def needs_scf(self) -> bool:
@@ -107,7 +109,6 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         if self.ctx.get("planned", None) == self.ctx.choice:
             return
         self.ctx.planned = self.ctx.choice
-        self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
         self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 
     def run_bands(self) -> ToContext[str, Any] | ExitCode | None:
