@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,8 @@ def square(a: float) -> tuple[Any, Any]:
     return (a, 0.0), (0.0, a)
 
 
-OXIDE = layers("FeFeMgO", [(0, 0, 0), (0.5, 0.5, 1.40), (0, 0, 3.55), (0.5, 0.5, 3.55)], square(2.92))
-"""MgO on two layers of Fe(001), O above Fe."""
+OXIDE = layers("CoCoMgO", [(0, 0, 0), (0.5, 0.5, 1.40), (0, 0, 3.50), (0.5, 0.5, 3.50)], square(2.90))
+"""MgO on two layers of Co(001), O above Co."""
 GRAPHENE = layers("CoCoCC", [(2 / 3, 1 / 3, 0), (0, 0, 2.0), (0, 0, 4.1), (1 / 3, 2 / 3, 4.1)], hexagonal(2.49))
 """On two layers of hcp Co(0001), one C above Co."""
 TELLURIDE = layers("TeCrTe", [(1 / 3, 2 / 3, 0), (0, 0, 1.60), (2 / 3, 1 / 3, 3.20)], hexagonal(3.70))
@@ -93,7 +93,7 @@ FILMS = {
     "Co/Ir(111) 1+2": Case("bilayer", "Co/Ir(111):1+2"),
     "Pt/Co/Pt(111) 1+1+1": Case("inversion-symmetric slab", "Pt/Co/Pt(111):1+1+1", "fast"),
     "graphene/Co(0001) 1+2": Case("graphene cap", GRAPHENE, "fast"),
-    "MgO/Fe(001) 1+2": Case("oxide cap", OXIDE, "fast"),
+    "MgO/Co(001) 1+2": Case("oxide cap", OXIDE, "fast"),
     "CrTe2": Case("van-der-Waals monolayer", TELLURIDE, "fast"),
     "Co/Pt(111) 1+1, rectangular": Case("cell of two", DOUBLE, "fast"),
     "Mn/W(001) 1+1, 4f": Case("4f in the valence", "Mn/W(001):1+1", "fast", family=SG15),
@@ -109,12 +109,12 @@ def recorded() -> dict[str, Any]:
     return dict(json.loads(NUMBERS.read_text(encoding="utf-8"))) if NUMBERS.exists() else {}
 
 
-def run(codes: dict[str, orm.AbstractCode], name: str, case: Case, protocol: str | None) -> orm.WorkChainNode:
+def run(codes: dict[str, orm.AbstractCode], name: str, case: Case, protocol: str) -> orm.WorkChainNode:
     """From the film to its model, as the protocol says."""
     structure = preset(case.film) if isinstance(case.film, str) else orm.StructureData(ase=case.film)
     overrides = {"pseudo_family": case.family} if case.family else {}
     builder = WorkflowFactory("dmi.wannier_model").get_builder_from_protocol(
-        codes, structure, protocol or case.protocol, overrides, magnetic_moments=case.moments, options=ONE_RANK
+        codes, structure, protocol, overrides, magnetic_moments=case.moments, options=ONE_RANK
     )
     builder.metadata.label = name
     with enable_caching():
@@ -129,6 +129,8 @@ def record(node: orm.WorkChainNode, case: Case, protocol: str) -> dict[str, Any]
     return {
         "kind": case.kind,
         "protocol": protocol,
+        "family": node.inputs.cutoffs["family"],
+        "cutoff_ry": node.inputs.scf.pw.parameters["SYSTEM"]["ecutwfc"],
         "tries": ["x".join(map(str, one.inputs.kpoints.get_kpoints_mesh()[0][:2])) for one in tries],
         "settings": tries[-1].inputs.settings.get_dict() if tries else {},
         "numbers": {name: entry["value"] for name, entry in quality["quantities"].items()},
@@ -141,16 +143,19 @@ def record(node: orm.WorkChainNode, case: Case, protocol: str) -> dict[str, Any]
 
 def table(records: dict[str, Any]) -> str:
     """Rows of docs/how-to/wannier-functions.md."""
-    heads = "film | protocol | meshes tried | bands | on the mesh | largest, where (meV) | time reversal (eV) | passed"
-    lines = [f"| {heads} |", f"|{'---|' * 8}"]
+    heads = (
+        "film", "protocol, cutoff (Ry)", "meshes tried", "bands (meV)", "on the mesh", "largest, where",
+        "time reversal (eV)", "passed",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for name, one in records.items():
         numbers = one["numbers"]
         bands, on_mesh, largest = (_shown(numbers.get(key)) for key in ("bands", "bands_on_mesh", "bands_largest"))
         reversal = numbers.get("time_reversal")
         passed = "yes" if one["exit"][0] == 0 else f"no: {', '.join(one['failed']) or one['exit'][1]}"
         lines.append(
-            f"| {name} | {one['protocol']} | {', '.join(one['tries'])} | {bands} | {on_mesh} | {largest} "
-            f"{one['where']} | {'' if reversal is None else f'{reversal:.0e}'} | {passed} |"
+            f"| {name} | {one['protocol']}, {one['cutoff_ry']:g} | {', '.join(one['tries'])} | {bands} | {on_mesh} | "
+            f"{largest} {one['where']} | {'' if reversal is None else f'{reversal:.0e}'} | {passed} |"
         )
     return "\n".join(lines)
 
@@ -164,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("films", nargs="*", default=list(FILMS), help=f"of {', '.join(FILMS)}")
     parser.add_argument("--pseudos", type=Path, help="folder of PseudoDojo's files, where they are not installed")
+    parser.add_argument("--family", help="of pseudopotentials, for all of the films")
     parser.add_argument("--protocol", help="in place of the one that stands beside the film")
     parser.add_argument("--table", action="store_true", help="print the table of what is recorded, and nothing else")
     given = parser.parse_args(arguments)
@@ -179,9 +185,10 @@ def main(arguments: list[str] | None = None) -> int:
         if name in recorded():
             continue
         clock, protocol = time.monotonic(), given.protocol or FILMS[name].protocol
-        node = run(codes, name, FILMS[name], protocol)
+        case = replace(FILMS[name], family=given.family or FILMS[name].family)
+        node = run(codes, name, case, protocol)
         failed += not node.is_finished_ok
-        found = {**recorded(), name: record(node, FILMS[name], protocol)}
+        found = {**recorded(), name: record(node, case, protocol)}
         with whole_file(NUMBERS) as path:
             path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         said = f"exit {node.exit_status} {node.exit_message or ''}"
