@@ -44,7 +44,7 @@ def run(codes: dict[str, orm.AbstractCode], film: str, family: str, cutoff: floa
     overrides = {
         "pseudo_family": family,
         "scf": {"parameters": {"SYSTEM": {"ecutwfc": cutoff}}},
-        "wannierisation": {**HYDROGENIC["wannierisation"], "attempts": []},
+        "wannierisation": {**HYDROGENIC["wannierisation"], "retries": 0},
         "response": RESPONSE,
         # Far from convergence the gate may say no; the number is asked for all the same.
         "force": True,

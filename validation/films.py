@@ -40,7 +40,7 @@ def meshes(scf: int, wannier: int) -> dict[str, Any]:
 
 def wannier(**settings: Any) -> dict[str, Any]:
     """Settings of the Wannier functions, one choice only: what is asked for is what is compared."""
-    return {"wannierisation": {**settings, "attempts": []}}
+    return {"wannierisation": {**settings, "retries": 0}}
 
 
 HYDROGENIC = {"wannierisation": {"trial_functions": "hydrogenic", "frozen_window": 3.0}}

@@ -18,7 +18,7 @@ from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.build.irreducible import SpaceOperation, film_operations, gamma_centred, reduced
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
 from aiida_dmi.engine.completeness.correct import corrected, of_functions
-from aiida_dmi.engine.maps.quality import control_points
+from aiida_dmi.engine.kspace.zone import check_points
 from aiida_dmi.engine.output.headline import headline_values
 
 FUNCTIONS_PER_ORBITAL = {"s": 1, "p": 3, "d": 5, "f": 7}
@@ -106,15 +106,6 @@ def planned_projections(plan: orm.Dict) -> orm.List:
         From `plan_wannierisation`.
     """
     return orm.List(plan["projections"])
-
-
-@calcfunction
-def wannierisation_choice(settings: orm.Dict, index: orm.Int) -> orm.Dict:
-    """The settings of one try: the first choice, with what entry `index - 1` of `attempts` changes for later ones."""
-    chosen = {key: value for key, value in settings.get_dict().items() if key != "attempts"}
-    if index.value > 0:
-        chosen |= settings["attempts"][index.value - 1]
-    return orm.Dict(chosen)
 
 
 @calcfunction
@@ -246,9 +237,16 @@ def irreducible_mesh(
 
 
 @calcfunction
-def control_kpoints(kpoints: orm.KpointsData) -> orm.KpointsData:
-    """K points off the ab-initio mesh, at which the interpolated bands are held against pw.x's."""
-    points = control_points(kpoints.get_kpoints_mesh()[0])
+def check_kpoints(structure: orm.StructureData, random_points: orm.Int) -> orm.KpointsData:
+    """K points at which the model's bands are held against pw.x's: the film's high-symmetry points, and random ones.
+
+    Parameters
+    ----------
+    structure : StructureData
+    random_points : Int
+        How many; always the same ones (`engine.kspace.zone.check_points`).
+    """
+    points = check_points(structure.cell, random_points.value)
     explicit = orm.KpointsData()
     explicit.set_kpoints(points, weights=[1 / len(points)] * len(points))
     return explicit

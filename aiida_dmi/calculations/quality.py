@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from aiida.engine import calcfunction
 from aiida_dmi.engine.completeness.file import OF_MODEL
 from aiida_dmi.engine.constants import RYDBERG_EV
 from aiida_dmi.engine.kspace.interpolation import Interpolation
+from aiida_dmi.engine.kspace.zone import high_symmetry_points
 from aiida_dmi.engine.maps import quality
 from aiida_dmi.engine.output.headline import indices_of
 from aiida_dmi.engine.output.results import tensors_of
@@ -56,18 +58,23 @@ MODEL = {
     "bands": Quantity(
         "weighted difference of the bands to pw.x off the mesh", "meV", True, f"{WANNIER}, or {DENSER}", True
     ),
+    "bands_largest": Quantity(
+        "largest difference of the bands to pw.x, from 6 eV below to 1 eV above the Fermi energy", "meV", True,
+        f"{DENSER}, or {WANNIER}", True,
+    ),
+    "bands_on_mesh": Quantity(
+        "weighted difference of the bands to pw.x on the mesh", "meV", True, WANNIER, True
+    ),
     "spread": Quantity(
         "largest spread of a Wannier function", "angstrom^2", True, f"{WANNIER}, or other orbitals", True
     ),
     "time_reversal": Quantity("largest |X(-q) - X(q)*|", "eV, angstrom", True, WANNIER, True),
     "spin_overlap": Quantity("smallest |<up|down>| of a function with itself", "1", False, WANNIER, True),
     "charge": Quantity(
-        "electrons below the ab-initio Fermi energy on the fine mesh, less those the model holds", "1", True,
-        f"a denser k mesh of the scf (scf: kpoints_distance), or {DENSER}",
+        "electrons below the Fermi energy, less pw.x's at the same k points", "1", True, f"{DENSER}, or {WANNIER}", True
     ),
     "moment": Quantity(
-        "moment on the fine mesh, less pw.x's", "bohr magneton", True,
-        f"a denser k mesh of the scf (scf: kpoints_distance), or {DENSER}",
+        "moment, less pw.x's at the same k points", "bohr magneton", True, f"{DENSER}, or {WANNIER}", True
     ),
     "minimum_moment": Quantity(
         "moment per cell along the starting moments", "bohr magneton", False,
@@ -113,6 +120,7 @@ def assess_model(
     limits: orm.Dict,
     scf_parameters: orm.Dict,
     bands: orm.BandsData | None = None,
+    nscf_bands: orm.BandsData | None = None,
     spin_orbit_bands: orm.BandsData | None = None,
     cutoffs: orm.Dict | None = None,
 ) -> orm.Dict:
@@ -126,7 +134,9 @@ def assess_model(
     scf_parameters : Dict
         Output parameters of the scf run.
     bands, spin_orbit_bands : BandsData, optional
-        pw.x's bands at k points off the mesh, collinear, and with spin-orbit interaction along z.
+        pw.x's bands at the k points of `check_kpoints`, collinear, and with spin-orbit interaction along z.
+    nscf_bands : BandsData, optional
+        pw.x's bands on the model's own mesh.
     cutoffs : Dict, optional
         What was decided of the cutoffs: `reference`, the recommended ecutwfc in Ry.
 
@@ -139,6 +149,7 @@ def assess_model(
     # Its set-up, the images of R, takes a second for a thick film: once for all that is measured.
     interpolated = Interpolation(loaded)
     excluded = int(loaded.attributes.get("excluded_bands", 0))
+    places: dict[str, dict[str, Any]] = {}
     numbers: dict[str, float | None] = {
         "basis": _basis(scf_parameters, cutoffs),
         "spread": quality.largest_spread(loaded),
@@ -146,22 +157,46 @@ def assess_model(
         "spin_overlap": quality.smallest_spin_overlap(loaded),
     }
     if bands is not None:
-        kept = bands.get_bands()[..., excluded:]
-        numbers["bands"] = quality.band_errors(interpolated, bands.get_kpoints(), kept)[0]
+        kpoints, kept = bands.get_kpoints(), bands.get_bands()[..., excluded:]
+        found = quality.band_errors(interpolated, kpoints, kept)
+        numbers |= {"bands": found.weighted, "bands_largest": found.largest}
+        places["bands_largest"] = _place(found, loaded.cell)
+        electrons, moment = quality.filling_errors(interpolated, kpoints, kept)
+        numbers |= {"charge": abs(electrons), "moment": abs(moment)}
+    if nscf_bands is not None:
+        kept = nscf_bands.get_bands()[..., excluded:]
+        numbers["bands_on_mesh"] = quality.band_errors(interpolated, nscf_bands.get_kpoints(), kept).weighted
     if spin_orbit_bands is not None:
         kept = spin_orbit_bands.get_bands()[..., 2 * excluded :]
         numbers["spin_orbit_bands"] = quality.spin_orbit_band_errors(
             interpolated, spin_orbit_bands.get_kpoints(), kept
-        )[0]
+        ).weighted
     filling = quality.filling(interpolated)
-    moment = scf_parameters.get("total_magnetization", None)
-    numbers |= {
-        "charge": abs(filling["electrons"] - filling["expected_electrons"]),
-        "states": filling["states"],
-        "minimum_moment": filling["moment"],
-        "moment": None if moment is None else abs(filling["moment"] - moment),
+    numbers |= {"states": filling["states"], "minimum_moment": filling["moment"]}
+    return orm.Dict(judged(MODEL, numbers, limits.get_dict(), places))
+
+
+def _place(found: quality.BandErrors, cell: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Where a largest difference lies: which k point and what it is called, spin, band, energy from E_F."""
+    named = [name for name, point in high_symmetry_points(cell) if np.allclose(point, found.kpoint, atol=1e-6)]
+    return {
+        "kpoint": list(found.kpoint),
+        "point": named[0] if named else None,
+        "spin": found.spin,
+        "band": found.band,
+        "energy_ev": found.energy,
     }
-    return orm.Dict(judged(MODEL, numbers, limits.get_dict()))
+
+
+def place_in_words(place: Mapping[str, Any] | None) -> str:
+    """`at` of a quantity: 'at k = (0.3333, 0.3333), corner; spin up, band 7, 2.31 eV below E_F'; '' for none."""
+    if not place:
+        return ""
+    point = ", ".join(f"{x:.4f}" for x in place["kpoint"][:2])
+    named = f", {place['point']}" if place["point"] else ""
+    side = "below" if place["energy_ev"] < 0 else "above"
+    energy = f"{abs(place['energy_ev']):.2f} eV {side} E_F"
+    return f"at k = ({point}){named}; spin {place['spin']}, band {place['band']}, {energy}"
 
 
 def _basis(scf_parameters: orm.Dict, cutoffs: orm.Dict | None) -> float | None:
@@ -233,13 +268,26 @@ def _worst(values: Any) -> float | None:
     return None if math.isnan(found) else found
 
 
-def judged(quantities: dict[str, Quantity], numbers: dict[str, float | None], limits: dict[str, Any]) -> dict[str, Any]:
+def judged(
+    quantities: dict[str, Quantity],
+    numbers: dict[str, float | None],
+    limits: dict[str, Any],
+    places: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Numbers with their limits.
+
+    Parameters
+    ----------
+    quantities, numbers, limits
+        By name.
+    places : mapping, optional
+        Where a number was found.
 
     Returns
     -------
     dict
-        `quantities`: name to value (None: not known), unit, limit (None: not judged), meaning, passed;
+        `quantities`: name to value (None: not known), unit, limit (None: not judged), meaning, passed, and
+        `at` where that is known (`place_in_words`);
         `failed`: names, in order; `retry`: whether another choice of Wannier functions may mend all of them;
         `messages`: one line for each of them: quantity, value, limit, remedy.
     """
@@ -258,13 +306,17 @@ def judged(quantities: dict[str, Quantity], numbers: dict[str, float | None], li
             "meaning": quantity.meaning,
             "passed": bool(passed),
         }
+        place = (places or {}).get(name)
+        if place:
+            entries[name]["at"] = place
         if not passed:
             failed.append(name)
             word = "at most" if quantity.at_most else "at least"
             shown = f"{value:.4g}" if known else quantity.unknown
             unit = "" if quantity.unit == "1" else f" {quantity.unit}"
+            where = f", {place_in_words(place)}" if place else ""
             messages.append(
-                f"{name} = {shown}{unit} ({quantity.meaning}), expected {word} {limit:g}; try {quantity.remedy}"
+                f"{name} = {shown}{unit} ({quantity.meaning}{where}), expected {word} {limit:g}; try {quantity.remedy}"
             )
     return {
         "quantities": entries,

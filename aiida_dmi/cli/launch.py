@@ -298,7 +298,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         f"moments    starting_magnetization {', '.join(f'{kind} {m:.4g}' for kind, m in starting.items())}",
         f"Wannier    mesh {meshes['wannier']} ({size_of(film, ports).nscf_points} k points in the nscf), orbitals "
         f"{' '.join(settings['orbitals'])} on every atom ({functions}), window to E_F + "
-        f"{settings['frozen_window']:g} eV, {len(settings['attempts'])} further choices",
+        f"{settings['frozen_window']:g} eV, {settings['retries']} further tries at most",
         *([f"neighbours {neighbours}"] if neighbours else []),
         f"steps      {'relax, ' if relaxes else ''}scf, bands, nscf, overlaps, wannier90, model",
     ]

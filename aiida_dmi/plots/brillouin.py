@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from matplotlib.patches import Polygon
 from scipy.ndimage import map_coordinates
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.kspace.zone import first_zone, plane_reciprocal
 from aiida_dmi.engine.maps.bands import high_symmetry_path
 from aiida_dmi.engine.output.headline import indices_of, mesh_label
 from aiida_dmi.engine.quantities.registry import SYMBOLS
@@ -25,54 +25,6 @@ PIXELS = 400
 COLOUR_MAP = "RdBu_r"
 SATURATED = 99.0
 """Per cent of the k points inside the colour scale: a few hot spots would leave the rest white."""
-SHELLS = range(-3, 4)
-"""Reciprocal lattice vectors that can bound the first zone of any cell that is not badly skewed."""
-
-
-def first_zone(cell: npt.ArrayLike) -> Floats:
-    """Corners of the first Brillouin zone of a film, counter-clockwise.
-
-    Parameters
-    ----------
-    cell : array_like, shape (3, 3)
-        Lattice vectors as rows, Angstrom; the first two in the plane.
-
-    Returns
-    -------
-    ndarray, shape (corners, 2)
-        1/Angstrom: six of a hexagonal cell, four of a square one.
-    """
-    reciprocal = _reciprocal(cell)
-    size = 4 * np.abs(reciprocal).sum()
-    corners = size * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    for indices in product(SHELLS, SHELLS):
-        if indices != (0, 0):
-            vector = np.array(indices) @ reciprocal
-            corners = _cut(corners, vector, float(vector @ vector) / 2)
-    distinct = np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1) > 1e-6 * np.linalg.norm(reciprocal[0])
-    zone: Floats = corners[distinct]
-    return zone
-
-
-def _cut(corners: Floats, normal: Floats, limit: float) -> Floats:
-    """The part of a convex polygon with k.normal <= limit."""
-    kept = []
-    excess = corners @ normal - limit
-    for index in range(len(corners)):
-        here, before = index, index - 1
-        if excess[here] * excess[before] < 0:
-            share = excess[before] / (excess[before] - excess[here])
-            kept.append(corners[before] + share * (corners[here] - corners[before]))
-        if excess[here] <= 0:
-            kept.append(corners[here])
-    return np.array(kept)
-
-
-def _reciprocal(cell: npt.ArrayLike) -> Floats:
-    """Reciprocal lattice vectors as rows, 1/Angstrom, (2, 2)."""
-    plane = np.asarray(cell, dtype=float)[:2, :2]
-    vectors: Floats = 2 * np.pi * np.linalg.inv(plane).T
-    return vectors
 
 
 @drawn
@@ -180,7 +132,7 @@ def _label_points(axes: Axes, cell: npt.ArrayLike) -> None:
     except InputError:
         path = [("G", (0.0, 0.0))]  # an oblique or rectangular film: only the origin has a name everyone knows
     for label, point in dict(path).items():
-        k = np.asarray(point) @ _reciprocal(cell)
+        k = np.asarray(point) @ plane_reciprocal(cell)
         # Gamma lies on the colours, whose middle is white; the other points are named outside, on the page.
         ink = "black" if label == "G" else axes.title.get_color()
         outwards = 9 * k / np.linalg.norm(k) if label != "G" else (6.0, 6.0)

@@ -104,6 +104,8 @@ def _used(chain: orm.WorkChainNode) -> dict[str, Any]:
     used |= {f"wannierisation.{key}": value for key, value in model.wannierisation.get_dict().items()}
     used |= _flat("wannierisation.parameters", model.wannier90.parameters.get_dict())
     used["wannierisation.kpoints_mesh"] = model.kpoints.get_kpoints_mesh()[0]
+    if "random_points" in model:  # not in runs of early versions
+        used["bands.random_points"] = model.random_points.value
     used["scf.kpoints_mesh"] = model.scf.kpoints.get_kpoints_mesh()[0]
     scf = _namelists(model.scf.pw.parameters)
     moments = scf["SYSTEM"].pop("starting_magnetization", {})
@@ -141,6 +143,8 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
     expected |= _flat("scf.parameters", protocol["scf"]["parameters"])
     expected |= _expected_cutoffs(chain, protocol["cutoffs"])
     expected["magnetic_moments"] = _expected_moments(chain, protocol["magnetic_moments"])
+    if "random_points" in model:
+        expected["bands.random_points"] = protocol["bands"]["random_points"]
     scf = _namelists(model.scf.pw.parameters)
     for step in STEPS:
         if step in model:

@@ -11,7 +11,7 @@ from aiida import orm
 from tabulate import tabulate
 
 from aiida_dmi.calculations.functions import headline
-from aiida_dmi.calculations.quality import MODEL, RESPONSE
+from aiida_dmi.calculations.quality import MODEL, RESPONSE, place_in_words
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.headline import (
@@ -45,6 +45,8 @@ class Gate:
         None: not measured, not judged.
     colour : {'green', 'amber', 'red', 'grey'}
         Met; met, but by less than a fifth of the limit; not met; not measured or not judged.
+    where : str
+        At which k point, spin, band and energy it was found, in words; '' where it has no such place.
     """
 
     of: str
@@ -54,6 +56,7 @@ class Gate:
     value: float | None
     limit: float | None
     colour: str
+    where: str = ""
 
     @property
     def verdict(self) -> str:
@@ -213,7 +216,8 @@ def gates(quality: dict[str, Any]) -> list[Gate]:
             if entry["passed"] and value is not None and limit is not None:
                 at_most = quantities[name].at_most if name in quantities else True
                 colour = _margin(1 - value, 1 - limit, True) if name in FROM_ONE else _margin(value, limit, at_most)
-            found.append(Gate(of, name, entry["meaning"], entry["unit"], value, limit, colour))
+            where = place_in_words(entry.get("at"))
+            found.append(Gate(of, name, entry["meaning"], entry["unit"], value, limit, colour, where))
     return found
 
 
@@ -263,7 +267,8 @@ def gate_lines(quality: dict[str, Any]) -> list[str]:
         [gate.verdict, f"{gate.of}: {gate.name}", number(gate.value), number(gate.limit), gate.unit]
         for gate in gates(quality)
     ]
-    return tabulate(rows, ["gate", "quantity", "value", "limit", "unit"], disable_numparse=True).splitlines()
+    table = tabulate(rows, ["gate", "quantity", "value", "limit", "unit"], disable_numparse=True).splitlines()
+    return table + [f"{gate.name} {gate.where}" for gate in gates(quality) if gate.where]
 
 
 def number(value: float | None) -> str:

@@ -70,8 +70,10 @@ def estimated_cost(candidate: Candidate) -> Cost:
     mesh = _symmetric_mesh(wannier, cell, even=same_distance(inputs))
     pseudos = _pseudopotentials(candidate, film, group)
     scf_mesh, parameters = _mesh(inputs["scf"], film.cell), inputs["scf"]["parameters"]
-    by_engine = inputs["overlaps"] != "pw2wannier90"
-    size = FilmSize.of(cell, pseudos, parameters, (scf_mesh, mesh), wannier, irreducible=by_engine)
+    by_engine, random_points = inputs["overlaps"] != "pw2wannier90", inputs["bands"]["random_points"]
+    size = FilmSize.of(
+        cell, pseudos, parameters, (scf_mesh, mesh), wannier, irreducible=by_engine, random_points=random_points
+    )
     steps = ["scf", "bands", "nscf"]
     steps += ["relax"] if inputs["relax"] is not None else []
     steps += ["spin_orbit_bands"] if inputs["check_spin_orbit"] else []

@@ -1,4 +1,4 @@
-"""The steps of `dmi.wannier_model` up to its tries: relaxation, density, a magnet, bands off the mesh."""
+"""The steps of `dmi.wannier_model` up to its tries: relaxation, density, a magnet, bands at the check points."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_dmi.aiida_types import exit_code
 from aiida_dmi.calculations.functions import (
-    control_kpoints,
+    check_kpoints,
     plan_wannierisation,
     scalar_relativistic_average,
-    wannierisation_choice,
 )
 from aiida_dmi.structures.film import cancels
 from aiida_dmi.structures.runs import film_record, relaxed_film
 from aiida_dmi.workflows import scratch
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
+from aiida_dmi.workflows.retries import first_choice
 from aiida_dmi.workflows.reuse import ReusingWorkChain
 from aiida_dmi.workflows.steps import start, step_failed, words_of_last_job
 
@@ -45,6 +45,8 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         if "film" not in self.inputs and not self.needs_relaxation():
             self.out("film", self.ctx.film)
         self.ctx.choice, self.ctx.lost, self.ctx.bands_done = 0, 0, False
+        self.ctx.settings = first_choice(self.inputs.wannierisation)
+        self.ctx.kpoints, self.ctx.wannier90 = self.inputs.kpoints, self.inputs.wannier90.parameters
         if "parent_folder" in self.inputs:
             self.ctx.scf_folder = self.inputs.parent_folder
             self.ctx.scf_parameters = self.inputs.parent_folder.creator.outputs.output_parameters
@@ -71,7 +73,7 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         return None
 
     def needs_density(self) -> bool:
-        """Whether density or bands off the mesh are missing: not computed yet, or gone from the computer."""
+        """Whether density or bands at the check points are missing: not computed yet, or gone from the computer."""
         return self.needs_scf() or not self.ctx.bands_done
 
     def needs_scf(self) -> bool:
@@ -107,11 +109,10 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         if self.ctx.get("planned", None) == self.ctx.choice:
             return
         self.ctx.planned = self.ctx.choice
-        self.ctx.settings = wannierisation_choice(self.inputs.wannierisation, orm.Int(self.ctx.choice))
         self.ctx.plan = plan_wannierisation(self.ctx.structure, self.ctx.settings, **dict(self.inputs.pseudos))
 
     def run_bands(self) -> ToContext[str, Any] | ExitCode | None:
-        """Bands off the mesh, with few bands: some seconds."""
+        """Bands at the check points, no more than there are functions."""
         if self.ctx.bands_done:
             return None
         density = self.ctx.scf_folder
@@ -123,7 +124,6 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         for step, spinors, pseudos in (("bands", 1, self.ctx.averaged), ("spin_orbit_bands", 2, self.inputs.pseudos)):
             if not self.inputs.get(step, None):
                 continue
-            self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
             inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, namespace=step))
             parameters = inputs.pw.parameters.get_dict()
             parameters.setdefault("SYSTEM", {}).setdefault("nbnd", spinors * (excluded + functions))
@@ -131,10 +131,10 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
             inputs.pw.structure = self.ctx.structure
             inputs.pw.pseudos = dict(pseudos)
             inputs.pw.parent_folder = self.ctx.scf_folder
-            inputs.kpoints = self.ctx.control
+            inputs.kpoints = self._check_kpoints()
             # The highest of so few bands is occupied here and there by design.
             inputs.handler_overrides = orm.Dict({"sanity_check_insufficient_bands": {"enabled": False}})
-            started[step] = start(self, PwBaseWorkChain, inputs, step, "off the mesh, for the quality gate")
+            started[step] = start(self, PwBaseWorkChain, inputs, step, "high-symmetry and random points, for the gate")
         return ToContext(**started)
 
     def inspect_bands(self) -> ExitCode | None:
@@ -150,8 +150,13 @@ class DensitySteps(ReusingWorkChain, BaseRestartWorkChain):
         return None
 
     def _bands_are_in_the_cache(self, density: orm.RemoteData) -> bool:
-        self.ctx.control = self.ctx.get("control", None) or control_kpoints(self.inputs.kpoints)
-        return scratch.served_from_cache(density, self.ctx.control)
+        return scratch.served_from_cache(density, self._check_kpoints())
+
+    def _check_kpoints(self) -> orm.KpointsData:
+        if "check_kpoints" not in self.ctx:
+            self.ctx.check_kpoints = check_kpoints(self.ctx.structure, self.inputs.random_points)
+        points: orm.KpointsData = self.ctx.check_kpoints
+        return points
 
     def _lose_density(self, step: str) -> ExitCode | None:
         """The scf's folder is gone, as where scratch was emptied after the run that the cache took it from."""

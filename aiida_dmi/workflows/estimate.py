@@ -24,10 +24,9 @@ from aiida_dmi.engine.completeness.spec import MEMORY_LIMIT as COMPLETENESS_MEMO
 from aiida_dmi.engine.constants import BOHR_ANGSTROM
 from aiida_dmi.engine.files.yaml_text import load_yaml
 from aiida_dmi.engine.integrate.settings import MAX_MESH
+from aiida_dmi.engine.kspace.zone import check_points
 from aiida_dmi.engine.run.summation import MEMORY_LIMIT
 
-CONTROL_POINTS = 6
-"""k points of the bands off the mesh."""
 COMPLEX = 16
 """Bytes of a complex number."""
 PROGRAM = 60e6
@@ -71,6 +70,8 @@ class FilmSize:
         k points of the complete mesh for the Wannier functions.
     mixed : int
         Densities that pw.x keeps for mixing: ELECTRONS' `mixing_ndim`.
+    check_points : int
+        K points at which the gate holds the model's bands against pw.x's.
     """
 
     atoms: int
@@ -86,6 +87,7 @@ class FilmSize:
     nscf_points: int
     mesh_points: int
     mixed: int = NMIX
+    check_points: int = 45
 
     @classmethod
     def of(
@@ -96,6 +98,7 @@ class FilmSize:
         meshes: tuple[Sequence[int], Sequence[int]],
         wannierisation: Mapping[str, Any],
         irreducible: bool = True,
+        random_points: int = 40,
     ) -> FilmSize:
         """Sizes of a film with its inputs.
 
@@ -114,6 +117,8 @@ class FilmSize:
             `orbitals`, `bands_per_function`.
         irreducible : bool
             Whether the nscf has the irreducible points of its mesh alone; pw2wannier90.x needs all.
+        random_points : int
+            Of the k points at which bands are checked, those besides the film's high-symmetry points.
 
         Raises
         ------
@@ -144,6 +149,7 @@ class FilmSize:
             nscf_points=computed_points(cell, mesh, symmetric) if irreducible else math.prod(mesh),
             mesh_points=math.prod(mesh),
             mixed=int(parameters.get("ELECTRONS", {}).get("mixing_ndim", NMIX)),
+            check_points=len(check_points(cell[0], random_points)),
         )
 
 
@@ -260,7 +266,7 @@ def point_seconds(size: FilmSize, step: str) -> float:
 
 def points_of(size: FilmSize, step: str) -> int:
     """K points of a pw.x step, both spins counted."""
-    numbers = {"nscf": 2 * size.nscf_points, "bands": 2 * CONTROL_POINTS, "spin_orbit_bands": CONTROL_POINTS}
+    numbers = {"nscf": 2 * size.nscf_points, "bands": 2 * size.check_points, "spin_orbit_bands": size.check_points}
     return numbers.get(step, 2 * size.scf_points)
 
 

@@ -301,6 +301,7 @@ def size_of(structure: orm.StructureData, ports: Any, compared: orm.KpointsData 
         (ports.scf.kpoints.get_kpoints_mesh()[0], mesh.get_kpoints_mesh()[0]),
         ports.wannierisation.get_dict(),
         irreducible=compared is not None or "code" in ports.overlaps,
+        random_points=ports.random_points.value,
     )
 
 

@@ -20,6 +20,7 @@ from aiida_dmi.workflows.codes import check_codes, needed
 from aiida_dmi.workflows.layout import asked_memory, pw_layout, pw_ports, resources_of, size_of
 from aiida_dmi.workflows.ports import Ports
 from aiida_dmi.workflows.protocols.utils import load_protocol
+from aiida_dmi.workflows.retries import RETRIES
 
 FREE = (True, True, True)
 
@@ -85,13 +86,13 @@ def model_ports(
     builder.cutoffs = orm.Dict(decided)
     mesh = wannier_mesh_of(structure, inputs)
     builder.kpoints, wannier90, words = neighbours.settled(mesh, inputs["wannierisation"])
-    attempts = inputs["wannierisation"]["attempts"]
-    settings = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
+    settings = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, RETRIES)
     chosen_functions = inputs["wannierisation"]
     builder.wannierisation = orm.Dict({key: chosen_functions[key] for key in settings if key in chosen_functions})
     # Every choice, one of them again where a job was killed, and thrice where folders are gone.
-    builder.max_iterations = orm.Int(len(attempts) + 5)
+    builder.max_iterations = orm.Int(inputs["wannierisation"][RETRIES] + 5)
     builder.quality = orm.Dict(inputs["quality"])
+    builder.random_points = orm.Int(inputs["bands"]["random_points"])
     builder.force = orm.Bool(inputs["force"])
     builder.clean_workdir = orm.Bool(inputs["clean_workdir"])
     builder.scf.kpoints = mesh_of(structure, inputs["scf"])

@@ -26,6 +26,7 @@ from aiida_dmi.structures.intake import as_it_stands
 from aiida_dmi.structures.moments import check_order
 from aiida_dmi.structures.slab import choices_of
 from aiida_dmi.workflows import neighbours
+from aiida_dmi.workflows.retries import RETRIES
 
 SAME_PLACE = 1e-3
 """Angstrom within which atoms of a model and of a structure are the same."""
@@ -35,6 +36,9 @@ TRIAL_FUNCTIONS = "trial_functions"
 """May be left out: hydrogenic."""
 MOST = {"bands_per_function": 20.0, "frozen_window": 100.0}
 """Bands a function, eV above the Fermi level: more is a slip of the pen."""
+MOST_RETRIES = 20
+MOST_RANDOM_POINTS = 1000
+RANDOM_POINTS = f"a whole number from 0 to {MOST_RANDOM_POINTS}"
 
 
 def structure(node: orm.StructureData, _: Any = None) -> str | None:
@@ -200,34 +204,33 @@ def mesh(node: orm.KpointsData, _: Any = None) -> str | None:
 
 
 def wannierisation(node: orm.Dict, _: Any = None) -> str | None:
-    """Orbitals, bands and window of the first choice and of the others."""
+    """Orbitals, bands and window of the first choice, and how many may follow."""
     settings = node.get_dict()
     missing = [key for key in SETTINGS if key not in settings]
     if missing:
-        return f"wannierisation: {', '.join(missing)} missing; expected {', '.join(SETTINGS)} and attempts"
+        return f"wannierisation: {', '.join(missing)} missing; expected {', '.join(SETTINGS)}"
     message = choices(settings)
     return None if message is None else f"wannierisation: {message}"
 
 
 def choices(settings: dict[str, Any]) -> str | None:
-    """What is wrong with a first choice of Wannier functions, whole or in part, and with its `attempts`."""
-    first = {key: value for key, value in settings.items() if key != "attempts"}
-    attempts = settings.get("attempts", [])
-    if not isinstance(attempts, list) or not all(isinstance(choice, dict) for choice in attempts):
-        return f"attempts {attempts!r} was given, expected a list of mappings such as frozen_window: 2.0"
-    for label, choice in [("", first), *((f"attempts, entry {i}: ", c) for i, c in enumerate(attempts, 1))]:
-        for key, value in choice.items():
-            message = _setting(key, value)
-            if message:
-                return f"{label}{message}"
+    """What is wrong with a first choice of Wannier functions, whole or in part, and with its `retries`."""
+    for key, value in settings.items():
+        message = _setting(key, value)
+        if message:
+            return message
     return None
 
 
 def _setting(key: str, value: Any) -> str | None:
+    if key == RETRIES:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_RETRIES:
+            return None
+        return f"{key} {value!r} was given, expected a whole number from 0 to {MOST_RETRIES}"
     if key == TRIAL_FUNCTIONS:
         return None if value in KINDS else f"{key} {value!r} was given, expected {' or '.join(KINDS)}"
     if key not in SETTINGS:
-        return f"{key} is unknown; expected {', '.join((*SETTINGS, TRIAL_FUNCTIONS))}"
+        return f"{key} is unknown; expected {', '.join((*SETTINGS, TRIAL_FUNCTIONS, RETRIES))}"
     if key == "orbitals":
         fits = isinstance(value, list) and value and all(value.count(orbital) == 1 for orbital in value)
         fits = fits and all(orbital in ("s", "p", "d", "f") for orbital in value)
@@ -249,6 +252,18 @@ def limits(node: orm.Dict, _: Any = None) -> str | None:
         if limit is not None and not (_number(limit) and limit >= 0):
             return f"quality: {name} {limit!r} was given, expected a number, or null not to judge it"
     return None
+
+
+def random_points(node: orm.Int, _: Any = None) -> str | None:
+    """How many k points bands are checked at, besides the film's own."""
+    if fits_random_points(node.value):
+        return None
+    return f"random_points: {node.value} was given, expected {RANDOM_POINTS}"
+
+
+def fits_random_points(value: Any) -> bool:
+    """Whether a number of random k points makes sense."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_RANDOM_POINTS
 
 
 def cutoffs(node: orm.Dict | None, _: Any = None) -> str | None:

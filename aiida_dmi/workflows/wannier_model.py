@@ -27,16 +27,20 @@ from aiida_dmi.workflows.origin import define_origin, origin_of
 from aiida_dmi.workflows.ports import fill
 from aiida_dmi.workflows.protocols.mixin import FilmProtocols
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain, PwRelaxWorkChain
+from aiida_dmi.workflows.retries import MODEL, RETRIES, WANNIER90, WINDOW, change, next_choice, reach_of
 from aiida_dmi.workflows.wannier_functions import WannierFunctionsWorkChain, one_way_to_overlaps
 
 Try = WannierFunctionsWorkChain.exit_codes
+CHOICE = ("settings", "kpoints", "wannier90")
+"""What a choice consists of, as `next_choice` gives it."""
 
 
 class WannierModelWorkChain(FilmProtocols, DensitySteps):
     """[relax,] scf, then tries with one choice of Wannier functions after the other until the model is good enough.
 
-    A try that fails, or whose model fails the quality gate in a way that other Wannier functions may mend, is followed
-    by the next entry of `wannierisation: attempts`. The scf is done once, the nscf again only for more bands.
+    A try that fails, or whose model fails the quality gate in a way that other Wannier functions or a denser mesh may
+    mend, is followed by another, chosen by what its numbers say (`workflows.retries`). The scf is done once, the nscf
+    again only for more bands or more points.
     """
 
     _process_class = WannierFunctionsWorkChain
@@ -80,7 +84,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             valid_type=orm.Dict,
             validator=validation.wannierisation,
             help="`orbitals` (of s, p, d, f, on every atom), `bands_per_function`, `frozen_window` (eV above E_F), and "
-            "`attempts`: a list of what to change of them in the second and later tries.",
+            "`retries`: how many further tries there may be, which change what the numbers of the last one call for.",
         )
         spec.input(
             "quality",
@@ -88,6 +92,13 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             default=lambda: orm.Dict({}),
             validator=validation.limits,
             help="Limits of the quality gate; a quantity without one is measured and not judged.",
+        )
+        spec.input(
+            "random_points",
+            valid_type=orm.Int,
+            default=lambda: orm.Int(40),
+            validator=validation.random_points,
+            help="K points besides the film's high-symmetry ones at which the model's bands are held against pw.x's.",
         )
         spec.input(
             "force",
@@ -115,7 +126,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             PwBaseWorkChain,
             namespace="bands",
             exclude=(*chained, "kpoints", "kpoints_distance", "kpoints_force_parity"),
-            namespace_options={**optional, "help": "Bands off the mesh, which the model is held against."},
+            namespace_options={**optional, "help": "Bands at the check points, which the model is held against."},
         )
         spec.expose_inputs(
             PwBaseWorkChain,
@@ -208,13 +219,12 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
 
     def prepare_process(self) -> None:
         """Inputs of the next try."""
-        # Handlers work on the context alone: the settings and the plan follow from the number of the choice.
         self.plan()
         inputs = AttributeDict(self.exposed_inputs(WannierFunctionsWorkChain))
         inputs.structure = self.ctx.structure
         inputs.pseudos = dict(self.inputs.pseudos)
         inputs.averaged = self.ctx.averaged
-        inputs.kpoints = self.inputs.kpoints
+        inputs.kpoints, inputs.wannier90.parameters = self.ctx.kpoints, self.ctx.wannier90
         inputs.settings, inputs.plan = self.ctx.settings, self.ctx.plan
         inputs.scf_folder, inputs.scf_parameters = self.ctx.scf_folder, self.ctx.scf_parameters
         bands = self.ctx.get("nscf_bands", None)
@@ -222,7 +232,9 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             inputs.nscf_folder, inputs.nscf_bands = self.ctx.nscf_folder, bands
         self.ctx.inputs = inputs
         settings = ", ".join(f"{key} {value}" for key, value in sorted(self.ctx.settings.get_dict().items()))
-        self.report(f"Wannier functions, choice {self.ctx.choice + 1} of {1 + len(self._attempts())}: {settings}")
+        mesh = "x".join(str(n) for n in self.ctx.kpoints.get_kpoints_mesh()[0][:2])
+        most = 1 + self._retries()
+        self.report(f"Wannier functions, try {self.ctx.choice + 1} of {most} at most: mesh {mesh}, {settings}")
 
     @process_handler(priority=600)
     def keep_nscf(self, node: orm.WorkChainNode) -> None:
@@ -264,7 +276,8 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
     )
     def try_next_choice(self, node: orm.WorkChainNode) -> ProcessHandlerReport:
         """Wannier90 or the model's own checks refused the functions: the next choice."""
-        if self._next_choice(node.exit_message or "no message"):
+        failures = {Try.ERROR_FROZEN_WINDOW.status: WINDOW, Try.ERROR_SUB_PROCESS_FAILED_WANNIER90.status: WANNIER90}
+        if self._next_choice(node.exit_message or "no message", failure=failures.get(node.exit_status, MODEL)):
             return ProcessHandlerReport(True)
         return self._end("ERROR_WANNIERISATION_FAILED", tries=self.ctx.choice + 1, message=node.exit_message)
 
@@ -286,7 +299,12 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
         bands = {step: self.ctx[step].outputs.output_band for step in ("bands", "spin_orbit_bands") if step in self.ctx}
         known = {"cutoffs": self.inputs.cutoffs} if "cutoffs" in self.inputs else {}
         self.ctx.quality = assess_model(
-            node.outputs.model, self.inputs.quality, self.ctx.scf_parameters, **bands, **known
+            node.outputs.model,
+            self.inputs.quality,
+            self.ctx.scf_parameters,
+            nscf_bands=node.outputs.nscf_bands,
+            **bands,
+            **known,
         )
         messages = self.ctx.quality["messages"]
         if not messages:
@@ -295,7 +313,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
         if self.inputs.force.value:
             self.report(f"quality gate: {'; '.join(messages)}; goes on by force")
             return None
-        if self.ctx.quality["retry"] and self._next_choice(f"quality gate: {'; '.join(messages)}"):
+        if self.ctx.quality["retry"] and self._next_choice(f"quality gate: {'; '.join(messages)}", self.ctx.quality):
             return ProcessHandlerReport(True)
         self.out("quality", self.ctx.quality)
         return self._end("ERROR_QUALITY", message="; ".join(messages))
@@ -315,16 +333,34 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             removed, kept = cleaning.clean(self.node)
             self.report("; ".join([f"cleaned {removed} folders, their jobs no longer serve as cache", *kept]))
 
-    def _attempts(self) -> list[dict[str, Any]]:
-        return list(self.inputs.wannierisation.get("attempts", []))
+    def _retries(self) -> int:
+        return int(self.inputs.wannierisation.get(RETRIES, 0))
 
-    def _next_choice(self, why: str) -> bool:
-        """Go on to the next choice; False if there is none."""
-        if self.ctx.choice >= len(self._attempts()):
+    def _next_choice(self, why: str, quality: orm.Dict | None = None, failure: str = "") -> bool:
+        """Go on to a choice that the numbers of the last one call for; False if there is none."""
+        if self.ctx.choice >= self._retries():
+            return False
+        settings, kpoints = self.ctx.settings, self.ctx.kpoints
+        gate = None if quality is None else quality.get_dict()
+        changed = change(settings.get_dict(), reach_of(kpoints, self.ctx.structure), gate, failure)
+        if changed is None:
+            self.report(f"{why}; no change of the Wannier functions is known that would help")
+            return False
+        known = {"failure": orm.Str(failure)} if quality is None else {"quality": quality}
+        try:
+            found = next_choice(settings, kpoints, self.ctx.structure, self.ctx.wannier90, **known)
+        except InputError as error:
+            self.report(f"{why}; {error}")
             return False
         self.ctx.choice += 1
-        changes = ", ".join(f"{key} {value}" for key, value in self._attempts()[self.ctx.choice - 1].items())
-        self.report(f"{why}; next: {changes}")
+        self.ctx.settings, self.ctx.kpoints, self.ctx.wannier90 = (found[key] for key in CHOICE)
+        words = [f"{key} {value}" for key, value in changed.settings.items()]
+        if changed.factor > 1:
+            # The states of the other mesh serve no longer.
+            self.ctx.nscf_folder, self.ctx.nscf_bands = None, None
+            meshes = ("x".join(map(str, one.get_kpoints_mesh()[0][:2])) for one in (kpoints, self.ctx.kpoints))
+            words.append("mesh {1} in place of {0}".format(*meshes))
+        self.report(f"{why}; {changed.why}; next: {', '.join(words)}")
         return True
 
     def _end(self, code: str, **details: Any) -> ProcessHandlerReport:

@@ -7,12 +7,11 @@ import pytest
 from aiida import orm
 
 from aiida_dmi.calculations import quality
-from aiida_dmi.calculations.functions import control_kpoints
+from aiida_dmi.calculations.functions import check_kpoints
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.data.response import DmiData
 from aiida_dmi.engine import WannierModel, compute
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.maps.quality import control_points
 from aiida_dmi.engine.output.results import save_result
 from aiida_dmi.engine.states.spinors import spinor
 from aiida_dmi.workflows import validation
@@ -20,11 +19,13 @@ from aiida_dmi.workflows import validation
 LIMITS = {
     "basis": 0.75,
     "bands": 1.0,
+    "bands_largest": 1.0,
+    "bands_on_mesh": 1.0,
     "spread": 6.0,
     "time_reversal": 1e-3,
     "spin_overlap": 0.9,
-    "charge": 0.5,
-    "moment": 0.3,
+    "charge": 0.05,
+    "moment": 0.05,
     "minimum_moment": 0.1,
     "states": 0.05,
     "spin_orbit_bands": 1.0,
@@ -42,10 +43,9 @@ def model(model_file):
 
 
 @pytest.fixture(scope="module")
-def control(aiida_profile):
-    mesh = orm.KpointsData()
-    mesh.set_kpoints_mesh([6, 6, 1])
-    return control_kpoints(mesh)
+def control(aiida_profile, model):
+    film = orm.StructureData(cell=model.cell.tolist(), pbc=(True, True, False))
+    return check_kpoints(film, orm.Int(3))
 
 
 def stored(model, folder):
@@ -76,17 +76,17 @@ def model_bands(model, control):
     )
 
 
-def assess(model, control, folder, moment=2.45, shift=0.0, spin_orbit_shift=0.0, used=60.0, reference=60.0):
-    """The gate's verdict, with pw.x's bands `shift` (eV) away from the model's; cutoffs in Ry."""
+def assess(model, control, folder, shift=0.0, mesh_shift=0.0, spin_orbit_shift=0.0, used=60.0, reference=60.0):
+    """The gate's verdict, with pw.x's bands `shift` (eV; or of each spin) away from the model's; cutoffs in Ry."""
     collinear, spinors = model_bands(model, control)
+    shift = np.reshape(shift, (-1, 1, 1))
     return quality.assess_model(
         stored(model, folder),
         orm.Dict(LIMITS),
-        orm.Dict(
-            {"fermi_energy": model.fermi_energy, "total_magnetization": moment, "wfc_cutoff": used * 13.605698066}
-        ),
+        orm.Dict({"fermi_energy": model.fermi_energy, "total_magnetization": 9.0, "wfc_cutoff": used * 13.605698066}),
         cutoffs=orm.Dict({"reference": reference}),
         bands=bands_node(control, collinear + shift, EXCLUDED),
+        nscf_bands=bands_node(control, collinear + mesh_shift, EXCLUDED),
         spin_orbit_bands=bands_node(control, spinors + spin_orbit_shift, 2 * EXCLUDED),
     ).get_dict()
 
@@ -99,8 +99,11 @@ def test_good_model_passes(model, control, tmp_path):
     assert numbers["bands"] < 1e-6
     assert numbers["spin_orbit_bands"] < 1e-6
     assert numbers["spread"] == 3.5
-    # physics.md: a moment of 2.57 mu_B in pw.x; 2.45 on the fine mesh of this 6x6 model.
-    assert numbers["moment"] < 0.01
+    # Against pw.x at the same k points, not against the moment of the scf's own mesh (here 9 mu_B).
+    assert numbers["moment"] < 1e-6
+    assert numbers["charge"] < 1e-6
+    assert numbers["bands_largest"] < 1e-6
+    assert numbers["minimum_moment"] == pytest.approx(2.45, abs=0.01)
     assert numbers["states"] == pytest.approx(3.83, rel=0.01)
 
 
@@ -159,10 +162,11 @@ def one_sided(model):
     [
         (lambda m: m, {"shift": 0.002}, "bands"),
         (lambda m: m, {"spin_orbit_shift": 0.002}, "spin_orbit_bands"),
-        (lambda m: m, {"moment": 3.0}, "moment"),
-        (lambda m: dataclasses.replace(m, fermi_energy=m.fermi_energy - 0.3), {}, "charge"),
+        (lambda m: m, {"mesh_shift": 0.002}, "bands_on_mesh"),
+        (lambda m: m, {"shift": (0.3, -0.3)}, "moment"),
+        (lambda m: m, {"shift": 0.3}, "charge"),
         (lambda m: dataclasses.replace(m, attributes={**m.attributes, "spreads_up_angstrom2": [9.0]}), {}, "spread"),
-        (no_splitting, {"moment": -2.45}, "minimum_moment"),
+        (no_splitting, {}, "minimum_moment"),
         (rotated_down, {}, "spin_overlap"),
         (one_sided, {}, "time_reversal"),
     ],
@@ -170,7 +174,8 @@ def one_sided(model):
 def test_doctored_models_fail(model, control, tmp_path, doctor, arguments, failed):
     found = assess(doctor(model), control, tmp_path, **arguments)
     assert failed in found["failed"]
-    assert set(found["failed"]) <= {failed, "bands", "spin_orbit_bands"} or failed in ("charge", "minimum_moment")
+    with_them = {"bands", "bands_largest", "bands_on_mesh", "spin_orbit_bands", "charge", "moment"}
+    assert set(found["failed"]) <= {failed} | with_them
     line = next(line for line in found["messages"] if line.startswith(f"{failed} = "))
     assert f"{LIMITS[failed]:g}; try " in line
 
@@ -178,7 +183,7 @@ def test_doctored_models_fail(model, control, tmp_path, doctor, arguments, faile
 def test_insulator_fails_as_no_metal(model, control, tmp_path):
     doctored = insulator(model)
     found = quality.assess_model(
-        stored(doctored, tmp_path), orm.Dict(LIMITS), orm.Dict({"fermi_energy": 0.0, "total_magnetization": 0.0})
+        stored(doctored, tmp_path), orm.Dict(LIMITS), orm.Dict({"fermi_energy": 0.0})
     ).get_dict()
     assert "states" in found["failed"]
     assert found["retry"] is False
@@ -187,15 +192,14 @@ def test_insulator_fails_as_no_metal(model, control, tmp_path):
 
 def test_only_wannier_faults_are_worth_another_try(model, control, tmp_path):
     assert assess(model, control, tmp_path, shift=0.002)["retry"] is True
-    assert assess(model, control, tmp_path, shift=0.002, moment=3.0)["retry"] is False
+    assert assess(no_splitting(model), control, tmp_path, shift=0.002)["retry"] is False
 
 
 def test_without_a_limit_it_is_measured_and_not_judged(model, tmp_path):
-    found = quality.assess_model(
-        stored(model, tmp_path), orm.Dict({}), orm.Dict({"fermi_energy": 0.0, "total_magnetization": 9.0})
-    ).get_dict()
+    found = quality.assess_model(stored(model, tmp_path), orm.Dict({}), orm.Dict({"fermi_energy": 0.0})).get_dict()
     assert found["failed"] == []
-    assert found["quantities"]["moment"]["value"] > 6
+    assert found["quantities"]["minimum_moment"]["value"] > 2
+    assert found["quantities"]["moment"]["value"] is None
     assert found["quantities"]["bands"]["value"] is None
 
 
@@ -231,16 +235,27 @@ def test_undefined_numbers_are_not_judged(model, tmp_path):
     assert found["failed"] == []
 
 
-@pytest.mark.parametrize("mesh", [(1, 1, 1), (2, 2, 1), (3, 3, 1), (6, 6, 1), (5, 4, 1), (4, 4, 4)])
-def test_control_points_are_off_the_mesh_and_inequivalent(mesh):
-    points = control_points(mesh)
-    assert 1 <= len(points) <= 6
-    on_mesh = np.abs(points * mesh - np.round(points * mesh)).max(axis=1)
-    assert (on_mesh > 0.4).all()
-    for i, first in enumerate(points):
-        for second in points[:i]:
-            for other in (second, -second):
-                assert np.abs((first - other + 0.5) % 1 - 0.5).max() > 1e-6
+def test_the_largest_difference_says_where_it_lies(model, control, tmp_path):
+    """One level of one spin at one k point moved by 40 meV: found there, with its energy."""
+    collinear, _ = model_bands(model, control)
+    moved = collinear.copy()
+    spin, k, band = 1, 4, 6
+    moved[spin, k, band] += 0.04
+    found = quality.assess_model(
+        stored(model, tmp_path),
+        orm.Dict(LIMITS),
+        orm.Dict({"fermi_energy": model.fermi_energy}),
+        bands=bands_node(control, moved, EXCLUDED),
+    ).get_dict()
+    entry = found["quantities"]["bands_largest"]
+    assert entry["value"] == pytest.approx(40.0)
+    at = entry["at"]
+    assert (at["spin"], at["band"], at["point"]) == ("down", band + 1, "corner")
+    np.testing.assert_allclose(at["kpoint"], control.get_kpoints()[k])
+    assert at["energy_ev"] == pytest.approx(moved[spin, k, band] - model.fermi_energy)
+    (message,) = [line for line in found["messages"] if line.startswith("bands_largest = 40 meV")]
+    point = ", ".join(f"{x:.4f}" for x in at["kpoint"][:2])
+    assert f"at k = ({point}), corner; spin down, band 7, " in message
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ SPECS = {
         "nscf: {parameters: {ELECTRONS: {diago_full_acc: true}}}\nbands: {parameters: {CONTROL: {verbosity: high}}}\n"
         "check_spin_orbit: true\noverlaps: dmi-engine\n"
         "wannierisation:\n  kpoints_mesh: [6, 6]\n  orbitals: [s, p, d]\n  frozen_window: 2.5\n"
-        "  attempts: [{bands_per_function: 2.0}, {frozen_window: 1.5, orbitals: [s, d]}]\n"
+        "  retries: 2\n"
         "  parameters: {num_iter: 10, guiding_centres: false, kmesh_tol: 1.0e-5, shell_list: [1, 2]}\n"
         "response: {mesh: 48, tolerance: null, soi_masks: {magnet: [Co]}, symmetry: model, temperatures: [300.0, 50]}\n"
         "quality: {bands: 100, closure: null}\nforce: false\nclean_workdir: true\nmagnetic_moments: {Co: 1.7, Fe: -2}\n"

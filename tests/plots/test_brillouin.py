@@ -7,31 +7,9 @@ import pytest
 import xarray as xr
 
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.kspace.zone import first_zone
 from aiida_dmi.engine.maps.k_map import k_map
-from aiida_dmi.plots.brillouin import first_zone, plot_k_map
-
-
-def area(corners: np.ndarray) -> float:
-    x, y = corners.T
-    return float(np.abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
-
-
-@pytest.mark.parametrize(
-    ("cell", "corners"),
-    [
-        ([[2.7, 0, 0], [-1.35, 1.35 * 3**0.5, 0], [0, 0, 20]], 6),
-        ([[2.7, 0, 0], [1.35, 1.35 * 3**0.5, 0], [0, 0, 20]], 6),
-        ([[2.7, 0, 0], [0, 2.7, 0], [0, 0, 20]], 4),
-        ([[2.7, 0, 0], [0, 4.1, 0], [0, 0, 20]], 4),
-        ([[2.7, 0, 0], [0.8, 3.4, 0], [0, 0, 20]], 6),
-    ],
-)
-def test_first_zone_has_the_area_and_corners_of_the_lattice(cell, corners):
-    zone = first_zone(cell)
-    assert len(zone) == corners
-    assert area(zone) == pytest.approx((2 * np.pi) ** 2 / abs(np.linalg.det(np.array(cell)[:2, :2])))
-    # A zone is its own inversion.
-    assert {tuple(c) for c in (-zone).round(8)} == {tuple(c) for c in zone.round(8)}
+from aiida_dmi.plots.brillouin import plot_k_map
 
 
 def test_picture_is_the_periodic_function(model):

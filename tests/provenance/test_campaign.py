@@ -38,7 +38,8 @@ SPEC = {
     "options": {"resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1}},
     "overrides": {
         "scf": {"kpoints_mesh": [2, 2], "parameters": {"SYSTEM": {"ecutwfc": 25.0, "ecutrho": 100.0}}},
-        "wannierisation": {"kpoints_mesh": [2, 2], "attempts": []},
+        "bands": {"random_points": 2},
+        "wannierisation": {"kpoints_mesh": [2, 2], "retries": 0},
         "response": {"mesh": 16, "soi_scales": [1.0], "temperatures": [1500.0]},
         "force": True,
     },
@@ -206,6 +207,7 @@ def test_differences_from_the_protocol(table):
     name, differences = nearest_protocol(orm.load_node(table["workchain"][0]))
     assert name == "fast"
     assert set(differences) == {
+        "bands.random_points",
         "force",
         "pseudo_family",
         "response.fermi_shifts",
@@ -216,8 +218,8 @@ def test_differences_from_the_protocol(table):
         "scf.kpoints_mesh",
         "scf.parameters.SYSTEM.ecutrho",
         "scf.parameters.SYSTEM.ecutwfc",
-        "wannierisation.attempts",
         "wannierisation.kpoints_mesh",
+        "wannierisation.retries",
     }
 
 

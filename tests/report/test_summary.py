@@ -13,7 +13,7 @@ from aiida import orm
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.output.headline import with_error
 from aiida_dmi.report.export import sweep_csv
-from aiida_dmi.report.summary import as_text, gates, summary_of, value_rows
+from aiida_dmi.report.summary import as_text, gate_lines, gates, summary_of, value_rows
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,12 @@ def test_colours_of_the_gate():
     verdicts = {gate.name: gate.verdict for gate in gates(quality)}
     assert verdicts["spin_orbit_bands"] == "not measured"
     assert verdicts["closure"] == "not judged"
+
+
+def test_where_the_largest_error_lies_is_said():
+    at = {"kpoint": [1 / 3, 1 / 3, 0.0], "point": "corner", "spin": "down", "band": 7, "energy_ev": -2.314}
+    lines = gate_lines({"model": {"bands": entry(4.0, 10.0), "bands_largest": {**entry(21.0, None), "at": at}}})
+    assert lines[-1] == "bands_largest at k = (0.3333, 0.3333), corner; spin down, band 7, 2.31 eV below E_F"
 
 
 def test_an_overlap_near_its_limit_is_amber():

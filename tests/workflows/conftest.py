@@ -17,7 +17,8 @@ QUICK = {
         "parameters": {"SYSTEM": {"ecutwfc": 16.0, "ecutrho": 64.0}, "ELECTRONS": {"conv_thr": 1e-6}},
         "kpoints_mesh": [2, 2],
     },
-    "wannierisation": {"kpoints_mesh": [2, 2], "attempts": []},
+    "bands": {"random_points": 2},
+    "wannierisation": {"kpoints_mesh": [2, 2], "retries": 0},
     "response": {"mesh": 6, "soi_scales": [1.0], "fermi_shifts": [0.0], "temperatures": [1500.0]},
     # A 2x2 mesh is no good model: its bands are 1 eV off. These tests are about the steps, not about the number.
     "force": True,

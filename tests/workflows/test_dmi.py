@@ -18,10 +18,11 @@ DmiWorkChain = WorkflowFactory("dmi.dmi")
 
 SMALL = {
     "scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "ecutrho": 120.0}}, "kpoints_mesh": [4, 4]},
-    "wannierisation": {"kpoints_mesh": [4, 4], "attempts": [{"frozen_window": 2.5}]},
+    "wannierisation": {"kpoints_mesh": [4, 4], "retries": 1},
     "response": {"mesh": 48, "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.5, 0.0, 0.5], "temperatures": [1500.0]},
-    # A 4x4 mesh at 30 Ry is no good model: its bands are 61 meV off, its moment 0.36 mu_B.
-    "quality": {"basis": 0.4, "bands": 100.0, "moment": 0.5, "symmetry_residual": 0.2, "k_error": 0.3},
+    "bands": {"random_points": 2},
+    # A 4x4 mesh at 30 Ry is no good model: its bands are 61 meV off.
+    "quality": {"basis": 0.4, "bands": 100.0, "symmetry_residual": 0.2, "k_error": 0.3},
     "check_spin_orbit": True,
 }
 
@@ -108,7 +109,7 @@ def test_reports_in_plain_words(finished):
     for words in (
         "scf: PwBaseWorkChain",
         "44 bands on 4 of 16 k points, the others by time reversal and 3 operations of the film",
-        "Wannier functions, choice 1 of 2: bands_per_function 1.75, frozen_window 2.0",
+        "Wannier functions, try 1 of 2 at most: mesh 4x4, bands_per_function 1.75, frozen_window 2.0",
         "trial_functions atomic",
         "frozen window: up to 2.00 eV above the Fermi energy",
         "quality gate: passed",
@@ -196,7 +197,7 @@ def test_what_the_functions_leave_out_is_put_back(finished, codes, pseudo_family
 def test_a_wide_window_is_cut_to_what_the_bands_allow(finished, codes, pseudo_family):
     """40 eV would hold more states than functions: the window ends where the bands end."""
     assert finished.is_finished_ok
-    wide = {"wannierisation": {**SMALL["wannierisation"], "frozen_window": 40.0, "attempts": []}}
+    wide = {"wannierisation": {**SMALL["wannierisation"], "frozen_window": 40.0, "retries": 0}}
     # What comes after the window is another test's.
     wide |= {"quality": {**SMALL["quality"], "bands": 1.0}, "check_spin_orbit": False}
     node = cached(small_builder(codes, pseudo_family, wide))
@@ -213,8 +214,8 @@ def test_a_wide_window_is_cut_to_what_the_bands_allow(finished, codes, pseudo_fa
     assert frozen.max() == 18
 
 
-def test_next_choice_then_the_gate_names_quantity_value_and_remedy(finished, codes, pseudo_family):
-    """Bands to 1 meV cannot be had: both choices are tried with one nscf, then it says what failed."""
+def test_a_denser_mesh_then_the_gate_names_quantity_value_and_remedy(finished, codes, pseudo_family):
+    """Bands to 1 meV cannot be had at 30 Ry: they are right on the mesh, so a denser one; then it says what failed."""
     assert finished.is_finished_ok
     strict = {"quality": {**SMALL["quality"], "bands": 1.0}}
     node = cached(small_builder(codes, pseudo_family, strict))
@@ -224,10 +225,14 @@ def test_next_choice_then_the_gate_names_quantity_value_and_remedy(finished, cod
     assert "bands = " in child.exit_message
     assert "expected at most 1; try more bands" in child.exit_message
     assert node.outputs.quality["model"]["bands"]["passed"] is False
-    assert any("next: frozen_window 2.5" in line for line in reports(node))
+    assert any("meV at its points; next: mesh 8x8 in place of 4x4" in line for line in reports(node))
+    assert any("try 2 of 2 at most: mesh 8x8" in line for line in reports(node))
+    choices = [n for n in node.called_descendants if n.process_label == "next_choice"]
+    assert len(choices) == 1
+    assert "quality" in choices[0].inputs
     steps = [n.process_label for n in node.called_descendants]
     assert steps.count("WannierFunctionsWorkChain") == 2
-    assert steps.count("PwCalculation") == 4
+    assert steps.count("PwCalculation") == 5
     assert "DmiCalculation" not in steps
 
 

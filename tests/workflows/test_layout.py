@@ -33,7 +33,7 @@ MEASURED = {
     "copt-1-1-70ry": "Co/Pt(111):1+1",
 }
 """Runs of validation/ on two ranks with OpenBLAS, scf and nscf, half of the k points in the nscf."""
-THIN = FilmSize(2, 35.0, 96, 3287.6, (24, 24, 108), 18, 22, 44, 32, 10, 7, 36)
+THIN = FilmSize(2, 35.0, 96, 3287.6, (24, 24, 108), 18, 22, 44, 32, 10, 7, 36, check_points=21)
 """Co/Pt(111) 1+1, protocol fast."""
 RESPONSE = {"mesh": 192, "soi_scales": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]}
 
@@ -168,7 +168,7 @@ def test_pools_divide_the_ranks_and_the_points(machines, ranks, step, memory):
     resources = Resources(machines, ranks, memory)
     chosen = pw_layout(THIN, step, resources)
     assert resources.ranks % chosen.parts == 0
-    assert 1 <= chosen.parts <= {"nscf": 7, "bands": 6, "spin_orbit_bands": 6}.get(step, 10)
+    assert 1 <= chosen.parts <= {"nscf": 7, "bands": 21, "spin_orbit_bands": 21}.get(step, 10)
     assert chosen.words.count("\n") == 0
     least = min(
         pw_layout(THIN, step, resources, n).memory for n in range(1, chosen.parts + 1) if resources.ranks % n == 0

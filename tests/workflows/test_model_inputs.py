@@ -81,9 +81,9 @@ def test_every_protocol_gives_valid_inputs(codes, overrides, pseudo_family, prot
     system = builder.wannier_model.scf.pw.parameters["SYSTEM"]
     limits = builder.wannier_model.quality.get_dict()
     stringency, *expected = {
-        "fast": ("low", [8, 8, 1], [6, 6, 1], 60.0),
-        "balanced": ("normal", [12, 12, 1], [12, 12, 1], 30.0),
-        "stringent": ("high", [18, 18, 1], [16, 16, 1], 15.0),
+        "fast": ("low", [8, 8, 1], [6, 6, 1], 25.0),
+        "balanced": ("normal", [12, 12, 1], [12, 12, 1], 10.0),
+        "stringent": ("high", [18, 18, 1], [16, 16, 1], 5.0),
     }[protocol]
     meshes = [node.get_kpoints_mesh()[0] for node in (builder.wannier_model.scf.kpoints, builder.wannier_model.kpoints)]
     assert [*meshes, limits["bands"]] == expected
@@ -209,8 +209,9 @@ def test_masks_and_moments_by_name(codes, overrides):
         ({"quality": {"band": 1}}, "overrides: quality.band is unknown"),
         ({"wannierisation": {"orbitals": ["s", "g"]}}, r"orbitals \['s', 'g'\] was given"),
         ({"wannierisation": {"frozen_window": -1}}, "frozen_window -1 was given, expected a number above 0"),
-        ({"wannierisation": {"attempts": [{"bands": 3}]}}, "attempts, entry 1: bands is unknown"),
-        ({"wannierisation": {"attempts": 3}}, "attempts 3 was given, expected a list of mappings"),
+        ({"wannierisation": {"bands": 3}}, "overrides: wannierisation.bands is unknown"),
+        ({"wannierisation": {"retries": -3}}, "retries -3 was given, expected a whole number from 0"),
+        ({"bands": {"random_points": 2.5}}, "bands.random_points: 2.5 was given, expected a whole number from 0"),
         ({"wannierisation": {"orbitals": [["s"]]}}, r"orbitals \[\['s'\]\] was given"),
         ({"wannierisation": {"kpoints_mesh": [4, 4, 2]}}, "kpoints: 4x4x2 was given, a film has one point along"),
         ({"scf": []}, r"overrides: scf \[\] was given, expected a mapping"),

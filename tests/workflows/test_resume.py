@@ -231,7 +231,7 @@ def test_killed_wannier90_is_run_again_with_the_same_choice(quick_builder, quick
         filepath_executable=str(script),
         default_calc_job_plugin=codes["wannier90"].default_calc_job_plugin,
     )
-    choices = {"wannierisation": {"kpoints_mesh": [2, 2], "attempts": [{"frozen_window": 1.0}]}}
+    choices = {"wannierisation": {"kpoints_mesh": [2, 2], "retries": 1}}
     with enable_caching():
         _, node = engine.run_get_node(quick_builder(choices, {"wannier90": code.store()}))
     assert node.is_finished_ok, node.exit_message
@@ -240,6 +240,6 @@ def test_killed_wannier90_is_run_again_with_the_same_choice(quick_builder, quick
     assert killed[0].process_class.exit_codes.ERROR_OUTPUT_STDOUT_INCOMPLETE.status == killed[0].exit_status
     assert not killed[0].base.caching.is_valid_cache
     assert "the same choice once more" in said(node)
-    assert "next: frozen_window" not in said(node)
+    assert "next: " not in said(node)
     ours, theirs = (n.outputs.response.dataset.D.values for n in (node, quick_finished))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max())

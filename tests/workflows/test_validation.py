@@ -63,9 +63,10 @@ CHOICE = {"orbitals": ["s", "p", "d"], "bands_per_function": 1.5, "frozen_window
     ("changes", "words"),
     [
         ({"frozen_window": ...}, "frozen_window missing; expected orbitals, bands_per_function, frozen_window"),
-        ({"attempts": {"frozen_window": 1.0}}, "expected a list of mappings such as frozen_window: 2.0"),
-        ({"attempts": [1.0]}, "attempts [1.0] was given"),
-        ({"attempts": [{}, {"window": 1.0}]}, "attempts, entry 2: window is unknown"),
+        ({"retries": [1]}, "retries [1] was given, expected a whole number from 0 to 20"),
+        ({"retries": 21}, "retries 21 was given"),
+        ({"retries": True}, "retries True was given"),
+        ({"window": 1.0}, "window is unknown"),
         ({"orbitals": []}, "orbitals [] was given, expected a list of s, p, d, f"),
         ({"orbitals": ["s", "s"]}, "orbitals ['s', 's'] was given"),
         ({"orbitals": ["g"]}, "orbitals ['g'] was given"),
@@ -73,8 +74,8 @@ CHOICE = {"orbitals": ["s", "p", "d"], "bands_per_function": 1.5, "frozen_window
         ({"bands_per_function": 1.0}, "bands_per_function 1.0 was given, expected a number above 1"),
         ({"frozen_window": True}, "frozen_window True was given, expected a number above 0"),
         ({"frozen_window": 1000.0}, "frozen_window 1000.0 was given, expected a number above 0, 100 at most"),
-        ({"attempts": [{"bands_per_function": "2"}]}, "attempts, entry 1: bands_per_function '2' was given"),
-        ({"attempts": [{"frozen_window": -1.0}]}, "attempts, entry 1: frozen_window -1.0 was given"),
+        ({"bands_per_function": "2"}, "bands_per_function '2' was given"),
+        ({"frozen_window": -1.0}, "frozen_window -1.0 was given"),
     ],
 )
 def test_choices_that_cannot_be_made(aiida_profile, changes, words):
@@ -83,7 +84,7 @@ def test_choices_that_cannot_be_made(aiida_profile, changes, words):
 
 
 def test_choices(aiida_profile):
-    assert validation.wannierisation(orm.Dict(CHOICE | {"attempts": [{"frozen_window": 1.0}]})) is None
+    assert validation.wannierisation(orm.Dict(CHOICE | {"retries": 3})) is None
 
 
 def test_limits(aiida_profile):

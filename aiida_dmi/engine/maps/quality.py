@@ -1,11 +1,12 @@
 """Numbers that tell whether a Wannier model can be trusted, before anything is computed from it.
 
-The model against the program it was made with: its bands at k points that were not in its mesh, its electrons and its
-moment on a fine mesh, the spread of its functions, and the symmetries that interpolation relies on.
+The model against the program it was made with: its bands, electrons and moment at k points that were not in its mesh,
+the spread of its functions, and the symmetries that interpolation relies on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..errors import InputError
 from ..integrate.chemical_potential import neutral_level
 from ..kspace.interpolation import Interpolation
 from ..kspace.mesh import Mesh
+from ..model.file import SPINS
 from ..model.wannier import WannierModel
 from ..states.divided_differences import fermi, fermi_derivatives
 from ..states.spinors import eigenvalues
@@ -24,43 +26,49 @@ Floats = npt.NDArray[np.float64]
 
 WIDTH = 1.0
 """eV around the Fermi level over which bands are held against the reference; D comes from there."""
+DEPTH = 6.0
+"""eV below it from which on the largest difference is looked for."""
 BATCH = 64
 
 
-def control_points(mesh: Sequence[int], count: int = 6) -> Floats:
-    """K points that are not in a mesh: centres of its cells, where interpolation is worst.
+@dataclasses.dataclass(frozen=True)
+class BandErrors:
+    """Bands of a model against a reference.
 
     Parameters
     ----------
-    mesh : sequence of int, length 3
-        Divisions of the ab-initio mesh.
-    count : int
-        Points at most; a mesh with fewer cells gives one a cell.
-
-    Returns
-    -------
-    ndarray, shape (k, 3)
-        In units of the reciprocal lattice vectors, no two equal or opposite to each other.
-
-    Examples
-    --------
-    >>> control_points((1, 1, 1)).tolist()
-    [[0.5, 0.5, 0.0]]
+    weighted : float
+        Root mean square with the weight exp(-(E - E_F)^2 / 2 (1 eV)^2), of bands up to 1 eV above E_F, meV.
+    largest : float
+        Largest size of a difference from 6 eV below to 1 eV above E_F, meV.
+    kpoint : tuple of float
+        Where that is, in units of the reciprocal lattice vectors.
+    spin : str or None
+        'up' or 'down'; None of bands with spin-orbit interaction.
+    band : int
+        From 1, of the model's.
+    energy : float
+        The reference's, from E_F, eV.
     """
-    divisions = np.asarray(mesh)
-    cells = np.indices(tuple(int(m) for m in mesh)).reshape(3, -1).T
-    points = (cells + np.where(divisions > 1, 0.5, 0.0)) / divisions
-    if divisions.max() == 1:
-        return np.array([[0.5, 0.5, 0.0]])
-    # Of k and -k, which have the same collinear bands, the first; then evenly spread over those that are left.
-    index = {tuple(np.round(k % 1.0, 8) % 1.0): i for i, k in enumerate(points)}
-    first = [i for i, k in enumerate(points) if i <= index[tuple(np.round(-k % 1.0, 8) % 1.0)]]
-    chosen = np.unique(np.linspace(0, len(first) - 1, min(count, len(first))).round().astype(int))
-    result: Floats = points[np.asarray(first)[chosen]]
-    return result
+
+    weighted: float
+    largest: float
+    kpoint: tuple[float, ...]
+    spin: str | None
+    band: int
+    energy: float
 
 
-def band_errors(bands: Interpolation, kpoints: Floats, energies: Floats) -> tuple[float, float]:
+def model_bands(bands: Interpolation, kpoints: Floats) -> Floats:
+    """Bands of Hbar in ascending order, spin up and down, eV: (2, k, functions)."""
+    found = [
+        eigenvalues(bands.hamiltonian(kpoints[start : start + BATCH]), None, 0.0).reshape(-1, 2, bands.model.functions)
+        for start in range(0, len(kpoints), BATCH)
+    ]
+    return np.sort(np.concatenate(found).swapaxes(0, 1), axis=-1)
+
+
+def band_errors(bands: Interpolation, kpoints: Floats, energies: Floats) -> BandErrors:
     """Bands of Hbar against the ab-initio ones.
 
     Parameters
@@ -72,26 +80,18 @@ def band_errors(bands: Interpolation, kpoints: Floats, energies: Floats) -> tupl
     energies : ndarray, shape (2, k, b)
         Ab-initio energies of spin up and down, eV, without the bands the model leaves out.
 
-    Returns
-    -------
-    weighted, largest : float
-        meV. The root mean square with the weight exp(-(E - E_F)^2 / 2 (1 eV)^2) of bands up to 1 eV above E_F, and
-        the largest difference within 1 eV of E_F.
-
     Raises
     ------
     InputError
         If shapes do not fit, or no band comes near the Fermi level.
     """
-    ours = np.sort(
-        eigenvalues(bands.hamiltonian(kpoints), None, 0.0).reshape(len(kpoints), 2, -1).swapaxes(0, 1), axis=-1
-    )
-    return _compared(ours, np.asarray(energies, dtype=float), bands.model.fermi_energy)
+    reference = np.asarray(energies, dtype=float)
+    return _compared(model_bands(bands, kpoints), reference, kpoints, bands.model.fermi_energy)
 
 
 def spin_orbit_band_errors(
     bands: Interpolation, kpoints: Floats, energies: Floats, direction: Sequence[float] = (0, 0, 1)
-) -> tuple[float, float]:
+) -> BandErrors:
     """Bands of Hbar + V against noncollinear ab-initio bands of the same density.
 
     Parameters
@@ -103,18 +103,13 @@ def spin_orbit_band_errors(
         eV, without the bands the model leaves out.
     direction : vector
         Axis n of the spin-up spinor.
-
-    Returns
-    -------
-    weighted, largest : float
-        As `band_errors`.
     """
     columns = bands.spin_orbit_columns(direction, [1.0] * bands.model.atoms)
     ours = eigenvalues(bands.hamiltonian(kpoints), bands.interaction(columns, kpoints), 1.0)
-    return _compared(ours, np.asarray(energies, dtype=float), bands.model.fermi_energy)
+    return _compared(ours, np.asarray(energies, dtype=float), kpoints, bands.model.fermi_energy)
 
 
-def _compared(ours: Floats, reference: Floats, fermi_energy: float) -> tuple[float, float]:
+def _compared(ours: Floats, reference: Floats, kpoints: Floats, fermi_energy: float) -> BandErrors:
     if reference.shape[:-1] != ours.shape[:-1]:
         raise InputError(f"energies: shape {reference.shape} was given, expected {ours.shape[:-1]} and the bands")
     bands = min(ours.shape[-1], reference.shape[-1])
@@ -125,11 +120,48 @@ def _compared(ours: Floats, reference: Floats, fermi_energy: float) -> tuple[flo
         raise InputError(f"energies: none lies within {WIDTH:g} eV of the Fermi energy {fermi_energy:.3f} eV")
     weight = np.exp(-(distance**2) / (2 * WIDTH**2))[counted]
     weighted = np.sqrt(np.average(error[counted] ** 2, weights=weight))
-    return float(weighted), float(np.abs(error[np.abs(distance) < WIDTH]).max())
+    sizes = np.where(counted & (distance > -DEPTH), np.abs(error), -1.0)
+    worst = tuple(int(i) for i in np.unravel_index(int(sizes.argmax()), sizes.shape))
+    return BandErrors(
+        weighted=float(weighted),
+        largest=float(sizes[worst]),
+        kpoint=tuple(float(x) for x in kpoints[worst[-2]]),
+        spin=SPINS[worst[0]] if len(worst) == 3 else None,
+        band=worst[-1] + 1,
+        energy=float(distance[worst]),
+    )
+
+
+def filling_errors(
+    bands: Interpolation, kpoints: Floats, energies: Floats, temperature: float = 300.0
+) -> tuple[float, float]:
+    """Electrons and moment of Hbar less those of the ab-initio bands: the same k points, level and temperature.
+
+    Against the numbers of an scf run the error of its own mesh and smearing would be measured, many times larger.
+
+    Parameters
+    ----------
+    bands, kpoints, energies
+        As `band_errors`.
+    temperature : float
+        K, of the Fermi function at the ab-initio Fermi energy.
+
+    Returns
+    -------
+    electrons, moment : float
+        Per cell, averaged over the k points; mu_B.
+    """
+    reference, kt = np.asarray(energies, dtype=float), BOLTZMANN_EV * temperature
+    ours, theirs = (
+        fermi(levels, bands.model.fermi_energy, kt).sum(axis=(1, 2)) / len(kpoints)
+        for levels in (model_bands(bands, kpoints), reference)
+    )
+    difference = ours - theirs
+    return float(difference.sum()), float(difference[0] - difference[1])
 
 
 def filling(bands: Interpolation, mesh: int | Sequence[int] = 48, temperature: float = 300.0) -> dict[str, float]:
-    """Electrons, moment and density of states of Hbar on a fine mesh.
+    """Moment and density of states of Hbar on a fine mesh.
 
     Parameters
     ----------
@@ -143,9 +175,8 @@ def filling(bands: Interpolation, mesh: int | Sequence[int] = 48, temperature: f
     Returns
     -------
     dict
-        `electrons`: per cell below the model's `fermi_energy`, the ab-initio one; `expected_electrons`: those the
-        model has to hold; `moment` (mu_B per cell, up minus down) and `states` (1/eV per cell) at the level at which
-        it holds them.
+        `moment` (mu_B per cell, up minus down) and `states` (1/eV per cell) at the level at which the model holds its
+        electrons.
     """
     model = bands.model
     points = Mesh.from_input(mesh, model.dimension)
@@ -157,10 +188,7 @@ def filling(bands: Interpolation, mesh: int | Sequence[int] = 48, temperature: f
     level = model.fermi_energy if electrons is None else neutral_level(energies, electrons, kt)
     occupied = fermi(energies, level, kt).sum(axis=0) / points.size
     slope = fermi_derivatives(energies, level, kt)[0]
-    below = float(fermi(energies, model.fermi_energy, kt).sum() / points.size)
     return {
-        "electrons": below,
-        "expected_electrons": below if electrons is None else electrons,
         "moment": float(occupied[: model.functions].sum() - occupied[model.functions :].sum()),
         "states": float(-slope.sum() / points.size),
     }

@@ -19,6 +19,7 @@ from aiida_dmi.structures.choices import Choices
 from aiida_dmi.workflows import validation
 from aiida_dmi.workflows.protocols import pw_keywords
 from aiida_dmi.workflows.protocols.strict import PlacedError, Strict, checked, fits, number, or_none, quantity
+from aiida_dmi.workflows.retries import RETRIES
 
 OVERLAPS = ("dmi-engine", "pw2wannier90")
 MOST_POINTS = 400
@@ -122,13 +123,14 @@ class Nscf(Strict):
 
 
 class Bands(Strict):
-    """Bands off the mesh."""
+    """Bands at the check points."""
 
+    random_points: Annotated[Any, AfterValidator(fits(validation.fits_random_points, validation.RANDOM_POINTS))] = 0
     parameters: Annotated[dict[Any, Any], _pw("bands", "bands")] = Field(default_factory=dict)
 
 
 class SpinOrbitBands(Strict):
-    """Noncollinear bands off the mesh."""
+    """Noncollinear bands at the check points."""
 
     parameters: Annotated[dict[Any, Any], _pw("spin_orbit_bands", "nscf")] = Field(default_factory=dict)
 
@@ -151,19 +153,19 @@ class Completeness(Mesh):
 
 
 class Wannierisation(Mesh):
-    """Orbitals, bands, windows, and what is tried when a choice fails."""
+    """Orbitals, bands, windows, and how many tries there may be."""
 
     orbitals: Any = None
     bands_per_function: Any = None
     frozen_window: Any = None
     trial_functions: Any = None
-    attempts: Any = None
+    retries: Any = None
     parameters: Annotated[dict[Any, Any], AfterValidator(_wannier90)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def choices_can_be_made(self) -> Wannierisation:
         """The check of the workchain's own port."""
-        keys = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, "attempts")
+        keys = (*validation.SETTINGS, validation.TRIAL_FUNCTIONS, RETRIES)
         given = {key: getattr(self, key) for key in keys if key in self.model_fields_set}
         if given.get(validation.TRIAL_FUNCTIONS, "") is None:
             # What the protocol says: those that the program of the overlaps makes.
@@ -308,9 +310,7 @@ def check_inputs(inputs: dict[str, Any]) -> None:
             raise InputError(f"overrides: {step}.parameters.SYSTEM.degauss is missing; give a number of Ry")
     check_cutoffs(inputs)
     _check_completeness(inputs)
-    wannierisation = inputs["wannierisation"]
-    kinds = [choice.get(validation.TRIAL_FUNCTIONS) for choice in (wannierisation, *wannierisation["attempts"])]
-    if inputs["overlaps"] != OVERLAPS[0] and ATOMIC in kinds:
+    if inputs["overlaps"] != OVERLAPS[0] and inputs["wannierisation"].get(validation.TRIAL_FUNCTIONS) == ATOMIC:
         raise InputError(
             f"overrides: wannierisation.trial_functions: {ATOMIC} was given, and overlaps: {inputs['overlaps']}, which "
             f"has hydrogenic ones only; leave one of the two out"

@@ -13,11 +13,12 @@ from aiida_dmi.engine.build import build
 from aiida_dmi.engine.build.atomic_functions import ATOMIC, atomic_functions, on_plane_waves
 from aiida_dmi.engine.build.overlaps import OverlapsSpec, write_overlaps
 from aiida_dmi.engine.build.pseudopotential import Pseudopotential
-from aiida_dmi.engine.build.quantum_espresso import SaveFolder
+from aiida_dmi.engine.build.quantum_espresso import SaveFolder, in_angstrom
 from aiida_dmi.engine.build.trial_functions import TrialFunction
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.kspace.interpolation import Interpolation
-from aiida_dmi.engine.maps.quality import band_errors, control_points
+from aiida_dmi.engine.kspace.zone import check_points
+from aiida_dmi.engine.maps.quality import band_errors
 
 CUTOFF = 12.0
 """1/bohr: what lies beyond is small for every function here."""
@@ -111,12 +112,12 @@ def test_a_kind_without_pseudopotential_is_refused(save, pseudos):
 
 @pytest.fixture(scope="module")
 def off_the_mesh(prototype, tmp_path_factory, run):
-    """pw.x's bands of the prototype's density at the gate's points: k points and energies without the semicore."""
+    """pw.x's bands of the prototype's density off the mesh: k points and energies without the semicore."""
     source, folder = prototype[0], tmp_path_factory.mktemp("bands")
     shutil.copytree(source / "out", folder / "out", ignore=shutil.ignore_patterns("wfc*"))
     (folder / "pseudo_averaged").symlink_to(source / "pseudo_averaged")
     head = (source / "nscf.in").read_text().partition("K_POINTS")[0].replace("nbnd=40", "nbnd=28")
-    points = control_points((6, 6, 1))
+    points = check_points(in_angstrom(SaveFolder.read(source / "out" / "x.save").cell), 6)
     rows = "".join(f"{x:.12f} {y:.12f} {z:.12f} 1\n" for x, y, z in points)
     (folder / "bands.in").write_text(f"{head}K_POINTS crystal\n{len(points)}\n{rows}")
     run(folder, "pw.x", ["-npool", "2", "-in", "bands.in"])
@@ -139,7 +140,7 @@ def test_bands_between_the_mesh_points(prototype, off_the_mesh, model_file, spec
         run(tmp_path, "wannier90.x", [seed], ranks=1)
     spec = dataclasses.replace(specification(tmp_path, fermi_energy), nscf=source / "out" / "x.save")
     atomic, hydrogenic = build(spec), WannierModel.load(model_file)
-    found, before = (band_errors(Interpolation(model), *off_the_mesh)[0] for model in (atomic, hydrogenic))
+    found, before = (band_errors(Interpolation(model), *off_the_mesh).weighted for model in (atomic, hydrogenic))
     assert found < 10
     assert found < 0.25 * before
     assert atomic.time_reversal_error < 1e-4

@@ -31,7 +31,7 @@ def test_protocol_file_has_known_keywords():
         content["default_inputs"]["tall_cells"],
     ]
     sections += [part for section in content["protocols"].values() for part in section.values()]
-    namelists = [s["parameters"] for s in sections if isinstance(s, dict) and "parameters" in s and "attempts" not in s]
+    namelists = [s["parameters"] for s in sections if isinstance(s, dict) and "parameters" in s and "retries" not in s]
     assert len(namelists) > 5
     for parameters in namelists:
         for namelist, keywords in parameters.items():

@@ -61,7 +61,7 @@ from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
             {"wannierisation": {"bands_per_function": 100}},
             "bands_per_function 100 was given, expected a number above 1, 20",
         ),
-        ({"wannierisation": {"attempts": [{"window": 1}]}}, "attempts, entry 1: window is unknown"),
+        ({"wannierisation": {"retries": "3"}}, "retries '3' was given"),
         (
             {"wannierisation": {"trial_functions": "gaussian"}},
             "trial_functions 'gaussian' was given, expected hydrogenic",
@@ -71,7 +71,7 @@ from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
             "trial_functions: atomic was given, and overlaps: pw2wannier90, which has hydrogenic ones only",
         ),
         (
-            {"overlaps": "pw2wannier90", "wannierisation": {"attempts": [{"trial_functions": "atomic"}]}},
+            {"overlaps": "pw2wannier90", "wannierisation": {"trial_functions": "atomic"}},
             "trial_functions: atomic was given, and overlaps: pw2wannier90",
         ),
         (
