@@ -100,8 +100,8 @@ def plot_convergence(results: Sequence[xr.Dataset], title: str = "", i: str = "y
     plot.suptitle(f"{plain(title)}: {details}" if title else details, fontsize="medium")
     handles, words = left.get_legend_handles_labels()
     left.legend(handles[-len(signed) :], words[-len(signed) :], loc="lower right", ncols=2)
-    for style, words in (("-", "error, as quoted"), (":", "distance to the finest mesh")):
-        right.plot([], [], color=NEUTRAL, linestyle=style, label=words)
+    for style, meaning in (("-", "error, as quoted"), (":", "distance to the finest mesh")):
+        right.plot([], [], color=NEUTRAL, linestyle=style, label=meaning)
     right.legend(handles=[*right.get_lines()[-2:], *right.patches], loc="upper right")
     right.set_ylim(top=right.get_ylim()[1] * LEGEND_DECADES)
     plot.table.add(rows)
