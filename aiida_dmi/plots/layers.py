@@ -169,7 +169,7 @@ def plot_layers(parts: xr.Dataset, title: str = "", i: str = "y", j: str = "x") 
         if part + OF_MODEL in selected:
             alone = selected[part + OF_MODEL].values
             left = places + (number - 1) * WIDTH
-            label = ALONE if number == 0 else None
+            label = ALONE if number == 0 else ""
             axes.hlines(alone, left, left + WIDTH, linestyle=":", color=axes.xaxis.label.get_color(), label=label)
             rows[f"{part}_{i}{j} of the Wannier functions alone (meV angstrom per cell)"] = alone
     total = selected.a_I.values + selected.a_II.values
