@@ -1,7 +1,8 @@
 """The k error against the true one: ten models, four temperatures, meshes from 24 to 288 points a side.
 
-    python benchmarks/k_error.py                the table of docs/k-error.md (half an hour on one core)
-    python benchmarks/k_error.py --step 48      fewer meshes
+    python benchmarks/k_error.py                meshes in steps of 24 (twenty minutes of one core)
+    python benchmarks/k_error.py --step 12      all of them, twice as long
+    python benchmarks/k_error.py --step 48 --reference 336      the table of docs/k-error.md (five minutes)
 
 True is the distance to the mesh of REFERENCE points a side. Every component of every tensor counts by itself. Exit
 status 1 where fewer than 99 % are covered, or half of the errors are more than 15 times the true one.
@@ -115,14 +116,15 @@ class Compared:
 
 def compared(
     model: WannierModel | RashbaModel, axes: Mapping[str, Any], temperatures: Iterable[float], meshes: Iterable[int],
-    reference: int = REFERENCE,
+    reference: int = REFERENCE, processes: int = 1,
 ) -> dict[float, Compared]:  # fmt: skip
     """Errors against the distance to the reference, by temperature."""
     kelvins = list(temperatures)
-    exact = compute(model, reference, temperatures=kelvins, **axes)
+    axes = {**axes, "temperatures": kelvins, "processes": processes}
+    exact = compute(model, reference, **axes)
     parts: dict[float, list[Compared]] = {kelvin: [] for kelvin in kelvins}
     for mesh in meshes:
-        result = compute(model, mesh, temperatures=kelvins, **axes)
+        result = compute(model, mesh, **axes)
         for kelvin, found in parts.items():
             found.extend(_of_tensor(result, exact, name, mesh, kelvin) for name in TENSORS)
     return {kelvin: Compared.joined(found) for kelvin, found in parts.items()}
@@ -139,14 +141,15 @@ def _of_tensor(result: xr.Dataset, exact: xr.Dataset, name: str, mesh: int, kelv
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--step", type=int, default=12, help="between meshes, points a side")
+    parser.add_argument("--step", type=int, default=24, help="between meshes, points a side")
     parser.add_argument("--reference", type=int, default=REFERENCE, help="points a side of what is taken for true")
+    parser.add_argument("--processes", type=int, default=1, help="worker processes; the numbers are the same")
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     options = parser.parse_args()
     meshes, everything, rows = range(24, 289, options.step), [], []
     for name in options.models:
         start, (make, axes) = time.perf_counter(), MODELS[name]
-        by_temperature = compared(make(), axes, TEMPERATURES, meshes, options.reference)
+        by_temperature = compared(make(), axes, TEMPERATURES, meshes, options.reference, options.processes)
         for kelvin, found in by_temperature.items():
             rows.append({"model": name, "T (K)": f"{kelvin:g}", **_words(found)})
         everything.extend(by_temperature.values())
