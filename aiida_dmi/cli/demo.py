@@ -22,8 +22,8 @@ from aiida_dmi.structures.bilayer import co_pt111
 from aiida_dmi.workflows.dmi import DmiWorkChain
 
 OVERRIDES: dict[str, Any] = {"completeness": {}}
-"""Beside the fast protocol: what the Wannier functions leave out is put back. It has a mesh and a nscf of its own, 12x12:
-functions made on 12x12 as well would save that nscf, and take twice as long in the response."""
+"""Beside the fast protocol: what the Wannier functions leave out is put back, on 12x12 points by a nscf of its own.
+Functions made on 12x12 as well would save that, and take twice as long in the response."""
 
 
 @click.command()
