@@ -7,8 +7,7 @@ from aiida_dmi.structures.bilayer import co_pt111
 
 codes = {name: orm.load_code(f"{name}@dmi-localhost") for name in ("pw", "pp", "wannier90", "engine")}
 DmiWorkChain = WorkflowFactory("dmi.dmi")
-mesh = {"kpoints_mesh": [12, 12]}
-overrides = {"wannierisation": mesh, "completeness": mesh}
+overrides = {"completeness": {}}  # what the Wannier functions leave out is put back
 film = co_pt111(magnet_layers=1, substrate_layers=1)
 builder = DmiWorkChain.get_builder_from_protocol(codes, film, overrides=overrides)
 results, node = engine.run_get_node(builder)

@@ -77,7 +77,7 @@ QUICK_FILM = {
 }
 PROGRAMS = {"aiida-dmi", "dmi-engine", *(words.split()[0] for words in NOT_RUN)}
 PYTHON_QUICK = {
-    "co_pt111(1, 1))\nresults": "co_pt111(1, 1), overrides=QUICK_FILM)\nresults",
+    "overrides=overrides)\nresults": "overrides=QUICK_FILM)\nresults",
     "@dmi-podman": "@dmi-localhost",
 }
 """What is put in place of words of a Python block: a film's chain in a minute, codes that every machine has."""

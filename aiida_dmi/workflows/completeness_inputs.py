@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from aiida import orm
@@ -54,8 +55,9 @@ def completeness_ports(
     # Its error is the change from the mesh of half as many points.
     ports.kpoints = symmetric_mesh_of(structure, inputs["completeness"], even=True)
     nscf = model.nscf.pw
-    parameters = nscf.parameters.get_dict()
-    parameters["SYSTEM"] |= {"nbnd": size_of(structure, model).nscf_bands}
+    # A copy: the number of bands of the Wannier functions' own nscf follows from each try.
+    parameters = copy.deepcopy(nscf.parameters.get_dict())
+    parameters["SYSTEM"]["nbnd"] = size_of(structure, model).nscf_bands
     ports.nscf.pw.code = nscf.code
     ports.nscf.pw.parameters = orm.Dict(parameters)
     ports.nscf.pw.metadata.options = nscf.metadata.options

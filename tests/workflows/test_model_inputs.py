@@ -107,6 +107,8 @@ def test_what_the_functions_leave_out_is_put_back_in_results(codes, overrides, p
         return
     assert exact.kpoints.get_kpoints_mesh()[0] == mesh
     assert serves_both(builder.wannier_model, exact.kpoints)
+    # The bands of the Wannier functions follow from each try.
+    assert "nbnd" not in builder.wannier_model.nscf.pw.parameters["SYSTEM"]
     asked = exact.completeness.parameters.get_dict()
     assert asked["soi_masks"] == {"all": [1.0, 1.0], "Pt.1": [1.0, 0.0], "Co.1": [0.0, 1.0]}
     assert asked["fermi_shifts"] == builder.response.dmi.parameters["fermi_shifts"]
