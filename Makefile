@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One thread a process: the ranks and worker processes are the parallel axis.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale bench-k-error docs figures cost cutoffs dopings elements clean
+.PHONY: help demo test test-containers test-slurm test-faults fuzz coverage mutation lint setup bench bench-scale bench-k-error docs figures cost cutoffs dopings elements spirals clean
 
 help:
 	@echo "make demo   run the main job on a small film, Co/Pt(111) 1+1 (installs what is absent)"
@@ -27,6 +27,7 @@ help:
 	@echo "make elements PSEUDOS=...  every element's file against the atom: ghosts, semicore, spin-orbit strength"
 	@echo "make cutoffs  two films at one cutoff after the other: cutoffs of SG15's set and their tables (hours)"
 	@echo "make dopings  the paper's dopings as virtual crystals beside the rigid shift (nights; FILM='Co/Pt(111):1+2' PSEUDOS=...)"
+	@echo "make spirals  D of Co/Pt(111) 1+1 from pw.x's energies of spin spirals (an hour)"
 	@echo "make cost   time and memory: coefficients, tables and figure of docs/cost.md, from the archive of its runs"
 	@echo "make clean  remove what these made: .venv, .aiida, demo"
 
@@ -104,6 +105,11 @@ dopings:
 	@scripts/bootstrap.sh demo
 	@mkdir -p $(AIIDA_PATH)/dopings
 	@AIIDA_PATH=$(AIIDA_PATH)/dopings nice python validation/dopings.py $(if $(FILM),'$(FILM)') $(if $(PSEUDOS),--pseudos $(PSEUDOS))
+
+spirals:
+	@scripts/bootstrap.sh demo
+	@mkdir -p $(AIIDA_PATH)
+	@nice python validation/spirals.py
 
 elements:
 	@scripts/bootstrap.sh demo

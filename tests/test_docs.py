@@ -70,6 +70,7 @@ NOT_RUN = {
 
 QUICK_FILM = {
     "scf": {"parameters": {"SYSTEM": {"ecutwfc": 30.0, "ecutrho": 120.0}}, "kpoints_mesh": [4, 4]},
+    "bands": {"random_points": 2},
     "wannierisation": {"kpoints_mesh": [4, 4]},
     "response": {"mesh": 12, "soi_scales": [1.0], "fermi_shifts": [0.0], "temperatures": [1500.0]},
     "force": True,

@@ -34,8 +34,9 @@ from aiida_dmi.structures.bilayer import film as preset
 from aiida_dmi.workflows.families import SG15
 
 GROUP = "validation"
-AS_ARCHIVED = {**cutoff(50), **HYDROGENIC, "pseudo_family": SG15, "quality": {"basis": None}}
-"""The films were computed before cutoffs followed the family; some with less than it recommends, as prototypes were."""
+AS_ARCHIVED = {**cutoff(50), **HYDROGENIC, "pseudo_family": SG15, "quality": {"basis": None, "bands": 60.0}}
+"""The films were computed before cutoffs followed the family; some with less than it recommends, as prototypes were.
+Their bands were held against pw.x's at six points off the mesh, charge and moment against the scf's."""
 RANKS = {"resources": {"num_machines": 1, "num_mpiprocs_per_machine": 2}}
 
 

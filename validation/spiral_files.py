@@ -111,8 +111,8 @@ def with_spin_orbit(pseudo: Pseudopotential, scale: float) -> Pseudopotential:
     """A fully relativistic pseudopotential with `scale` times its spin-orbit interaction, the average kept.
 
     D |beta> P_(l,j) <beta| is D |beta> (w + s sigma.L/(2l + 1)) <beta|, w = (l + 1)/(2l + 1) and s = 1 for j = l + 1/2,
-    l/(2l + 1) and -1 for j = l - 1/2. sigma.L is l in the channel l + 1/2 and -(l + 1) in l - 1/2, so with `scale` before
-    it every projector stands in both channels, each with a strength of its own.
+    l/(2l + 1) and -1 for j = l - 1/2. sigma.L is l in the channel l + 1/2 and -(l + 1) in l - 1/2, so with `scale`
+    before it every projector stands in both channels, each with a strength of its own.
     """
     projectors: list[Projector] = []
     origin: list[int] = []

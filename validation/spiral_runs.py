@@ -20,6 +20,7 @@ from aiida_dmi.engine.build import Pseudopotential
 from aiida_dmi.engine.build.quantum_espresso import SCHEMA, SaveFolder
 from aiida_dmi.engine.completeness.potential import read_potentials
 from aiida_dmi.engine.constants import HARTREE_EV
+from aiida_dmi.engine.files.atomic import whole_file
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +48,9 @@ class SpiralFilm:
         Points a side of the scf.
     degauss : float
         Ry, of the scf, Marzari-Vanderbilt.
+    functional : str
+        `input_dft`. LDA knows one point of space at a time, so the potential of the wound-up density is the collinear
+        one wound up. PBE does not: pw.x takes gradients of |m|, which has kinks where the collinear m changes its sign.
     """
 
     folder: Path
@@ -76,21 +80,17 @@ class SpiralFilm:
         save = SaveFolder.read(folder / SAVE)
         return save, read_potentials((paths[0], paths[1]), save)
 
-    def on_mesh(self, mesh: int, bands: int) -> tuple[SaveFolder, Floats]:
-        """Collinear states on the irreducible points of a Gamma-centred mesh, and the points' weights."""
+    def states(self, name: str, points: str, bands: int) -> SaveFolder:
+        """Collinear states, in a folder of that name; `points`: pw.x's card."""
         self.collinear  # noqa: B018 - it has to have run
-        folder = self.folder / f"mesh-{mesh}"
+        folder = self.folder / name
         self._write_pseudopotentials(folder, None)
         if not (folder / SAVE).exists():
             source = self.folder / "collinear" / SAVE
             shutil.copytree(source, folder / SAVE, ignore=shutil.ignore_patterns("wfc*"))
-        system = f"{self._collinear_system()}, nbnd={bands}"
-        points = f"K_POINTS automatic\n{mesh} {mesh} 1 0 0 0\n"
+        system = f"{self._collinear_system()}, nbnd={bands}, nosym=.true., noinv=.true."
         self._run(folder, "pw.x", self._input("nscf", 1, system, "conv_thr=1e-9, diago_full_acc=.true.", points))
-        schema = ElementTree.parse(folder / SAVE / SCHEMA)
-        found = schema.findall("output/band_structure/ks_energies/k_point")
-        weights = np.array([float(point.attrib["weight"]) for point in found])
-        return SaveFolder.read(folder / SAVE), weights / weights.sum()
+        return SaveFolder.read(folder / SAVE)
 
     # -- spirals -----------------------------------------------------------------------------------------
 
@@ -111,9 +111,10 @@ class SpiralFilm:
         own.wound(self.template(cells), cells, turns).write(folder / SAVE / FILE)
         shutil.copy(self.folder / f"template-{cells}" / SAVE / SCHEMA, folder / SAVE)  # pw.x wants the atoms from it
         system = f"nbnd={bands}, noncolin=.true., lspinorb=.true., {self._grid(cells)}"
-        # Starting directions that are not parallel: pw.x then takes |m|, without a sign, for the gradients of PBE.
-        for i, moment in enumerate(self.moments.values(), 1):
-            system += f", starting_magnetization({i})={moment or 0.01}, angle1({i})={45 * i}"
+        # Starting moments that are large and not parallel: pw.x then takes |m| for the gradients of PBE, not m along
+        # one axis. They are for nothing else here.
+        for i in range(1, len(self.moments) + 1):
+            system += f", starting_magnetization({i})=1, angle1({i})={90 * (i % 2)}"
         system += ", occupations='smearing', smearing='fd', degauss=0.02, nosym=.true., noinv=.true."
         points = "K_POINTS crystal\n1\n" + " ".join(f"{x:.12f}" for x in kpoint) + " 1.0\n"
         self._run(folder, "pw.x", self._input("nscf", cells, system, "diago_thr_init=1e-9", points))
@@ -121,7 +122,8 @@ class SpiralFilm:
         values = schema.findtext("output/band_structure/ks_energies/eigenvalues")
         found = np.array((values or "").split(), dtype=float) * HARTREE_EV
         shutil.rmtree(folder / "out")
-        np.save(energies, found)
+        with whole_file(energies) as temporary, temporary.open("wb") as file:
+            np.save(file, found)
         return np.asarray(found)
 
     def template(self, cells: int) -> Density:

@@ -51,8 +51,8 @@ class Spiral:
     axis : ndarray, shape (3,)
         e.
     same_waves : bool
-        One set of G for both spinors, that of p + q/2, which does not change with q: a slope in q at one p needs that. pw.x
-        has two.
+        One set of G for both spinors, that of p + q/2, which does not change with q: a slope in q at one p needs that.
+        Pw.x has two.
     """
 
     factors: FormFactors

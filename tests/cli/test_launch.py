@@ -83,7 +83,7 @@ def test_dry_run_says_what_becomes_of_what_the_functions_leave_out(call, options
     assert "exact      not asked for" in said(*film)
     balanced = said(*film, "--protocol", "balanced")
     assert "plane waves on 12x12, from the Wannier functions' nscf; what was missing is put back" in balanced
-    assert "completeness: " in balanced.partition("time ")[2]
+    assert ", completeness " in balanced.partition("time ")[2]
     assert "second nscf" not in balanced
     other = said(*film, "--set", "completeness.kpoints_mesh=[8,8]")
     assert "plane waves on 8x8, from a nscf of its own" in other

@@ -26,6 +26,7 @@ TINY = {
         "parameters": {"SYSTEM": {"ecutwfc": 25.0, "ecutrho": 100.0}, "ELECTRONS": {"conv_thr": 1.0e-10}},
         "kpoints_mesh": [3, 3],
     },
+    "bands": {"random_points": 2},
     "wannierisation": {"kpoints_mesh": [3, 3]},
     "response": {"mesh": 12, "soi_scales": [0.5, 1.0], "fermi_shifts": [-0.5, 0.0], "temperatures": [1500.0]},
     # The settings are too coarse for the gate; here two runs of them are compared.

@@ -19,6 +19,7 @@ SMALL = {
         "parameters": {"SYSTEM": {"ecutwfc": 30.0, "ecutrho": 120.0}, "ELECTRONS": {"conv_thr": 1e-11}},
         "kpoints_mesh": [4, 4],
     },
+    "bands": {"random_points": 2},
     "wannierisation": {"kpoints_mesh": [4, 4]},
     "response": {"mesh": 8, "soi_scales": [0.5, 1.0], "fermi_shifts": [0.0], "temperatures": [1500.0]},
     # A 4x4 mesh at 30 Ry is no good model: here three runs of one film are compared.

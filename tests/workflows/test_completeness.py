@@ -69,3 +69,11 @@ def test_from_the_density_to_the_comparison(builder, tiny, tmp_path):
     assert node.is_finished_ok, node.exit_message
     assert not [job for job in node.called_descendants if job.process_label == "PwCalculation"]
     np.testing.assert_array_equal(results["completeness"].dataset.D_1, found.D_1)
+
+
+def test_a_density_that_is_gone_is_said(builder, tmp_path):
+    """Before anything starts from it: AiiDA would try again and again."""
+    builder.scf_folder = orm.RemoteData(str(tmp_path / "gone"), computer=builder.scf_folder.computer)
+    _, node = engine.run_get_node(builder)
+    assert node.exit_status == CompletenessWorkChain.exit_codes.ERROR_FOLDER_GONE.status
+    assert f"step nscf: the density in {tmp_path / 'gone'} is gone from the computer; launch again" in node.exit_message

@@ -45,7 +45,8 @@ def model(codes, pseudo_family):
 
     def run(mesh, **changes):
         wannierisation = {**QUICK["wannierisation"], "kpoints_mesh": mesh, **changes}
-        overrides = {"pseudo_family": pseudo_family.label, "scf": SCF, "wannierisation": wannierisation, "force": True}
+        overrides = {"pseudo_family": pseudo_family.label, "scf": SCF, "wannierisation": wannierisation}
+        overrides |= {"bands": QUICK["bands"], "force": True}
         builder = WannierModelWorkChain.get_builder_from_protocol(codes, co_pt111(1, 1), overrides=overrides)
         with enable_caching():
             node = engine.run_get_node(builder)[1]
