@@ -76,8 +76,6 @@ class Case:
     pitches : dict
         Cells of a supercell to its k points along q and across. Their product with the cells is the same for all: the
         same points of the cell.
-    smaller : tuple of int
-        Pitches for which the states alone are asked.
     scales : tuple of float
         Strengths xi of the spin-orbit interaction. The first two, where there are two, are for the first order.
     bands : tuple of int
@@ -90,7 +88,6 @@ class Case:
     cutoff: float
     scf: int
     pitches: dict[int, tuple[int, int]]
-    smaller: tuple[int, ...]
     scales: tuple[float, ...]
     bands: tuple[int, int, int]
 
@@ -106,10 +103,9 @@ def cases() -> dict[str, Case]:
     tiny = Atoms("HP", cell=cell, scaled_positions=[[0, 0, 0.6], [0, 0, 0.42]], pbc=True)
     copt = bilayer(**film_arguments("Co/Pt(111):1+1"))
     return {
-        "H/P": Case(tiny, {"H": 0.5, "P": 0.6}, 5.0, 8, {4: (4, 16), 8: (2, 16)}, (16, 32), (0.2, 0.4), (14, 24, 20)),
-        "Co/Pt(111) 1+1": Case(
-            copt, {"Co": 0.1176, "Pt": 0.0}, 30.0, 8, {4: (2, 6)}, (), (0.05, 0.1, 1.0), (41, 46, 32)
-        ),
+        # With an scf on a finer mesh this one loses its moment in LDA.
+        "H/P": Case(tiny, {"H": 0.5, "P": 0.6}, 5.0, 4, {4: (2, 8), 8: (1, 8)}, (0.2, 0.4), (14, 24, 20)),
+        "Co/Pt(111) 1+1": Case(copt, {"Co": 0.1176, "Pt": 0.0}, 30.0, 8, {4: (2, 6)}, (0.05, 0.1, 1.0), (41, 46, 32)),
     }
 
 
@@ -279,7 +275,6 @@ def computed(name: str, case: Case, root: Path, pool: Any) -> dict[str, Any]:
         }
         for cells, mesh in case.pitches.items()
     }
-    pitches |= {f"{cells}": {"states": from_states(film, case, cells, pool)} for cells in case.smaller}
     return {"cutoff_ry": case.cutoff, "pitches": pitches, "complete": first_order(film, case)}
 
 
@@ -289,10 +284,7 @@ def table(found: dict[str, Any]) -> str:
     for name, film in found.items():
         for temperature in (f"{t:g} K" for t in TEMPERATURES):
             for cells, of_pitch in film["pitches"].items():
-                pw = [
-                    f"{value:.4f} ({scale})"
-                    for scale, value in sorted(of_pitch.get("pw", {}).get(temperature, {}).items())
-                ]
+                pw = [f"{value:.4f} ({scale})" for scale, value in sorted(of_pitch["pw"][temperature].items())]
                 states = of_pitch["states"][temperature]["D"]
                 rows.append([name, temperature, f"b1/{cells}", ", ".join(pw), f"{states:.4f}"])
             exact = film["complete"][temperature]
