@@ -55,7 +55,7 @@ NOT_RUN = {
     "python3 -m venv": "likewise",
     "OMP_NUM_THREADS=1 python benchmarks": "minutes of a whole core",
     "python benchmarks": "likewise",
-    "python validation": "pw.x for hours; what the scripts do beside it: tests/test_validation.py, tests/test_spirals.py",
+    "python validation": "pw.x for hours; the rest of it: tests/test_validation.py, tests/test_spirals.py",
     "aiida-pseudo install": "a download",
     "aiida-pseudo family": "AiiDA's own: tests/workflows/test_cutoffs.py sets a family's cutoffs",
     "aiida-dmi containers setup": "an image: tests/containers/test_codes.py",
