@@ -97,7 +97,7 @@ SPECS = {
         "    SYSTEM: {ecutwfc: 60, degauss: 0.01, smearing: mv, nspin: 2, hubbard_u: {Co: 3.0}, vdw_corr: dft-d3}\n"
         "    electrons: {mixing_beta: 0.3, conv_thr: 1.0e-9, diagonalization: cg, electron_maxstep: 80}\n"
         "nscf: {parameters: {ELECTRONS: {diago_full_acc: true}}}\nbands: {parameters: {CONTROL: {verbosity: high}}}\n"
-        "check_spin_orbit: true\noverlaps: dmi-engine\n"
+        "check_spin_orbit: true\ncompleteness: null\noverlaps: dmi-engine\n"
         "wannierisation:\n  kpoints_mesh: [6, 6]\n  orbitals: [s, p, d]\n  frozen_window: 2.5\n"
         "  retries: 2\n"
         "  parameters: {num_iter: 10, guiding_centres: false, kmesh_tol: 1.0e-5, shell_list: [1, 2]}\n"

@@ -71,10 +71,11 @@ def test_emptied_scratch(model):
     same = model([1, 2], frozen_window=3.0)
     assert computed(same) == []
 
-    # On another mesh its scf is done again before anything else, and is what the results stand on.
+    # Another mesh misses the scf: that is done again, and is what the results stand on. The gate takes its bands from the
+    # cache: they are at the same points for every mesh.
     other = model([2, 1])
-    assert computed(other)[:3] == ["scf", "bands", "nscf"]
-    assert "is gone from the computer; the scf once more" in said(other)
+    assert [step for step in computed(other) if step in ("scf", "bands", "nscf")] == ["scf", "nscf"]
+    assert "is not on the computer any more" in said(other)
     old, new = pw(other, "scf")
     assert (old.base.caching.is_valid_cache, new.base.caching.is_valid_cache) == (False, True)
     assert other.outputs.scf_folder.uuid == new.outputs.remote_folder.uuid
