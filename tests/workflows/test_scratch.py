@@ -71,8 +71,8 @@ def test_emptied_scratch(model):
     same = model([1, 2], frozen_window=3.0)
     assert computed(same) == []
 
-    # Another mesh misses the scf: that is done again, and is what the results stand on. The gate takes its bands from the
-    # cache: they are at the same points for every mesh.
+    # Another mesh misses the scf: that is done again, and is what the results stand on. The gate takes its bands
+    # from the cache: they are at the same points for every mesh.
     other = model([2, 1])
     assert [step for step in computed(other) if step in ("scf", "bands", "nscf")] == ["scf", "nscf"]
     assert "is not on the computer any more" in said(other)
