@@ -134,7 +134,8 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="the synthetic film of 234 orbitals, too: an hour")
     parser.add_argument("--small", action="store_true", help="Co/Pt 1+1 alone")
     options = parser.parse_args()
-    film = dataclasses.replace(WannierModel.load(COPT), moments=np.array([0.4, 1.9]))  # of Pt and Co, mu_B
+    # Of Pt and Co, mu_B; their signs and the atoms they are on decide the magnetic symmetry, not their size.
+    film = dataclasses.replace(WannierModel.load(COPT), moments=np.array([0.4, 1.9]))
     rows = [row("Co/Pt(111) 1+1", film, (24, 48))]
     if not options.small:
         rows.append(row("three Co/Pt(111) 1+1, stacked", stacked(film, 3), (12, 24)))

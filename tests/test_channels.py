@@ -1,8 +1,6 @@
 """D(1) by channel and between bands: between all bands there are it is the exact one, channel by channel."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +10,10 @@ from aiida_dmi.engine.completeness.kernel import PlaneWaveKernel
 from aiida_dmi.engine.completeness.plane_waves import PlaneWaves
 from aiida_dmi.engine.completeness.resolvents import Coupling
 
-VALIDATION = Path(__file__).parents[1] / "validation"
 KT = 0.2
 K = 3
 
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    sys.path.insert(0, str(VALIDATION))
-    yield
-    sys.path.remove(str(VALIDATION))
+pytestmark = pytest.mark.usefixtures("validation_scripts")
 
 
 def test_between_all_bands(tiny):

@@ -5,8 +5,6 @@ rounding; PBE's gradients of |m| are not (docs/validation.md has how much that i
 """
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,22 +21,16 @@ from aiida_dmi.engine.constants import BOHR_ANGSTROM
 from aiida_dmi.engine.states.coefficients import Occupations, occupy, splitting_threshold
 from aiida_dmi.engine.states.divided_differences import fermi, grand_potential
 
-VALIDATION = Path(__file__).parents[1] / "validation"
 CELLS = 4
 BANDS = 32
 KPOINT = np.array([0.0, 0.25, 0.0])
 KT = 0.3
 
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    sys.path.insert(0, str(VALIDATION))
-    yield
-    sys.path.remove(str(VALIDATION))
+pytestmark = pytest.mark.usefixtures("validation_scripts")
 
 
 @pytest.fixture(scope="module")
-def film(scripts, upf_folder, tmp_path_factory):
+def film(validation_scripts, upf_folder, tmp_path_factory):
     from spiral_runs import SpiralFilm
 
     cell = np.diag([6.5, 6.5, 15.0]) * Bohr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,12 @@ VALIDATION = ROOT / "validation"
 
 
 @pytest.fixture(scope="module")
-def cases(aiida_profile):
+def cases(aiida_profile, validation_scripts):
     """The films of the archive."""
-    sys.path.insert(0, str(VALIDATION))
-    try:
-        from results import load
+    from results import load
 
-        import_archive(VALIDATION / "validation.aiida")
-        yield load()
-    finally:
-        sys.path.remove(str(VALIDATION))
+    import_archive(validation_scripts / "validation.aiida")
+    return load()
 
 
 def test_films(cases):

@@ -53,22 +53,24 @@ class Channel:
     name: str
 
 
+@dataclasses.dataclass(frozen=True)
 class ByChannel(FormFactors):
     """Form factors whose spin-orbit couplings, and the rows of each, are those of one channel after the other."""
+
+    channels: tuple[Channel, ...]
 
     @classmethod
     def of_all(cls, factors: FormFactors, channels: list[Channel]) -> ByChannel:
         """With an entry a channel in place of one an atom."""
         rows = tuple(factors.rows[channel.atom] for channel in channels)
-        result = cls(factors.tables, factors.positions, factors.average, rows)
-        object.__setattr__(result, "channels", channels)
-        return result
+        return cls(factors.tables, factors.positions, factors.average, rows, tuple(channels))
 
     @property
     def spin_orbit(self) -> tuple[Complexes, ...]:
         """h_alpha, zero but for the channel's l."""
-        channels: list[Channel] = self.channels  # type: ignore[attr-defined]
-        return tuple(_only(self.tables[c.atom].spin_orbit, _ells(self.tables[c.atom].ells), c.ell) for c in channels)
+        return tuple(
+            _only(self.tables[c.atom].spin_orbit, _ells(self.tables[c.atom].ells), c.ell) for c in self.channels
+        )
 
 
 def _ells(ells: list[int]) -> Floats:

@@ -23,6 +23,7 @@ from aiida_dmi.calculations.quality import place_in_words
 from aiida_dmi.cli.pseudopotentials import ensure_pseudo_family
 from aiida_dmi.cli.setup import ensure_codes, ensure_computer, ensure_profile
 from aiida_dmi.engine.files.atomic import whole_file
+from aiida_dmi.engine.output.headline import mesh_label
 from aiida_dmi.structures.bilayer import film as preset
 from aiida_dmi.workflows.families import SG15
 
@@ -131,7 +132,7 @@ def record(node: orm.WorkChainNode, case: Case, protocol: str) -> dict[str, Any]
         "protocol": protocol,
         "family": node.inputs.cutoffs["family"],
         "cutoff_ry": node.inputs.scf.pw.parameters["SYSTEM"]["ecutwfc"],
-        "tries": ["x".join(map(str, one.inputs.kpoints.get_kpoints_mesh()[0][:2])) for one in tries],
+        "tries": [mesh_label(one.inputs.kpoints.get_kpoints_mesh()[0][:2]) for one in tries],
         "settings": tries[-1].inputs.settings.get_dict() if tries else {},
         "numbers": {name: entry["value"] for name, entry in quality["quantities"].items()},
         "where": place_in_words(quality["quantities"].get("bands_largest", {}).get("at")),

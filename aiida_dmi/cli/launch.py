@@ -19,6 +19,7 @@ from aiida_dmi.cli.watch import run_with_progress
 from aiida_dmi.engine.build.atomic_functions import HYDROGENIC
 from aiida_dmi.engine.errors import InputError
 from aiida_dmi.engine.integrate.settings import MAX_MESH, Tolerance
+from aiida_dmi.engine.output.headline import mesh_label
 from aiida_dmi.report.summary import as_text
 from aiida_dmi.structures.choices import KINDS, NORMALS, Choices
 from aiida_dmi.structures.description import film_in_words
@@ -280,7 +281,7 @@ def _describe_film(film: orm.StructureData, record: orm.Dict, ports: Any) -> lis
         for layer, height in zip(decided.layers, decided.layer_heights, strict=True)
     )
     starting = ports.scf.pw.parameters["SYSTEM"]["starting_magnetization"]
-    meshes = {name: "x".join(map(str, node.get_kpoints_mesh()[0][:2])) for name, node in
+    meshes = {name: mesh_label(node.get_kpoints_mesh()[0][:2]) for name, node in
               (("scf", ports.scf.kpoints), ("wannier", ports.kpoints))}  # fmt: skip
     resources = ports.scf.pw.metadata.options["resources"]
     ranks = resources["num_machines"] * resources["num_mpiprocs_per_machine"]
@@ -308,7 +309,7 @@ def _describe_completeness(ports: Any, model: Any) -> list[str]:
     """A line on what becomes of what the Wannier functions leave out."""
     if not inputs_of(ports):
         return ["exact      not asked for: D and its parts are those of the Wannier functions (completeness={})"]
-    mesh = "x".join(map(str, ports.kpoints.get_kpoints_mesh()[0][:2]))
+    mesh = mesh_label(ports.kpoints.get_kpoints_mesh()[0][:2])
     states = "the Wannier functions' nscf" if serves_both(model, ports.kpoints) else "a nscf of its own"
     return [f"exact      D(1), a(I), a(II) in plane waves on {mesh}, from {states}; what was missing is put back"]
 

@@ -17,6 +17,7 @@ from aiida_dmi.data.completeness import CompletenessData
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.completeness.active import highest_needed
 from aiida_dmi.engine.completeness.potential import TOTAL_POTENTIAL
+from aiida_dmi.engine.output.headline import mesh_label
 from aiida_dmi.workflows import scratch, validation
 from aiida_dmi.workflows.pw_steps import PwBaseWorkChain
 from aiida_dmi.workflows.reuse import ReusingWorkChain
@@ -158,7 +159,7 @@ class CompletenessWorkChain(ReusingWorkChain):
         inputs.pw.pseudos = dict(self.inputs.averaged)
         inputs.pw.parent_folder = self.inputs.scf_folder
         inputs.kpoints = self.inputs.kpoints
-        mesh = "x".join(str(m) for m in self.inputs.kpoints.get_kpoints_mesh()[0])
+        mesh = mesh_label(self.inputs.kpoints.get_kpoints_mesh()[0])
         why = f"{bands} bands on the irreducible points of {mesh}"
         return ToContext(nscf=start(self, PwBaseWorkChain, inputs, "nscf", why))
 

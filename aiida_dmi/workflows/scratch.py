@@ -55,9 +55,7 @@ def forget(folders: Iterable[RemoteData]) -> None:
 
 def served_from_cache(folder: RemoteData, kpoints: orm.KpointsData) -> bool:
     """Whether a job that can be reused started from this folder on these k points: its results need it no more."""
-    query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": computer_of(folder).uuid}, tag="computer")
-    path = {"attributes.remote_path": folder.get_remote_path()}
-    query.append(RemoteData, with_computer="computer", filters=path, tag="folder")
+    query = _started_from(folder)
     query.append(orm.CalcJobNode, with_incoming="folder", tag="job", project="*")
     query.append(orm.KpointsData, with_outgoing="job", project="*")
     wanted = kpoints.base.caching.compute_hash()
@@ -69,8 +67,12 @@ def served_from_cache(folder: RemoteData, kpoints: orm.KpointsData) -> bool:
 
 def has_served(folder: RemoteData, process: Any) -> bool:
     """Whether a job of a process that can be reused started from this folder."""
+    query = _started_from(folder).append(process, with_incoming="folder")
+    return any(job.base.caching.is_valid_cache for job in query.distinct().all(flat=True))
+
+
+def _started_from(folder: RemoteData) -> orm.QueryBuilder:
+    """A query with the nodes of this folder, that of a job and those the cache made of it, tagged 'folder'."""
     query = orm.QueryBuilder().append(orm.Computer, filters={"uuid": computer_of(folder).uuid}, tag="computer")
     path = {"attributes.remote_path": folder.get_remote_path()}
-    query.append(RemoteData, with_computer="computer", filters=path, tag="folder")
-    query.append(process, with_incoming="folder")
-    return any(job.base.caching.is_valid_cache for job in query.distinct().all(flat=True))
+    return query.append(RemoteData, with_computer="computer", filters=path, tag="folder")

@@ -20,6 +20,7 @@ from aiida_dmi.aiida_types import Spec, if_, while_
 from aiida_dmi.calculations.quality import assess_model
 from aiida_dmi.data.model import WannierModelData
 from aiida_dmi.engine.errors import InputError
+from aiida_dmi.engine.output.headline import mesh_label
 from aiida_dmi.workflows import cleaning, scratch, validation
 from aiida_dmi.workflows.density import MOST_LOST, DensitySteps
 from aiida_dmi.workflows.model_inputs import checked_film, model_ports
@@ -232,7 +233,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
             inputs.nscf_folder, inputs.nscf_bands = self.ctx.nscf_folder, bands
         self.ctx.inputs = inputs
         settings = ", ".join(f"{key} {value}" for key, value in sorted(self.ctx.settings.get_dict().items()))
-        mesh = "x".join(str(n) for n in self.ctx.kpoints.get_kpoints_mesh()[0][:2])
+        mesh = mesh_label(self.ctx.kpoints.get_kpoints_mesh()[0][:2])
         most = 1 + self._retries()
         self.report(f"Wannier functions, try {self.ctx.choice + 1} of {most} at most: mesh {mesh}, {settings}")
 
@@ -358,7 +359,7 @@ class WannierModelWorkChain(FilmProtocols, DensitySteps):
         if changed.factor > 1:
             # The states of the other mesh serve no longer.
             self.ctx.nscf_folder, self.ctx.nscf_bands = None, None
-            meshes = ("x".join(map(str, one.get_kpoints_mesh()[0][:2])) for one in (kpoints, self.ctx.kpoints))
+            meshes = (mesh_label(one.get_kpoints_mesh()[0][:2]) for one in (kpoints, self.ctx.kpoints))
             words.append("mesh {1} in place of {0}".format(*meshes))
         self.report(f"{why}; {changed.why}; next: {', '.join(words)}")
         return True
